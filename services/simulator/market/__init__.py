@@ -1,0 +1,3 @@
+"""Market data of the simulated exchange: one Protocol, a seeded generator and recordings."""
+
+from __future__ import annotations

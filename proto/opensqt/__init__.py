@@ -1,0 +1,1 @@
+"""Generated Python package of the OpenSQT wire contract: messages, clients and servicers."""

@@ -1,0 +1,1 @@
+"""Market-making contract, one subpackage per version."""

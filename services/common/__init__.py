@@ -1,0 +1,3 @@
+"""What every service shares: settings, gRPC server and channels, errors, codecs, logging, clock."""
+
+from __future__ import annotations

@@ -1,0 +1,101 @@
+"""Logging: structlog to stderr, one line per event, JSON or console, secrets masked.
+
+Lines of libraries (ccxt, grpc, asyncio) take the same way through the same mask.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import structlog
+
+from services.common.masking import escape_control, mask_value, register_secret
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from structlog.typing import Processor
+
+    from services.common.settings import LogSettings
+
+__all__ = ["bind_context", "configure_logging", "get_logger", "register_secret"]
+
+
+def configure_logging(settings: LogSettings, service: str, stream: TextIO | None = None) -> None:
+    """Send all log lines of this process to `stream` (stderr) in the configured form."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(service=service)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _mask_event,
+                *_renderer(settings.format),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """Return the logger of a module; the event's name comes first, facts follow as keywords."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def bind_context(**facts: object) -> None:
+    """Add facts (position id, client order id) to every later line of the current task."""
+    structlog.contextvars.bind_contextvars(**facts)
+
+
+def _renderer(form: str) -> list[Processor]:
+    if form == "json":
+        return [structlog.processors.JSONRenderer(ensure_ascii=True, default=str)]
+    return [_escape_event, structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_plain)]
+
+
+def _plain(stream: TextIO, _info: object) -> None:
+    # The traceback is already text in the event by then; the renderer has nothing to add.
+    stream.write("")
+
+
+def _mask_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {name: mask_value(value, key=name) for name, value in event.items()}
+
+
+def _escape_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    escaped: dict[str, Any] = {
+        escape_control(name): escape_control(value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+    if "exception" in escaped:
+        # ConsoleRenderer prints this key on lines of its own; one event is one line.
+        escaped["traceback"] = escaped.pop("exception")
+    if "stack" in escaped:
+        escaped["stack_text"] = escaped.pop("stack")
+    return escaped

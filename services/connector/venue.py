@@ -1,0 +1,59 @@
+"""One venue account as the rest of the connector sees it: ccxt instances, instruments, budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from services.connector.profile import EndpointClass, Priority
+from services.connector.venue_errors import to_read_error
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from services.common.clock import Clock
+    from services.connector.instruments import InstrumentBook, InstrumentKind
+    from services.connector.profile import VenueProfile
+    from services.connector.rate_budget import RateBudget
+
+T = TypeVar("T")
+
+
+# Not frozen: tests and the reloading of markets may exchange parts of it.
+@dataclass(slots=True)
+class Venue:
+    """What a reader or a desk needs to speak with the venue.
+
+    `code` is ccxt's id, `name` what GetName answers. `exchange` is the ccxt instance for data and
+    streams, `trading` the one for orders: both share markets and nothing else. Values that ccxt
+    returns are text (`number=str`); turn them into Decimal at the border.
+    """
+
+    code: str
+    name: str
+    kind: InstrumentKind
+    exchange: Any
+    trading: Any
+    instruments: InstrumentBook
+    budget: RateBudget
+    clock: Clock
+    profile: VenueProfile
+
+    async def read(
+        self,
+        endpoint_class: EndpointClass | str,
+        weight: int,
+        call: Callable[[], Awaitable[T]],
+        *,
+        priority: Priority = Priority.DATA,
+    ) -> T:
+        """Take budget, run a venue call that changes nothing, and return what it returns.
+
+        Raises RetryableError (rate limit, busy), UnreachableError (no answer, broken answer),
+        RejectedError and its branches (refused), AuthError (key) or UnimplementedError.
+        """
+        async with self.budget.take(EndpointClass(endpoint_class), weight, priority):
+            try:
+                return await call()
+            except Exception as error:
+                raise to_read_error(error, self.profile) from error

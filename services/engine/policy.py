@@ -1,0 +1,69 @@
+"""Settings of the engine's decisions, as frozen values the pure modules take.
+
+`EngineLimits` bound what may be opened; `EnginePolicy` says how entries, exits and questions to the
+venues proceed. Both are filled from the service's settings by the composition root.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What may be opened; all notionals in quote asset.
+
+    None leaves a bound out. `max_book_age` bounds the time between asking for a book and deciding
+    on it. `slippage_bound_ratio` of a request above `max_slippage_bound_ratio` is refused.
+    """
+
+    max_leg_notional: Decimal | None = None
+    max_symbol_notional: Decimal | None = None
+    max_total_notional: Decimal | None = None
+    max_open_positions: int = 100
+    max_slippage_bound_ratio: Decimal = Decimal("0.05")
+    max_book_age: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePolicy:
+    """How the engine works its positions.
+
+    Entry: the lead goes at `lead_bound_ratio` from the touch (a request may name its own); hedge
+    attempt k at the k-th of `hedge_bound_ratios` (the last one repeats); hedging goes on for
+    `unhedged_time_budget` and `hedge_attempts`, then the rest is unwound on the lead. A lead above
+    `max_slice_notional` is sent in slices, each hedged before the next; None sends it whole.
+
+    Exit and unwind: attempt k at the k-th of `exit_bound_ratios` from a fresh touch; after the last,
+    market orders when `exit_market_fallback`, else the last bound again. `exit_backoff_first` and
+    `exit_backoff_last` bound the growing wait between attempts that filled nothing.
+
+    Unknown outcomes: asked again after `resolve_interval_first`, doubling up to
+    `resolve_interval_last`. `call_timeout` bounds one read of a venue, `place_timeout` one order.
+    """
+
+    lead_bound_ratio: Decimal = Decimal("0.002")
+    hedge_bound_ratios: tuple[Decimal, ...] = (
+        Decimal("0.002"),
+        Decimal("0.005"),
+        Decimal("0.01"),
+    )
+    unhedged_time_budget: timedelta = timedelta(seconds=2)
+    hedge_attempts: int = 4
+    max_slice_notional: Decimal | None = None
+    exit_bound_ratios: tuple[Decimal, ...] = (
+        Decimal("0.003"),
+        Decimal("0.01"),
+        Decimal("0.03"),
+    )
+    exit_market_fallback: bool = True
+    exit_backoff_first: timedelta = timedelta(milliseconds=50)
+    exit_backoff_last: timedelta = timedelta(seconds=5)
+    resolve_interval_first: timedelta = timedelta(milliseconds=50)
+    resolve_interval_last: timedelta = timedelta(seconds=1)
+    call_timeout: timedelta = timedelta(seconds=3)
+    place_timeout: timedelta = timedelta(seconds=30)
+    book_depth: int = 50
+    funding_read_interval: timedelta = timedelta(seconds=15)

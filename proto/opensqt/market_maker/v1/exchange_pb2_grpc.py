@@ -28,7 +28,10 @@ if _version_not_supported:
 
 
 class ExchangeServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """One account on one venue. Reads may be repeated; an order is sent once whatever happens, see
+    PlaceOrder. A method that the venue has no counterpart for answers UNIMPLEMENTED and says why.
+    Errors carry google.rpc.ErrorInfo: branch on its reason.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -209,208 +212,254 @@ class ExchangeServiceStub:
 
 
 class ExchangeServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """One account on one venue. Reads may be repeated; an order is sent once whatever happens, see
+    PlaceOrder. A method that the venue has no counterpart for answers UNIMPLEMENTED and says why.
+    Errors carry google.rpc.ErrorInfo: branch on its reason.
+    """
 
     def GetName(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Tell the name of the venue: the connector's setting, by default the id of the venue in ccxt.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetType(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Tell what the account trades and how long an order may stay in doubt.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PlaceOrder(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Send one order, once. Market, IOC and FOK orders return when the venue says they are closed,
+        with confirmed fills; others when they are accepted. If the outcome stays unknown the call
+        fails with UNKNOWN, reason ORDER_OUTCOME_UNKNOWN: ask GetOrder by client order id, do not
+        send another. Idempotent by client order id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchPlaceOrders(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Send several orders, each as PlaceOrder does. One bad order does not stop the others.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrder(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Cancel one live order. An order that is already closed is not an error; the answer tells its
+        state.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchCancelOrders(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Cancel several orders of one symbol; one that fails does not stop the others.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelAllOrders(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Cancel all live orders of a symbol.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Find one order, live or closed. NOT_FOUND is proof that it never arrived only once the fence
+        (see GetTypeResponse) has passed since it was sent.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOpenOrders(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List live orders.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAccount(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read balances, margin and positions.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPositions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List open positions. UNIMPLEMENTED on spot.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetBalance(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the balance of one asset.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLatestPrice(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the price of the last print.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTickers(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read 24 h figures and best prices of all symbols, in one call to the venue where it has one.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOpenInterest(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the open quantity of one perpetual. UNIMPLEMENTED on spot.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetHistoricalKlines(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read candles of one symbol, oldest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FetchExchangeInfo(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Make the connector read the venue's trading rules anew.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSymbolInfo(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the trading rules of one symbol.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSymbols(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List all symbols with their trading rules.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFundingRate(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the present funding of one perpetual. UNIMPLEMENTED on spot.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFundingRates(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the present funding of all perpetuals, in one call to the venue where it has one.
+        UNIMPLEMENTED on spot.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetHistoricalFundingRates(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read past settlements, oldest first. UNIMPLEMENTED on spot.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribeFundingRate(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stream funding figures as they change. UNIMPLEMENTED on spot.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribePrice(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stream prices as they change; a reader that is behind gets the newest per symbol.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribeOrders(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stream changes of all orders of the account. Starts with a snapshot of live orders and sends
+        one again after each reconnection to the venue, so no change is silently missed. A reader
+        that is too slow is ended with RESOURCE_EXHAUSTED, reason SUBSCRIBER_TOO_SLOW.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribeKlines(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stream candles as they change; a reader that is behind gets the newest per symbol.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribeAccount(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stream the account after each change of balance or position.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribePositions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stream positions: a snapshot after each (re)connection to the venue, then changes.
+        UNIMPLEMENTED on spot.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOrderBook(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the order book of one symbol.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTradingFees(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read this account's fees.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFundingPayments(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List funding that this account paid or received, oldest first. UNIMPLEMENTED on spot.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetBorrowRates(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the price of borrowing assets. UNIMPLEMENTED where nothing can be borrowed.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAccountConfiguration(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read back what the account and its key are set to, and name what is wrong.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTrades(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List executions of this account on one symbol, oldest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -597,7 +646,10 @@ def add_ExchangeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExchangeService:
-    """Missing associated documentation comment in .proto file."""
+    """One account on one venue. Reads may be repeated; an order is sent once whatever happens, see
+    PlaceOrder. A method that the venue has no counterpart for answers UNIMPLEMENTED and says why.
+    Errors carry google.rpc.ErrorInfo: branch on its reason.
+    """
 
     @staticmethod
     def GetName(request,

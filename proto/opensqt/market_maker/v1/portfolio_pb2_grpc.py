@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PortfolioServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Margin of the whole portfolio, its target, and the market behind it.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -57,28 +58,33 @@ class PortfolioServiceStub:
 
 
 class PortfolioServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Margin of the whole portfolio, its target, and the market behind it.
+    """
 
     def GetRiskProfile(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the margin of all venues taken together.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SimulateMargin(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Compute the margin after proposed positions; sends no order.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTargetPositions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List what the portfolio should hold now.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMarketScores(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List the opportunities that the scanner ranks, best first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -115,7 +121,8 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PortfolioService:
-    """Missing associated documentation comment in .proto file."""
+    """Margin of the whole portfolio, its target, and the market behind it.
+    """
 
     @staticmethod
     def GetRiskProfile(request,

@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class PositionServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Positions, orders and fills of the engine, by leg. Hedged positions as wholes are in
+    engine.proto.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -87,64 +89,76 @@ class PositionServiceStub:
 
 
 class PositionServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Positions, orders and fills of the engine, by leg. Hedged positions as wholes are in
+    engine.proto.
+    """
 
     def GetPositions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List the legs that are held.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPosition(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read one leg with its live orders.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribePositions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stream legs: all that are held, then changes.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOpenOrders(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List the engine's live orders.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOrderHistory(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List the engine's orders, newest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read one order with its fills.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFills(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """List fills, newest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPositionHistory(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read how one symbol's position went over time, oldest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRealizedPnL(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read realized profit by symbol.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUnrealizedPnL(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read unrealized profit by leg.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -211,7 +225,9 @@ def add_PositionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PositionService:
-    """Missing associated documentation comment in .proto file."""
+    """Positions, orders and fills of the engine, by leg. Hedged positions as wholes are in
+    engine.proto.
+    """
 
     @staticmethod
     def GetPositions(request,

@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class RiskServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """What may be held, what is held, and what stops trading. No limit and no breaker ever blocks an
+    order that reduces exposure.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -87,64 +89,76 @@ class RiskServiceStub:
 
 
 class RiskServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """What may be held, what is held, and what stops trading. No limit and no breaker ever blocks an
+    order that reduces exposure.
+    """
 
     def GetRiskMetrics(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read figures per symbol.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPositionLimits(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the limits of a symbol.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdatePositionLimits(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Change the limits of a symbol until the next start; the configuration is not written.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetExposure(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the exposure of the portfolio.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribeRiskAlerts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stream alerts as they are raised; past ones are not repeated.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TriggerReconciliation(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Compare the ledger with the venues now.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetReconciliationStatus(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read how a comparison went.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCircuitBreakerStatus(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Read the breaker of a symbol, or the global one.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def OpenCircuitBreaker(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stop entries in a symbol, or all entries. Doing it twice changes nothing.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseCircuitBreaker(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Allow entries again. Doing it twice changes nothing.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -211,7 +225,9 @@ def add_RiskServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RiskService:
-    """Missing associated documentation comment in .proto file."""
+    """What may be held, what is held, and what stops trading. No limit and no breaker ever blocks an
+    order that reduces exposure.
+    """
 
     @staticmethod
     def GetRiskMetrics(request,

@@ -1,0 +1,88 @@
+# One verb per chore; `make help` lists them. CI calls the same targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Any Python from 3.11 to 3.13 makes the environment: make setup PYTHON=python3.12
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.setup-stamp
+# How many processes share the tests.
+WORKERS ?= 2
+# Recorded market data for the demo, for example: make demo DATA=../shared/data
+DATA ?=
+
+TYPED := services cli scripts tests
+TEST_FOLDERS = $(wildcard tests/unit tests/contract tests/integration tests/simulation)
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not system"
+
+.PHONY: help
+help: ## List the chores
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv with the locked packages and both distributions
+
+$(STAMP): requirements.lock pyproject.toml proto/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "setup: $(PYTHON) is $$($(PYTHON) -V 2>&1); name one from 3.11 to 3.13: make setup PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
+	  { echo "setup: $(PYTHON) cannot make an environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setup: installing the locked packages"
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e ./proto -e .
+	@touch $@
+
+.PHONY: lock
+lock: $(STAMP) ## Write requirements.lock anew from pyproject.toml
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --all-extras --group dev \
+	  --generate-hashes --no-emit-index-url --no-emit-package opensqt-protos --no-header --no-annotate \
+	  --upgrade -o requirements.lock pyproject.toml
+
+.PHONY: format
+format: $(STAMP) ## Put imports and layout in order
+	@$(VENV)/bin/ruff check -q --fix --exit-zero .
+	@$(VENV)/bin/ruff format -q .
+
+.PHONY: lint
+lint: $(STAMP) ## ruff, and the arrows between the parts
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/lint-imports --no-cache
+
+.PHONY: typecheck
+typecheck: $(STAMP) ## mypy, strict
+	@$(PY) -m mypy $(TYPED)
+
+.PHONY: figures
+figures: $(STAMP) ## Measure the code against its style targets
+	@$(PY) -m scripts.style_figures
+
+.PHONY: proto
+proto: $(STAMP) ## Generate the package opensqt from the .proto files
+	@$(PY) -m scripts.protos generate
+
+.PHONY: proto-check
+proto-check: $(STAMP) ## Fail on stale generated code, lint findings or a breaking change
+	@$(PY) -m scripts.protos check
+
+.PHONY: test
+test: $(STAMP) ## Unit, contract, integration and simulation tests
+	@$(PYTEST) $(TEST_FOLDERS)
+
+.PHONY: coverage
+coverage: $(STAMP) ## The same tests, with branch coverage
+	@$(PYTEST) --cov --cov-report=term:skip-covered $(TEST_FOLDERS)
+
+.PHONY: test-system
+test-system: $(STAMP) ## Tests that need Debian packages or root
+	@grep -rlq 'mark\.system' tests || { echo "test-system: no test needs Debian packages or root yet"; exit 0; } && \
+	  $(PY) -m pytest -m system tests
+
+.PHONY: demo
+demo: $(STAMP) ## Scan, enter, hold and exit on a simulated exchange; DATA=DIR for recorded histories
+	@$(PY) -m cli.demo $(if $(DATA),--data $(DATA))
+
+.PHONY: clean
+clean: ## Remove caches and reports, keep .venv
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist

@@ -1,0 +1,55 @@
+"""One scan's view of the venues: the rows that bulk calls brought, by canonical symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from services.scanner.instruments import (
+    InstrumentKey,
+    InstrumentKind,
+    RateRow,
+    SymbolRow,
+    TickerRow,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class VenueView:
+    """What one venue answered. `fees` are taker fees by symbol; the key "" is the venue's fee for
+    all.
+
+    `malformed` names symbols with a row that could not be read, and what was wrong with it.
+    """
+
+    venue: str
+    kind: InstrumentKind
+    symbols: Mapping[str, SymbolRow]
+    tickers: Mapping[str, TickerRow]
+    received: datetime
+    rates: Mapping[str, RateRow] = field(default_factory=dict)
+    fees: Mapping[str, Decimal] = field(default_factory=dict)
+    malformed: Mapping[str, str] = field(default_factory=dict)
+
+    def key(self, symbol: str) -> InstrumentKey:
+        """Return the name of this venue's instrument of `symbol`."""
+        return InstrumentKey(self.venue, symbol, self.kind)
+
+    def taker_fee(self, symbol: str) -> Decimal | None:
+        """Return the taker fee the venue told for `symbol`, or for all, or None."""
+        return self.fees.get(symbol, self.fees.get(""))
+
+
+def venue_now(view: VenueView) -> datetime | None:
+    """Return the venue's own present: the youngest stamp of its rates, None when it stamped none.
+
+    The age of settlements is judged against this and not against our clock, which may run
+    differently.
+    """
+    stamps = [row.stamp for row in view.rates.values() if row.stamp is not None]
+    return max(stamps) if stamps else None

@@ -1,0 +1,140 @@
+"""Candles and 24-hour statistics of one listing: recorded where there are records, else made."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from services.simulator.market.instants import DAY_MS, HOUR_MS, floor_to_interval, instant
+from services.simulator.market.rounding import eight_digits, nearest, whole_steps
+from services.simulator.market.source import Candle, DayTicker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.simulator.market.listing import Bar, Listing
+
+MAX_CANDLES: Final = 1500
+
+_TRADE_NOTIONAL: Final = 700.0
+_SAMPLES_PER_CANDLE: Final = 12
+_MAX_SAMPLES: Final = 48
+
+
+def make_candles(
+    listing: Listing, interval: int, start: int | None, end: int | None, limit: int, now: int
+) -> list[Candle]:
+    """Return at most ``limit`` candles of ``interval`` ms, ascending, none opened after ``now``.
+
+    With ``start`` the first ones opened at or after it, else the last ones up to ``end``.
+    """
+    until = now if end is None else min(end, now)
+    if listing.end is not None:
+        until = min(until, listing.end - 1)
+    last = floor_to_interval(until, interval)
+    first = floor_to_interval(listing.begin, interval)
+    count = min(max(limit, 0), MAX_CANDLES)
+    if start is None:
+        first = max(first, last - (count - 1) * interval)
+    else:
+        first = max(first, floor_to_interval(start + interval - 1, interval))
+        last = min(last, first + (count - 1) * interval)
+    return [_candle(listing, at, interval, now) for at in range(first, last + 1, interval)]
+
+
+def _candle(listing: Listing, opened: int, interval: int, now: int) -> Candle:
+    bars = _recorded_bars(listing, opened, interval) if opened + interval <= now else []
+    if bars:
+        return _merge(listing, bars, opened, interval)
+    tick = listing.spec.tick_size
+    closed = min(opened + interval, now)
+    samples = sample_prices(listing, opened, closed, interval)
+    prices = [nearest(price, tick) for price in samples]
+    volume, turnover, trades = _traded(listing, opened, closed, sum(samples) / len(samples))
+    return Candle(
+        open_time=instant(opened),
+        close_time=instant(opened + interval - 1),
+        open=prices[0],
+        high=max(prices),
+        low=min(prices),
+        close=prices[-1],
+        volume=volume,
+        quote_volume=turnover,
+        trade_count=trades,
+    )
+
+
+def sample_prices(listing: Listing, since: int, until: int, interval: int) -> list[float]:
+    """Return prices from ``since`` to ``until``, both included, dense enough for high and low."""
+    step = max(interval // _MAX_SAMPLES, min(interval // _SAMPLES_PER_CANDLE, HOUR_MS), 1)
+    return [listing.price(at) for at in range(since, until, step)] + [listing.price(until)]
+
+
+def _traded(listing: Listing, since: int, until: int, price: float) -> tuple[Decimal, Decimal, int]:
+    turnover = listing.turnover(since, until)
+    volume = whole_steps(turnover / price, listing.spec.lot_size)
+    return volume, eight_digits(float(volume) * price), round(turnover / _TRADE_NOTIONAL)
+
+
+def _recorded_bars(listing: Listing, opened: int, interval: int) -> list[Bar]:
+    """Return the recorded bars that fill the candle completely, coarsest first; else nothing."""
+    if listing.recorded is None:
+        return []
+    for width in (DAY_MS, HOUR_MS):
+        if interval % width:
+            continue
+        known = listing.recorded.bars(width)
+        bars = [known.get(at) for at in range(opened, opened + interval, width)]
+        found = [bar for bar in bars if bar is not None]
+        if len(found) == len(bars):
+            return found
+    return []
+
+
+def _merge(listing: Listing, bars: Sequence[Bar], opened: int, interval: int) -> Candle:
+    volume = sum((Decimal(bar.volume) for bar in bars), Decimal(0))
+    middle = sum(float(bar.close) for bar in bars) / len(bars)
+    turnovers = [bar.turnover for bar in bars if bar.turnover is not None]
+    if len(turnovers) == len(bars):
+        turnover = sum((Decimal(part) for part in turnovers), Decimal(0))
+    else:
+        turnover = eight_digits(float(volume) * middle)
+    counts = [bar.trade_count for bar in bars if bar.trade_count is not None]
+    return Candle(
+        open_time=instant(opened),
+        close_time=instant(opened + interval - 1),
+        open=Decimal(bars[0].open),
+        high=max(Decimal(bar.high) for bar in bars),
+        low=min(Decimal(bar.low) for bar in bars),
+        close=Decimal(bars[-1].close),
+        volume=nearest(float(volume), listing.spec.lot_size) if volume else volume,
+        quote_volume=turnover,
+        trade_count=sum(counts)
+        if len(counts) == len(bars)
+        else round(float(turnover) / _TRADE_NOTIONAL),
+    )
+
+
+def make_day_ticker(listing: Listing, now: int) -> DayTicker:
+    """Return the statistics of the 24 hours up to ``now``."""
+    tick = listing.spec.tick_size
+    since = max(now - DAY_MS, min(listing.begin, now))
+    # On whole hours, so that the inner samples are the same for many instants.
+    hours = range((since // HOUR_MS + 1) * HOUR_MS, now, HOUR_MS)
+    samples = [listing.price(since), *(listing.price(at) for at in hours), listing.price(now)]
+    opened, last = nearest(samples[0], tick), nearest(samples[-1], tick)
+    volume, turnover, trades = _traded(listing, since, now, sum(samples) / len(samples))
+    return DayTicker(
+        symbol=listing.spec.symbol,
+        open=opened,
+        high=nearest(max(samples), tick),
+        low=nearest(min(samples), tick),
+        last=last,
+        volume=volume,
+        quote_volume=turnover,
+        price_change=last - opened,
+        price_change_ratio=eight_digits(float((last - opened) / opened)),
+        open_time=instant(now - DAY_MS),
+        close_time=instant(now),
+        trade_count=trades,
+    )

@@ -1,0 +1,168 @@
+"""Generated funding: a slowly moving premium put through the venue's own formula.
+
+Binance: rate for 8 h = premium + clamp(interest - premium, -0.05 %, 0.05 %); a symbol paid every
+n hours pays n / 8 of it, within the cap. In between settlements the next rate stands still.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from services.simulator.market.instants import DAY_MS, HOUR_MS, instant
+from services.simulator.market.noise import Waves, between, mix, unit
+from services.simulator.market.roster import Regime
+from services.simulator.market.rounding import eight_digits
+from services.simulator.market.source import FundingSettlement
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from services.simulator.market.listing import PricePath
+    from services.simulator.market.schedule import Schedule
+
+INTEREST_RATE: Final = 0.0001
+FUNDING_CAP: Final = 0.02
+
+_CLAMP: Final = 0.0005
+_EIGHT_HOURS_MS: Final = 8 * HOUR_MS
+_BASIS_PER_RATE: Final = 0.5
+_MAX_BASIS: Final = 0.004
+_CHUNK_MS: Final = 16 * DAY_MS
+_CACHED_CHUNKS: Final = 16
+_MAX_JITTER_MS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Climate:
+    base: float
+    swing: float
+
+
+def _climate(regime: Regime, key: int) -> _Climate:
+    if regime is Regime.QUIET:
+        return _Climate(between(key, 1, 0.0, 0.0002), 0.0005)
+    if regime is Regime.POSITIVE:
+        return _Climate(between(key, 1, 0.0007, 0.0013), 0.0005)
+    if regime is Regime.NEGATIVE:
+        return _Climate(-between(key, 1, 0.0006, 0.0012), 0.0005)
+    if regime is Regime.FLIPPING:
+        return _Climate(-0.0002, 0.0024)
+    if regime is Regime.HOT_POSITIVE:
+        return _hot(between(key, 1, 0.003, 0.008))
+    if regime is Regime.HOT_NEGATIVE:
+        return _hot(-between(key, 1, 0.003, 0.008))
+    return _Climate(0.0, 0.0)
+
+
+def _hot(base: float) -> _Climate:
+    return _Climate(base, abs(base) * 0.35)
+
+
+class FundingCurve:
+    """The 8-hour funding rate of one symbol at every instant, and the basis that goes with it."""
+
+    __slots__ = ("_climate", "_is_dead", "_waves", "interest_rate")
+
+    def __init__(self, regime: Regime, key: int) -> None:
+        self._climate = _climate(regime, key)
+        self._is_dead = regime is Regime.DEAD
+        self._waves = Waves(key, ((3 * DAY_MS, 0.6), (12 * HOUR_MS, 0.3), (2 * HOUR_MS, 0.2)))
+        self.interest_rate = 0.0 if self._is_dead else INTEREST_RATE
+
+    def rate(self, at: int) -> float:
+        """Return the rate for eight hours, as a fraction."""
+        if self._is_dead:
+            return 0.0
+        premium = self._climate.base + self._climate.swing * self._waves.at(at)
+        return premium + min(max(self.interest_rate - premium, -_CLAMP), _CLAMP)
+
+    def basis(self, at: int) -> float:
+        """Return perpetual over index minus one, of the sign of the rate."""
+        return min(max(_BASIS_PER_RATE * self.rate(at), -_MAX_BASIS), _MAX_BASIS)
+
+
+class GeneratedFunding:
+    """The funding history of one generated perpetual, by chunks that are made when asked for.
+
+    Settlements before ``start`` carry some milliseconds of jitter, as recorded ones do; later
+    ones are on the hour.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        curve: FundingCurve,
+        schedule: Schedule,
+        marks: PricePath,
+        key: int,
+        start: int,
+    ) -> None:
+        self._symbol = symbol
+        self._curve = curve
+        self._schedule = schedule
+        self._marks = marks
+        self._key = key
+        self._start = start
+        self._chunks: dict[int, tuple[list[int], list[FundingSettlement]]] = {}
+
+    @property
+    def begin(self) -> int:
+        """Return an instant before the first settlement."""
+        return self._schedule.phases[0].since
+
+    def rows(self, after: int, upto: int) -> list[FundingSettlement]:
+        """Return the settlements with ``after`` < time <= ``upto``, ascending."""
+        after = max(after, self.begin)
+        upto = upto if self._schedule.end is None else min(upto, self._schedule.end + HOUR_MS)
+        found: list[FundingSettlement] = []
+        # A settlement on a chunk's edge belongs to the chunk before, its jitter to the one after.
+        for number in range((after - HOUR_MS) // _CHUNK_MS, upto // _CHUNK_MS + 1):
+            times, rows = self._chunk(number)
+            found += rows[bisect_right(times, after) : bisect_right(times, upto)]
+        return found
+
+    def upcoming(self, at: int) -> tuple[int | None, Decimal, timedelta]:
+        """Return the next settlement after ``at``, its rate and its interval."""
+        time = self._schedule.following(at)
+        known = self._schedule.end if time is None else time
+        interval = self._schedule.interval(at if time is not None else (known or at) - 1)
+        return time, self._rate(known or at, interval), timedelta(milliseconds=interval)
+
+    def _rate(self, time: int, interval: int) -> Decimal:
+        rate = self._curve.rate(time) * interval / _EIGHT_HOURS_MS
+        return eight_digits(min(max(rate, -FUNDING_CAP), FUNDING_CAP))
+
+    def _chunk(self, number: int) -> tuple[list[int], list[FundingSettlement]]:
+        chunk = self._chunks.get(number)
+        if chunk is None:
+            if len(self._chunks) >= _CACHED_CHUNKS:
+                del self._chunks[next(iter(self._chunks))]
+            chunk = self._chunks[number] = self._make_chunk(number)
+        return chunk
+
+    def _make_chunk(self, number: int) -> tuple[list[int], list[FundingSettlement]]:
+        first = number * _CHUNK_MS
+        times: list[int] = []
+        rows: list[FundingSettlement] = []
+        for nominal, interval in self._schedule.times(first, first + _CHUNK_MS):
+            time = nominal + self._jitter(nominal)
+            times.append(time)
+            rows.append(
+                FundingSettlement(
+                    symbol=self._symbol,
+                    time=instant(time),
+                    rate=self._rate(nominal, interval),
+                    mark_price=eight_digits(self._marks.price(time)),
+                    interval=timedelta(milliseconds=interval),
+                )
+            )
+        return times, rows
+
+    def _jitter(self, nominal: int) -> int:
+        number = nominal // HOUR_MS
+        if nominal >= self._start or unit(self._key, number) < 0.5:
+            return 0
+        return mix(~self._key, number) % (_MAX_JITTER_MS + 1)

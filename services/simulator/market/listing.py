@@ -1,0 +1,96 @@
+"""One listed instrument as the market's parts see it: its filters, price path and turnover."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from services.simulator.market.instants import DAY_MS, HOUR_MS, millis
+from services.simulator.market.noise import between
+from services.simulator.market.source import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.simulator.market.source import InstrumentSpec
+
+TRADING: Final = "TRADING"
+ENDED_STATUS: Final = {Kind.SPOT: "BREAK", Kind.PERPETUAL: "SETTLING"}
+
+_HOURS_A_DAY: Final = DAY_MS // HOUR_MS
+
+
+class PricePath(Protocol):
+    """A price at every instant."""
+
+    def price(self, at: int) -> float:
+        """Return the price at ``at`` milliseconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One recorded candle; ``turnover`` is the volume in quote, None where it was not recorded."""
+
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    turnover: str | None
+    trade_count: int | None
+
+
+class BarStore(Protocol):
+    """Recorded candles of one instrument."""
+
+    def bars(self, interval: int) -> Mapping[int, Bar]:
+        """Return the candles of ``interval`` ms by open time; empty when none were recorded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An instrument with what is needed to answer for it at any instant.
+
+    ``day_turnover`` is in quote; ``end`` is when trading ended or will end, in ms, None for never.
+    """
+
+    spec: InstrumentSpec
+    path: PricePath
+    day_turnover: float
+    key: int
+    end: int | None = None
+    recorded: BarStore | None = None
+
+    @property
+    def begin(self) -> int:
+        """Return when trading began, in ms."""
+        return millis(self.spec.onboard_time)
+
+    def is_trading(self, at: int) -> bool:
+        """Tell whether the instrument is listed and trades at ``at``."""
+        return self.begin <= at and (self.end is None or at < self.end)
+
+    def spec_at(self, at: int) -> InstrumentSpec:
+        """Return the filters with the status of ``at``."""
+        ended = self.end is not None and at >= self.end
+        status = ENDED_STATUS[self.spec.kind] if ended else TRADING
+        return self.spec if status == self.spec.status else replace(self.spec, status=status)
+
+    def price(self, at: int) -> float:
+        """Return the price at ``at``; it stands still outside the time of trading."""
+        at = max(at, self.begin)
+        return self.path.price(at if self.end is None else min(at, self.end))
+
+    def turnover(self, since: int, until: int) -> float:
+        """Return what was traded in [since, until) in quote; additive, uneven from hour to hour."""
+        since = max(since, self.begin)
+        until = until if self.end is None else min(until, self.end)
+        total = 0.0
+        while since < until:
+            hour = since // HOUR_MS
+            stop = min(until, (hour + 1) * HOUR_MS)
+            total += between(~self.key, hour, 0.6, 1.4) * (stop - since) / HOUR_MS
+            since = stop
+        return total * self.day_turnover / _HOURS_A_DAY

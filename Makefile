@@ -30,8 +30,8 @@ $(STAMP): requirements.lock pyproject.toml proto/pyproject.toml
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
 	  { echo "setup: $(PYTHON) cannot make an environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "setup: installing the locked packages"
-	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e ./proto -e .
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e ./proto -e .
 	@touch $@
 
 .PHONY: lock
@@ -81,7 +81,7 @@ test-system: $(STAMP) ## Tests that need Debian packages or root
 
 .PHONY: demo
 demo: $(STAMP) ## Scan, enter, hold and exit on a simulated exchange; DATA=DIR for recorded histories
-	@$(PY) -m cli.demo $(if $(DATA),--data $(DATA))
+	@$(PY) -m cli.demo $(if $(DATA),--data "$(DATA)")
 
 .PHONY: clean
 clean: ## Remove caches and reports, keep .venv

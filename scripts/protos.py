@@ -1,8 +1,9 @@
 """Generate the Python package `opensqt` from the `.proto` files, and hold it to them.
 
-`generate` rewrites the committed modules; `check` generates into a scratch folder, fails on any difference, lints the
-contract with buf and refuses a change that would break a caller of the committed baseline. buf reads descriptor sets
-made by protoc, because it would otherwise fetch google/type over the network.
+`generate` rewrites the committed modules; `check` generates into a scratch folder, fails on any
+difference, lints the contract with buf and refuses a change that would break a caller of the
+committed baseline. buf reads descriptor sets made by protoc, because it would otherwise fetch
+google/type over the network.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def run_protoc(*arguments: str) -> None:
     """Run protoc over every source file; raise ChoreFailedError when it refuses."""
     # protoc looks for protoc-gen-mypy on the PATH, and make does not activate the environment.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    sources = sorted(str(path.relative_to(PROTO_ROOT)) for path in PROTO_ROOT.glob("opensqt/**/*.proto"))
+    sources = sorted(
+        str(path.relative_to(PROTO_ROOT)) for path in PROTO_ROOT.glob("opensqt/**/*.proto")
+    )
     includes = [f"-I{path}" for path in (PROTO_ROOT, GOOGLE_ROOT, GRPC_TOOLS_PROTOS)]
     if protoc.main(["protoc", *includes, *arguments, *sources]) != 0:
         raise ChoreFailedError("protoc refused the sources")

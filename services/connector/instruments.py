@@ -90,7 +90,7 @@ class Instrument:
 
 
 class InstrumentBook:
-    """All instruments of a venue, by canonical symbol, the venue's own name or ccxt's unified form."""
+    """All instruments of a venue, by canonical symbol, the venue's name or ccxt's unified form."""
 
     def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
         self._by_symbol: dict[str, Instrument] = {}

@@ -154,28 +154,45 @@ class OrderState:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderEvent:
-    """One message of the venue's order stream, in the venue's own units until it is mapped."""
+class VenueFill:
+    """One execution as the venue words it, in the venue's own units."""
+
+    trade_id: str
+    exchange_order_id: str
+    exchange_symbol: str
+    side: Side | None
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal | None
+    fee_asset: str | None
+    time: datetime | None
+    maker: bool | None = None
+    realized_pnl: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VenueOrder:
+    """One order as the venue words it, in a reply or on the stream, in the venue's own units.
+
+    `fills` are all fills of the order when `fills_complete` (a FULL reply), else those of this
+    message alone. `executed` is cumulative: the one number that decides what was done.
+    """
 
     exchange_symbol: str
     client_order_id: str
     exchange_order_id: str
     side: Side
-    type: str
-    time_in_force: str
+    type: OrderType
+    time_in_force: TimeInForce | None
     status: OrderStatus
     quantity: Decimal
     executed: Decimal
-    price: Decimal
-    average_price: Decimal | None
+    price: Decimal | None
     cumulative_quote: Decimal | None
     reduce_only: bool
-    event_time: datetime
-    trade_id: str | None = None
-    last_quantity: Decimal = ZERO
-    last_price: Decimal = ZERO
-    fee: Decimal | None = None
-    fee_asset: str | None = None
-    maker: bool | None = None
-    realized_pnl: Decimal | None = None
+    post_only: bool
+    create_time: datetime | None
+    update_time: datetime | None
+    fills: tuple[VenueFill, ...] = ()
+    fills_complete: bool = False
     forced_fill: ForcedFill | None = None

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any
 
-    from services.connector.instruments import InstrumentKind
-    from services.connector.order_types import OrderEvent
+    from services.connector.instruments import InstrumentKind, TradingStatus
+    from services.connector.order_types import OrderIntent, VenueFill, VenueOrder
     from services.connector.outcome import AnswerClass
 
 
@@ -44,8 +44,30 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """When "not found" becomes proof that an order never arrived; each part names its source.
+
+    `recv_window`: the venue refuses a request older than this. `venue_processing`: the longest it
+    may work on one it took. `clock_bound`: how far our idea of its clock may be off.
+    """
+
+    recv_window: timedelta
+    venue_processing: timedelta
+    clock_bound: timedelta
+
+    @property
+    def total(self) -> timedelta:
+        """Return the time after sending from which "not found" proves that nothing arrived."""
+        return self.recv_window + self.venue_processing + self.clock_bound
+
+
+@dataclass(frozen=True, slots=True)
 class VenueProfile:
-    """One venue as ccxt knows it by `code`."""
+    """One venue as ccxt knows it by `code`: tables, and the few functions it truly needs.
+
+    `stream_order` reads a message of the user stream (None: not about an order), `order_row` a
+    reply about an order, `fill_row` a row of our trades; they raise ValueError on a broken one.
+    """
 
     code: str
     kind: InstrumentKind
@@ -55,16 +77,15 @@ class VenueProfile:
     weights: Mapping[str, int]
     answers: Mapping[tuple[int | None, int], AnswerClass]
     answer_messages: Mapping[tuple[int, str], AnswerClass]
-    recv_window: timedelta
-    venue_processing: timedelta
-    clock_bound: timedelta
-    markets_filter: Callable[[Mapping[str, Any]], bool]
-    trading_status: Callable[[Mapping[str, Any]], str]
-    stream_event: Callable[[Mapping[str, Any]], OrderEvent | None]
-    order_params: Callable[..., dict[str, Any]]
-    forced_fill: Callable[[str], str | None]
+    fence: Fence
+    is_listed: Callable[[Mapping[str, Any]], bool]
+    trading_status: Callable[[Mapping[str, Any]], TradingStatus]
+    stream_order: Callable[[Mapping[str, Any]], VenueOrder | None]
+    order_row: Callable[[Mapping[str, Any]], VenueOrder]
+    fill_row: Callable[[Mapping[str, Any]], VenueFill]
+    order_params: Callable[[OrderIntent, str], dict[str, Any]]
     batch_place_size: int
-    trades_page_size: int
+    batch_cancel_size: int
     margin_supported: bool
 
     def weight(self, name: str) -> int:

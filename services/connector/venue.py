@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.connector.profile import EndpointClass, Priority
-from services.connector.venue_errors import to_read_error
+from services.connector.venue_errors import VenueAnswerError, to_read_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import timedelta
 
     from services.common.clock import Clock
     from services.connector.instruments import InstrumentBook, InstrumentKind
-    from services.connector.profile import VenueProfile
+    from services.connector.profile import Fence, VenueProfile
     from services.connector.rate_budget import RateBudget
 
 T = TypeVar("T")
@@ -26,7 +27,8 @@ class Venue:
 
     `code` is ccxt's id, `name` what GetName answers. `exchange` is the ccxt instance for data and
     streams, `trading` the one for orders: both share markets and nothing else. Values that ccxt
-    returns are text (`number=str`); turn them into Decimal at the border.
+    returns are text (`number=str`); turn them into Decimal at the border. `fence` is the settings'
+    own or the profile's, `clock_skew` the venue's clock less ours as last measured.
     """
 
     code: str
@@ -38,6 +40,29 @@ class Venue:
     budget: RateBudget
     clock: Clock
     profile: VenueProfile
+    fence: Fence
+    clock_skew: timedelta | None = None
+
+    async def call(
+        self,
+        endpoint_class: EndpointClass | str,
+        weight: int,
+        call: Callable[[], Awaitable[T]],
+        *,
+        priority: Priority = Priority.DATA,
+    ) -> T:
+        """Take budget and run a venue call, leaving its errors as they come.
+
+        Raises RetryableError when the budget cannot be had in time (nothing was sent), and whatever
+        `call` raises; a 429 or 418 also stops what would follow.
+        """
+        name = EndpointClass(endpoint_class)
+        async with self.budget.take(name, weight, priority):
+            try:
+                return await call()
+            except VenueAnswerError as error:
+                self.budget.observe_refusal(error.status, error.retry_after, name)
+                raise
 
     async def read(
         self,
@@ -52,8 +77,7 @@ class Venue:
         Raises RetryableError (rate limit, busy), UnreachableError (no answer, broken answer),
         RejectedError and its branches (refused), AuthError (key) or UnimplementedError.
         """
-        async with self.budget.take(EndpointClass(endpoint_class), weight, priority):
-            try:
-                return await call()
-            except Exception as error:
-                raise to_read_error(error, self.profile) from error
+        try:
+            return await self.call(endpoint_class, weight, call, priority=priority)
+        except Exception as error:
+            raise to_read_error(error, self.profile) from error

@@ -1,0 +1,86 @@
+"""Make the ccxt.pro instances of one venue: nothing hidden, nothing retried, numbers as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+
+from services.connector.ccxt_lean import import_venue_class
+from services.connector.venue_http import VenueHttpMixin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from pydantic import SecretStr
+
+    from services.connector.profile import VenueProfile
+
+
+def rewrite_urls(urls: Any, base_url: str) -> Any:
+    """Return ccxt's `urls['api']` with scheme and host of every URL replaced by those of `base_url`.
+
+    Paths stay; `wss` becomes `ws` when the base is plain HTTP. Values that are no URL stay too.
+    """
+    if isinstance(urls, dict):
+        return {key: rewrite_urls(value, base_url) for key, value in urls.items()}
+    if not isinstance(urls, str) or "://" not in urls:
+        return urls
+    base, old = urlsplit(base_url), urlsplit(urls)
+    scheme = base.scheme
+    if old.scheme in ("ws", "wss"):
+        scheme = "wss" if base.scheme == "https" else "ws"
+    return urlunsplit((scheme, base.netloc, base.path.rstrip("/") + old.path, old.query, ""))
+
+
+def new_session() -> aiohttp.ClientSession:
+    """Return the long-lived HTTP session; the caller closes it.
+
+    Connections are kept for less time than the venues keep theirs, so that an order is rarely sent
+    down one that the venue is just closing.
+    """
+    connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=30.0, ttl_dns_cache=60)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def build_exchange(
+    profile: VenueProfile,
+    session: aiohttp.ClientSession,
+    *,
+    base_url: str | None,
+    api_key: SecretStr | None,
+    api_secret: SecretStr | None,
+    recv_window: timedelta,
+    request_timeout: timedelta,
+) -> Any:
+    """Return a ccxt.pro instance of the profile's venue.
+
+    ccxt's limiter is off (it holds each USD-M order back 200 ms) and its retries are zero; our own
+    budget and our own outcome rules stand in their place.
+    """
+    venue_class = type(profile.code, (VenueHttpMixin, import_venue_class(profile.code)), {})
+    exchange: Any = venue_class(
+        {
+            "number": str,
+            "enableRateLimit": False,
+            "maxRetriesOnFailure": 0,
+            "timeout": round(request_timeout.total_seconds() * 1000),
+            "session": session,
+            "options": _options(profile.options, recv_window),
+            "apiKey": "" if api_key is None else api_key.get_secret_value(),
+            "secret": "" if api_secret is None else api_secret.get_secret_value(),
+        }
+    )
+    exchange.number = str
+    exchange.timeout_on_exit = 0
+    if base_url is not None:
+        exchange.urls["api"] = rewrite_urls(exchange.urls["api"], base_url)
+    exchange.open()
+    return exchange
+
+
+def _options(options: Mapping[str, Any], recv_window: timedelta) -> dict[str, Any]:
+    # A copy: ccxt writes listen keys and time differences into its options.
+    return {**options, "recvWindow": round(recv_window.total_seconds() * 1000)}

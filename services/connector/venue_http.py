@@ -1,0 +1,107 @@
+"""Our layer inside ccxt's exchange class: every reply judged by status and venue code, not by host.
+
+ccxt picks Binance's error table by the URL's host, so on loopback (and on every WebSocket) it maps
+errors differently than live, and it returns an order with id None for an empty, truncated or HTML
+body. Here a reply that is not a JSON success becomes `VenueAnswerError`, whatever the host.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from services.connector.venue_errors import VenueAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class VenueObserver(Protocol):
+    """Who wants to see what passes: reply headers for the budget, stream messages for the desk."""
+
+    def on_headers(self, headers: Mapping[str, str]) -> None:
+        """Take the headers of a REST reply."""
+        ...
+
+    def on_message(self, message: Any) -> None:
+        """Take a WebSocket message before ccxt does."""
+        ...
+
+
+def read_retry_after(headers: Mapping[str, str]) -> timedelta | None:
+    """Return the Retry-After header in seconds form, None when absent or not plain digits."""
+    for name, value in headers.items():
+        if name.lower() == "retry-after" and value.isascii() and value.isdigit():
+            return timedelta(seconds=int(value[:7]))
+    return None
+
+
+def read_answer(
+    status: int, headers: Mapping[str, str], body: str | None, response: Any
+) -> VenueAnswerError | None:
+    """Return the error a reply stands for, None for a success.
+
+    A success is 2xx with a JSON body that carries no negative venue code.
+    """
+    code: int | None = None
+    message = ""
+    if isinstance(response, dict):
+        raw = response.get("code")
+        text = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
+        if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit():
+            code = int(text[:12])
+        message = str(response.get("msg") or "")[:300]
+    if 200 <= status < 300 and isinstance(response, (dict, list)) and (code is None or code >= 0):
+        return None
+    if not message:
+        message = "no JSON in the reply" if response is None else "refused"
+    return VenueAnswerError(status, code, message, read_retry_after(headers))
+
+
+class VenueHttpMixin:
+    """Mixed in before a ccxt.pro class; `observer` may be set after construction."""
+
+    observer: VenueObserver | None = None
+
+    def on_rest_response(
+        self,
+        code: int,
+        reason: str,
+        url: str,
+        method: str,
+        response_headers: Mapping[str, str],
+        response_body: str,
+        request_headers: Any,
+        request_body: Any,
+    ) -> str:
+        """See every reply's headers; ccxt's own copy is overwritten by concurrent calls."""
+        if self.observer is not None:
+            self.observer.on_headers(response_headers)
+        return response_body.strip()
+
+    def handle_errors(
+        self,
+        code: int,
+        reason: str,
+        url: str,
+        method: str,
+        headers: Mapping[str, str],
+        body: str | None,
+        response: Any,
+        requestHeaders: Any,  # noqa: N803 - ccxt's name
+        requestBody: Any,  # noqa: N803 - ccxt's name
+    ) -> None:
+        """Raise VenueAnswerError for anything but a JSON success; ccxt calls this for each reply."""
+        status = code
+        if url.startswith("ws"):
+            # ccxt passes the venue's code of a WebSocket error where the HTTP status would stand.
+            status = 400
+        error = read_answer(status, headers, body, response)
+        if error is not None:
+            raise error
+
+    def handle_message(self, client: Any, message: Any) -> None:
+        """Show the message to the observer, then let ccxt have it."""
+        if self.observer is not None:
+            self.observer.on_message(message)
+        super().handle_message(client, message)  # type: ignore[misc]  # ccxt's class comes after

@@ -1,0 +1,82 @@
+"""Binance USD-M perpetuals. Limits: USD-M General-Info and exchangeInfo.rateLimits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from services.connector.instruments import InstrumentKind
+from services.connector.profile import Allowance, EndpointClass, Fence, VenueProfile
+from services.connector.venues.binance_answers import ANSWER_MESSAGES, ANSWERS
+from services.connector.venues.binance_family import (
+    CLIENT_ID_PATTERN,
+    COMMON_OPTIONS,
+    order_params,
+    trading_status,
+)
+from services.connector.venues.binance_rows import fill_row, order_row, stream_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def _is_listed(market: Mapping[str, Any]) -> bool:
+    return market.get("swap") is True and market.get("linear") is True
+
+
+PROFILE: Final = VenueProfile(
+    code="binanceusdm",
+    kind=InstrumentKind.PERPETUAL,
+    options={**COMMON_OPTIONS, "fetchMarkets": {"types": ["linear"]}},
+    client_id_pattern=CLIENT_ID_PATTERN,
+    allowances={
+        EndpointClass.WEIGHT: (Allowance(2_400, 60.0, "x-mbx-used-weight-1m"),),
+        EndpointClass.ORDER: (
+            Allowance(300, 10.0, "x-mbx-order-count-10s"),
+            Allowance(1_200, 60.0, "x-mbx-order-count-1m"),
+        ),
+        # fundingRate and fundingInfo share 500 requests per 5 minutes and IP; ccxt does not know.
+        EndpointClass.FUNDING_HISTORY: (Allowance(500, 300.0),),
+        EndpointClass.SAPI: (Allowance(12_000, 60.0, "x-sapi-used-ip-weight-1m"),),
+    },
+    weights={
+        "exchange_info": 1,
+        "order_query": 1,
+        "open_orders": 1,
+        "all_open_orders": 40,
+        "order_cancel": 1,
+        "open_orders_cancel": 1,
+        "trades": 5,
+        "order_trades": 5,
+        "account": 5,
+        "positions": 5,
+        "leverage_bracket": 1,
+        "klines": 5,
+        "all_day_tickers": 40,
+        "all_book_tickers": 5,
+        "all_prices": 2,
+        "price": 1,
+        "order_book": 5,
+        "time": 1,
+        "trading_fee": 20,
+        "income": 30,
+        "open_interest": 1,
+        "all_funding_rates": 10,
+        "funding_rate": 1,
+        "position_mode": 30,
+    },
+    answers=ANSWERS,
+    answer_messages=ANSWER_MESSAGES,
+    # recvWindow is ours to choose; that an order may execute up to 10 s after a 503 or -1007 is the
+    # venue's word (USD-M General-Info); the clock bound is what our measured offset may be off by.
+    fence=Fence(timedelta(seconds=5), timedelta(seconds=10), timedelta(seconds=1)),
+    is_listed=_is_listed,
+    trading_status=trading_status,
+    stream_order=stream_order,
+    order_row=order_row,
+    fill_row=fill_row,
+    order_params=order_params,
+    batch_place_size=5,
+    batch_cancel_size=10,
+    margin_supported=False,
+)

@@ -91,12 +91,16 @@ def format_decimal(value: Decimal) -> str:
     if value.is_zero():
         return "0"
     if abs(value.adjusted()) > _PRECISION or value.copy_abs() >= _LIMIT:
-        raise ValueError("a decimal on the wire has at most 18 digits before and 18 after the point")
+        raise ValueError(
+            "a decimal on the wire has at most 18 digits before and 18 after the point"
+        )
     text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     if len(text.partition(".")[2]) > MAX_FRACTION_DIGITS:
-        raise ValueError("a decimal on the wire has at most 18 digits before and 18 after the point")
+        raise ValueError(
+            "a decimal on the wire has at most 18 digits before and 18 after the point"
+        )
     return text
 
 
@@ -133,7 +137,12 @@ def decimal_from_proto(message: Message | None, field: str, path: str = "") -> D
 
 
 def require_decimal(
-    message: Message, field: str, *, positive: bool = False, minimum: Decimal | None = None, path: str = ""
+    message: Message,
+    field: str,
+    *,
+    positive: bool = False,
+    minimum: Decimal | None = None,
+    path: str = "",
 ) -> Decimal:
     """Return the decimal in field `field`, which must be there.
 
@@ -147,7 +156,12 @@ def require_decimal(
 
 
 def optional_decimal(
-    message: Message, field: str, *, positive: bool = False, minimum: Decimal | None = None, path: str = ""
+    message: Message,
+    field: str,
+    *,
+    positive: bool = False,
+    minimum: Decimal | None = None,
+    path: str = "",
 ) -> Decimal | None:
     """Return the decimal in field `field` under the same bounds as `require_decimal`, None when absent."""
     value = decimal_from_proto(message, field, path)
@@ -156,7 +170,9 @@ def optional_decimal(
     return check_decimal(value, path + field, positive=positive, minimum=minimum)
 
 
-def check_decimal(value: Decimal, field: str, *, positive: bool, minimum: Decimal | None) -> Decimal:
+def check_decimal(
+    value: Decimal, field: str, *, positive: bool, minimum: Decimal | None
+) -> Decimal:
     """Return `value` when it keeps the bounds; raise InvalidFieldError naming `field` otherwise."""
     if positive and value <= 0:
         raise InvalidFieldError(field, "must be greater than zero")

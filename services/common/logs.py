@@ -84,11 +84,15 @@ def _plain(stream: TextIO, _info: object) -> None:
     stream.write("")
 
 
-def _mask_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _mask_event(
+    _logger: Any, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     return {name: mask_value(value, key=name) for name, value in event.items()}
 
 
-def _escape_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _escape_event(
+    _logger: Any, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     escaped: dict[str, Any] = {
         escape_control(name): escape_control(value) if isinstance(value, str) else value
         for name, value in event.items()

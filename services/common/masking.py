@@ -17,7 +17,8 @@ MAX_TEXT_LENGTH: Final = 8_192
 
 _MAX_DEPTH = 8
 _SECRET_KEY = re.compile(
-    r"(api[_-]?key|secret|token|signature|authorization|password|passphrase|private[_-]?key)", re.IGNORECASE
+    r"(api[_-]?key|secret|token|signature|authorization|password|passphrase|private[_-]?key)",
+    re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
     r"(?P<kept>\b(?:signature|x-mbx-apikey|x-api-key|api[_-]?key|secret|passphrase|listenkey|authorization)"
@@ -48,7 +49,9 @@ def escape_control(text: str) -> str:
 
 def cap_text(text: str, limit: int = MAX_TEXT_LENGTH) -> str:
     """Return at most `limit` characters of `text`, saying how many were cut."""
-    return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} more characters)"
+    return (
+        text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} more characters)"
+    )
 
 
 def mask_value(value: object, *, key: str = "", depth: int = 0) -> object:

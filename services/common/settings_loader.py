@@ -125,7 +125,9 @@ def _describe(detail: ErrorDetails, settings_class: type[ServiceSettings], prefi
         path += f"[{part}]" if isinstance(part, int) else (f".{part}" if path else part)
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return Problem(path, _unknown(str(detail["loc"][-1]), _siblings(settings_class, detail["loc"])))
+        return Problem(
+            path, _unknown(str(detail["loc"][-1]), _siblings(settings_class, detail["loc"]))
+        )
     if kind == "missing":
         variable = prefix + "__".join(str(part) for part in detail["loc"]).upper()
         return Problem(path, f"is required; set it in the file or as {variable}")
@@ -139,7 +141,9 @@ def _siblings(settings_class: type[BaseModel], location: tuple[int | str, ...]) 
         if field is None:
             return []
         options = (field.annotation, *getattr(field.annotation, "__args__", ()))
-        models = [held for held in options if isinstance(held, type) and issubclass(held, BaseModel)]
+        models = [
+            held for held in options if isinstance(held, type) and issubclass(held, BaseModel)
+        ]
         if not models:
             return []
         model = models[0]

@@ -1,0 +1,71 @@
+"""The calls a server is working on, and how they end when it must stop."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call at work. Not frozen: it follows the call's progress.
+
+    `is_waiting` is true while a streaming handler waits for its own next message: only then may a
+    drain interrupt it, since cancelling inside a send of gRPC would end the stream without a status.
+    """
+
+    method: str
+    is_streaming: bool
+    task: asyncio.Task[object] | None = field(default_factory=asyncio.current_task)
+    is_waiting: bool = False
+    is_interrupted: bool = False
+
+
+class CallsInFlight:
+    """Counts calls, ends streams on drain, and says how many calls were cut off."""
+
+    def __init__(self) -> None:
+        self._calls: set[Call] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.is_draining = False
+        self.cut_count = 0
+
+    def __len__(self) -> int:
+        """Return the number of calls at work."""
+        return len(self._calls)
+
+    def begin(self, method: str, *, is_streaming: bool) -> Call:
+        """Note a call of the current task."""
+        call = Call(method, is_streaming)
+        self._calls.add(call)
+        self._idle.clear()
+        return call
+
+    def end(self, call: Call) -> None:
+        """Note that a call is over, however it ended."""
+        self._calls.discard(call)
+        if not self._calls:
+            self._idle.set()
+
+    def cut(self) -> None:
+        """Note that a call was cancelled; it counts only during a drain, else its caller left."""
+        if self.is_draining:
+            self.cut_count += 1
+
+    def start_drain(self) -> None:
+        """End all streams at their next wait; calls with one reply go on."""
+        self.is_draining = True
+        for call in self._calls:
+            if call.is_streaming and call.is_waiting and call.task is not None:
+                call.is_interrupted = True
+                call.task.cancel()
+
+    async def wait_idle(self, seconds: float) -> int:
+        """Wait at most `seconds` until no call is at work; return how many still are."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            pass
+        return len(self._calls)

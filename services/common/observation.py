@@ -1,0 +1,116 @@
+"""What is seen of one call, and how it ends: status to the caller, metrics, one log line."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from services.common.auth import OPEN_METHODS
+from services.common.errors import Code, FatalError, OpensqtError
+from services.common.logs import get_logger
+from services.common.status_details import to_grpc_status
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from services.common.clock import Clock
+    from services.common.in_flight import Call, CallsInFlight
+    from services.common.metrics import ServiceMetrics
+
+CallContext = grpc.aio.ServicerContext[Any, Any]
+_log = get_logger(__name__)
+
+
+class Observation:
+    """Surrounds the handling of one call; errors leave it as `google.rpc.Status`.
+
+    Our own errors go out with their details. Anything else is a bug: the caller gets a fixed text and
+    an id, the log gets the traceback under the same id.
+    """
+
+    def __init__(
+        self,
+        metrics: ServiceMetrics,
+        calls: CallsInFlight,
+        clock: Clock,
+        method: str,
+        context: CallContext,
+        *,
+        is_streaming: bool,
+    ) -> None:
+        self._metrics = metrics
+        self._calls = calls
+        self._clock = clock
+        self._method = method
+        self._context = context
+        self._is_streaming = is_streaming
+        self._start = 0.0
+        self.call: Call
+
+    async def __aenter__(self) -> Call:
+        """Note the arrival."""
+        self.call = self._calls.begin(self._method, is_streaming=self._is_streaming)
+        self._metrics.calls_in_flight.labels(self._method).inc()
+        self._start = self._clock.monotonic()
+        return self.call
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Note the end; raise the abort that carries the status when the handler failed."""
+        answer = self._answer(error)
+        self._finish(self._code(error, answer), answer)
+        if answer is not None:
+            await self._context.abort_with_status(to_grpc_status(answer))
+
+    def _answer(self, error: BaseException | None) -> OpensqtError | None:
+        if isinstance(error, OpensqtError):
+            return error
+        # An abort by the handler (the health service's own) has set its status already.
+        if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+            error_id = uuid.uuid4().hex
+            _log.error("call_failed", method=self._method, error_id=error_id, exc_info=error)
+            return FatalError("internal error", metadata={"errorId": error_id})
+        return None
+
+    def _code(self, error: BaseException | None, answer: OpensqtError | None) -> str:
+        if answer is not None:
+            return answer.code.value
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._calls.cut()
+            remaining = self._context.time_remaining()
+            late = remaining is not None and remaining <= 0
+            return (Code.DEADLINE_EXCEEDED if late else Code.CANCELLED).value
+        return _code_name(self._context.code())
+
+    def _finish(self, code: str, answer: OpensqtError | None) -> None:
+        seconds = self._clock.monotonic() - self._start
+        self._calls.end(self.call)
+        self._metrics.calls_in_flight.labels(self._method).dec()
+        self._metrics.calls.labels(self._method, code).inc()
+        self._metrics.call_seconds.labels(self._method).observe(seconds)
+        facts: dict[str, object] = {
+            "method": self._method,
+            "code": code,
+            "seconds": round(seconds, 6),
+        }
+        if answer is not None:
+            facts["reason"] = answer.reason
+            facts["problem"] = answer.message
+        # Probes come every few seconds; they would drown the calls.
+        write = _log.debug if self._method in OPEN_METHODS else _log.info
+        write("call_finished", peer=self._context.peer(), **facts)
+
+
+def _code_name(code: object) -> str:
+    # None or 0 until a handler sets one; the number or the enum afterwards.
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    by_number = {status.value[0]: status.name for status in grpc.StatusCode}
+    return by_number.get(code or 0, Code.UNKNOWN.value)

@@ -1,0 +1,94 @@
+"""The life of a service process: event loop, signals, exporter, ready file, drain, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from services.common.errors import OpensqtError
+from services.common.logs import get_logger
+from services.common.metrics import MetricsExporter
+from services.common.readiness import Readiness, ready_file
+
+if TYPE_CHECKING:
+    from services.common.metrics import ServiceMetrics
+    from services.common.server import GrpcServer
+    from services.common.settings import ServiceSettings
+
+EXIT_FAILED = 1
+_log = get_logger(__name__)
+_LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, object]]) -> int:
+    """Run a service to its end and return the exit code of the process.
+
+    `main` gets an event that SIGTERM or SIGINT sets; a second signal cancels it. Uses uvloop where it
+    is installed. An OpensqtError or OSError is logged in one line, code 1; others pass through.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_supervise(main))
+
+
+async def serve(
+    settings: ServiceSettings,
+    server: GrpcServer,
+    metrics: ServiceMetrics,
+    stop: asyncio.Event,
+) -> int:
+    """Serve until `stop` is set, then drain; return how many calls were cut off.
+
+    Starts the server and the metrics exporter and keeps the ready file meanwhile.
+    Raises FatalError or OSError when an address is taken.
+    """
+    with MetricsExporter(settings.metrics, metrics.registry) as exporter:
+        address = await server.start()
+        readiness = Readiness(settings.service, address, exporter.address)
+        try:
+            with ready_file(settings.ready_file, readiness):
+                _log.info("service_ready", grpc=address, metrics=exporter.address)
+                await stop.wait()
+                _log.info("service_stopping", drain_seconds=settings.grpc.drain_seconds)
+        finally:
+            cut = await server.drain()
+            _log.info("service_stopped", calls_cut=cut)
+    return cut
+
+
+async def _supervise(main: Callable[[asyncio.Event], Coroutine[Any, Any, object]]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def on_signal() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await main(stop)
+    except (OpensqtError, OSError) as error:
+        _log.error("service_failed", problem=str(error))
+        return EXIT_FAILED
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        _log.warning("service_cancelled")
+        return EXIT_FAILED
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    return 0
+
+
+def _loop_factory() -> _LoopFactory | None:
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop
+    return None

@@ -1,0 +1,147 @@
+"""The gRPC server of a service: security, health, reflection, limits and a bounded drain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.common.auth import TokenGuard
+from services.common.clock import Clock, SystemClock
+from services.common.errors import FatalError
+from services.common.in_flight import CallsInFlight
+from services.common.interceptors import CallInterceptor
+from services.common.metrics import ServiceMetrics
+from services.common.run import run_service, serve
+from services.common.tls import server_credentials
+
+if TYPE_CHECKING:
+    from services.common.settings import ServerSettings
+
+__all__ = ["GrpcServer", "run_service", "serve"]
+
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+MAX_HEADER_BYTES = 8 * 1024
+HANDSHAKE_MILLISECONDS = 2_000
+MIN_PING_MILLISECONDS = 4_000
+"""Clients ping every 5 s; pings closer than this count as abuse and close the connection."""
+
+CANCEL_SECONDS = 2.0
+"""Time a cancelled call gets to clean up before the process goes on without it."""
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class GrpcServer:
+    """A grpc.aio server: `add` servicers, `start`, and in the end `drain`.
+
+    Must be made inside the running event loop. Off-loopback settings without token and TLS cannot be
+    constructed, so this class need not check them again.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, *, metrics: ServiceMetrics, clock: Clock | None = None
+    ) -> None:
+        self._settings = settings
+        self._calls = CallsInFlight()
+        interceptor = CallInterceptor(
+            TokenGuard(settings.tokens()),
+            metrics,
+            self._calls,
+            clock or SystemClock(),
+            settings.max_concurrent_calls,
+        )
+        self._server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._serving: dict[str, bool] = {"": True}
+        self.address = ""
+
+    def add(
+        self,
+        add_to_server: Callable[[Any, grpc.aio.Server], None],
+        servicer: object,
+        name: str,
+        *,
+        serving: bool = True,
+    ) -> None:
+        """Register a servicer by its generated function and its full service name, before `start`.
+
+        With `serving` false its health is NOT_SERVING until `set_serving` says otherwise.
+        """
+        add_to_server(servicer, self._server)
+        self._serving[name] = serving
+
+    async def set_serving(self, name: str, *, serving: bool) -> None:
+        """Tell the health of one service; the empty name stands for the whole process."""
+        self._serving[name] = serving
+        if self.address:
+            await self._health.set(name, _SERVING if serving else _NOT_SERVING)
+
+    async def start(self) -> str:
+        """Listen and serve; return the address as `host:port`. Raises FatalError when it is taken."""
+        if self._settings.reflection:
+            names = [name for name in self._serving if name]
+            listed = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(listed, self._server)
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        port = self._bind(f"{host}:{self._settings.port}")
+        for name, serving in self._serving.items():
+            await self._health.set(name, _SERVING if serving else _NOT_SERVING)
+        await self._server.start()
+        self.address = f"{host}:{port}"
+        return self.address
+
+    def _bind(self, wanted: str) -> int:
+        tls = self._settings.tls
+        try:
+            if tls is None:
+                port = self._server.add_insecure_port(wanted)
+            else:
+                port = self._server.add_secure_port(wanted, server_credentials(tls))
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise FatalError(f"cannot listen on {wanted}: is the port taken?", reason="PORT_TAKEN")
+        return port
+
+    async def drain(self) -> int:
+        """Stop in order and return how many calls were cut off.
+
+        Health turns NOT_SERVING, streams end with UNAVAILABLE (their clients resume elsewhere), calls
+        with one reply have `drain_seconds` to finish, the rest is cancelled and has two seconds more.
+        """
+        await self._health.enter_graceful_shutdown()
+        self._calls.start_drain()
+        await self._server.stop(self._settings.drain_seconds)
+        stuck = await self._calls.wait_idle(CANCEL_SECONDS)
+        return self._calls.cut_count + stuck
+
+    async def __aenter__(self) -> GrpcServer:
+        """Start the server."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Drain the server."""
+        await asyncio.shield(self.drain())
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", MAX_REPLY_BYTES),
+        ("grpc.max_metadata_size", MAX_HEADER_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
+        ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_MILLISECONDS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Two servers on one port would share calls without a word; the second must fail.
+        ("grpc.so_reuseport", 0),
+    ]

@@ -84,8 +84,7 @@ class Observation:
             return answer.code.value
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._calls.cut()
-            remaining = self._context.time_remaining()
-            late = remaining is not None and remaining <= 0
+            late = _is_over(self._context.time_remaining())
             return (Code.DEADLINE_EXCEEDED if late else Code.CANCELLED).value
         return _code_name(self._context.code())
 
@@ -108,9 +107,14 @@ class Observation:
         write("call_finished", peer=self._context.peer(), **facts)
 
 
+def _is_over(remaining: object) -> bool:
+    # The stub promises a number; a call without deadline has None.
+    return isinstance(remaining, int | float) and remaining <= 0
+
+
 def _code_name(code: object) -> str:
     # None or 0 until a handler sets one; the number or the enum afterwards.
     if isinstance(code, grpc.StatusCode):
         return code.name
-    by_number = {status.value[0]: status.name for status in grpc.StatusCode}
-    return by_number.get(code or 0, Code.UNKNOWN.value)
+    names = [status.name for status in grpc.StatusCode if status.value[0] == (code or 0)]
+    return names[0] if names else Code.UNKNOWN.value

@@ -70,7 +70,7 @@ class ScoreRules:
 
 @dataclass(frozen=True, slots=True)
 class ScanRules:
-    """Everything a scan decides by; `window_days` is the window whose carry is expected to go on."""
+    """Everything a scan decides by; `window_days` names the window whose carry should go on."""
 
     universe: UniverseRules = field(default_factory=UniverseRules)
     quarantine: QuarantineRules = field(default_factory=QuarantineRules)

@@ -1,0 +1,123 @@
+"""Which calls a scan makes: bulk first, history in bulk where that is fewer calls, else by symbol.
+
+Pure: the plan for any number of symbols, cold or warm, can be counted without a venue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from services.scanner.instruments import InstrumentKind
+from services.scanner.spans import Span, missing
+from services.scanner.tasks import (
+    ReadFees,
+    ReadHistory,
+    ReadRates,
+    ReadSymbols,
+    ReadTickers,
+    VenueTask,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+HOUR_MS = 3_600_000
+# Spans are cut half-way between hours, so that no settlement with its jitter lies on a cut.
+_HALF_HOUR_MS = HOUR_MS // 2
+# The earliest row wanted needs its predecessor to know the hours it covered.
+_EARLIER_HOURS = 8
+# Shortest interval of any venue: the cautious guess where neither venue nor listing told one.
+_UNKNOWN_INTERVAL_HOURS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryNeed:
+    """What history of one venue is wanted and held.
+
+    `intervals` has the funding interval in hours of every perpetual the venue lists (None:
+    unknown), `needed` the symbols that can still qualify, `held` what is held of all symbols at
+    once, and `held_by_symbol` what is held besides of single ones.
+    """
+
+    venue: str
+    wanted: Span
+    intervals: Mapping[str, float | None]
+    needed: Collection[str]
+    held: tuple[Span, ...] = ()
+    held_by_symbol: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
+    has_bulk: bool = True
+    page_size: int = 1000
+
+
+def bulk_tasks(venue: str, kind: InstrumentKind) -> tuple[VenueTask, ...]:
+    """Return the calls that bring all instruments of a venue at once."""
+    common: tuple[VenueTask, ...] = (ReadSymbols(venue), ReadTickers(venue), ReadFees(venue))
+    return (*common, ReadRates(venue)) if kind is InstrumentKind.PERPETUAL else common
+
+
+def wanted_span(venue_now: datetime, history: timedelta) -> Span:
+    """Return the span of history a scan stands on: whole hours, up to and with the present one."""
+    now_ms = int(venue_now.timestamp()) * 1000
+    end = now_ms // HOUR_MS * HOUR_MS + HOUR_MS + _HALF_HOUR_MS
+    start = now_ms - int(history / timedelta(hours=1)) * HOUR_MS - _EARLIER_HOURS * HOUR_MS
+    return Span(start // HOUR_MS * HOUR_MS - _HALF_HOUR_MS, end)
+
+
+def history_tasks(need: HistoryNeed) -> tuple[ReadHistory, ...]:
+    """Return the readings that fill what is missing, by the way that takes fewer calls."""
+    by_symbol = _by_symbol(need)
+    if not need.has_bulk or not by_symbol:
+        return by_symbol
+    in_bulk = _in_bulk(need)
+    single_calls = sum(_pages(need, task) for task in by_symbol)
+    return in_bulk if len(in_bulk) <= single_calls else by_symbol
+
+
+def _by_symbol(need: HistoryNeed) -> tuple[ReadHistory, ...]:
+    tasks: list[ReadHistory] = []
+    for symbol in sorted(need.needed):
+        held = (*need.held, *need.held_by_symbol.get(symbol, ()))
+        gaps = missing(need.wanted, held)
+        if gaps:
+            # One reading from the first gap on: gaps in the middle are rare, a call each is not
+            # worth it.
+            span = Span(gaps[0].start_ms, gaps[-1].end_ms)
+            tasks.append(ReadHistory(need.venue, symbol, span))
+    return tuple(tasks)
+
+
+def _pages(need: HistoryNeed, task: ReadHistory) -> int:
+    hours = (task.span.end_ms - task.span.start_ms) / HOUR_MS
+    interval = need.intervals.get(task.symbol) or _UNKNOWN_INTERVAL_HOURS
+    return max(1, -int(-hours / interval // need.page_size))
+
+
+def _in_bulk(need: HistoryNeed) -> tuple[ReadHistory, ...]:
+    counts = Counter(hours or _UNKNOWN_INTERVAL_HOURS for hours in need.intervals.values())
+    tasks: list[ReadHistory] = []
+    for gap in missing(need.wanted, need.held):
+        tasks += [
+            ReadHistory(need.venue, "", span) for span in _slices(gap, counts, need.page_size)
+        ]
+    return tuple(tasks)
+
+
+def _slices(gap: Span, counts: Mapping[float, int], page_size: int) -> list[Span]:
+    """Cut a span into spans of at most a page of expected rows; one settlement is never cut."""
+    slices: list[Span] = []
+    start, rows = gap.start_ms, 0
+    hour = -(-gap.start_ms // HOUR_MS)
+    while hour * HOUR_MS < gap.end_ms:
+        settling = sum(count for interval, count in counts.items() if hour % interval == 0)
+        cut = hour * HOUR_MS - _HALF_HOUR_MS
+        if rows and rows + settling > page_size and cut > start:
+            slices.append(Span(start, cut))
+            start, rows = cut, 0
+        rows += settling
+        hour += 1
+    slices.append(Span(start, gap.end_ms))
+    return slices

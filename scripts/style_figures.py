@@ -119,8 +119,8 @@ def comments_by_line(source: str) -> dict[int, str]:
 
 
 def is_thawed(node: ast.AST, comments: dict[int, str]) -> bool:
-    """Say whether this is a dataclass that can change, with no comment at its head to say why."""
-    if not isinstance(node, ast.ClassDef):
+    """Say whether this is a dataclass that can change, and neither comment nor docstring say why."""
+    if not isinstance(node, ast.ClassDef) or "mutable" in (ast.get_docstring(node) or "").lower():
         return False
     marks = [ast.unparse(mark) for mark in node.decorator_list]
     marks = [mark for mark in marks if re.match(r"(dataclasses\.)?dataclass\b", mark)]

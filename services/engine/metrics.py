@@ -1,0 +1,99 @@
+"""Metrics of the engine: the `EngineObserver` of the core on Prometheus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.engine.views import EngineMode
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from services.common.metrics import ServiceMetrics
+    from services.engine.orders import OrderClass
+    from services.engine.views import PositionStatus, StatusView
+
+_FINE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+
+
+class EngineMetrics:
+    """Counts orders, positions and the latencies that cost money."""
+
+    def __init__(self, metrics: ServiceMetrics) -> None:
+        self._orders = metrics.counter(
+            "orders", "Orders that came back.", ("exchange", "order_class", "outcome")
+        )
+        self._order_seconds = metrics.histogram(
+            "order_duration_seconds", "From sending to the answer.", ("exchange", "order_class")
+        )
+        self._settled = metrics.counter("positions_settled", "Positions at rest.", ("state",))
+        self._naked = metrics.histogram(
+            "naked_leg_seconds", "How long some of a leg was filled with no hedge."
+        )
+        self._residual = metrics.gauge(
+            "residual_notional", "Unhedged value of the position settled last, in quote."
+        )
+        self._hedge_dispatch = metrics.histogram(
+            "hedge_dispatch_seconds",
+            "From the lead's fill being known to the hedge leaving.",
+            buckets=_FINE_BUCKETS,
+        )
+        self._skew = metrics.histogram(
+            "exit_dispatch_skew_seconds",
+            "Between the first and the last order of an exit leaving.",
+            buckets=_FINE_BUCKETS,
+        )
+        self._alarms = metrics.counter(
+            "unhedged_alarms", "Unknown orders that outlived the unhedged budget.", ("exchange",)
+        )
+        self._refused = metrics.counter("entries_refused", "Entries refused.", ("reason",))
+        self._journal = metrics.histogram(
+            "journal_write_seconds", "One durable write.", buckets=_FINE_BUCKETS
+        )
+        self._mode = metrics.gauge("mode", "1 for the mode the engine is in.", ("mode",))
+        self._reconciled = metrics.gauge("reconciled", "1 once start-up recovery is done.")
+        self._open = metrics.gauge("open_positions", "Positions neither closed nor flat.")
+        self._unknown = metrics.gauge("unknown_orders", "Orders whose outcome is unknown.")
+
+    def order_ended(
+        self, exchange: str, order_class: OrderClass, outcome: str, seconds: float
+    ) -> None:
+        """Count one order and how long it took."""
+        self._orders.labels(exchange, order_class.value, outcome).inc()
+        self._order_seconds.labels(exchange, order_class.value).observe(seconds)
+
+    def position_settled(
+        self, status: PositionStatus, unhedged_seconds: float, residual_notional: Decimal
+    ) -> None:
+        """Count a position that came to rest."""
+        self._settled.labels(status.value).inc()
+        self._naked.observe(unhedged_seconds)
+        self._residual.set(float(residual_notional))
+
+    def hedge_dispatched(self, seconds: float) -> None:
+        """Observe how fast a hedge left."""
+        self._hedge_dispatch.observe(seconds)
+
+    def exit_dispatched(self, skew_seconds: float) -> None:
+        """Observe the skew of a parallel exit."""
+        self._skew.observe(skew_seconds)
+
+    def unhedged_alarm(self, exchange: str) -> None:
+        """Count an alarm."""
+        self._alarms.labels(exchange).inc()
+
+    def entry_refused(self, reason: str) -> None:
+        """Count a refused entry."""
+        self._refused.labels(reason).inc()
+
+    def journal_written(self, seconds: float) -> None:
+        """Observe a durable write."""
+        self._journal.observe(seconds)
+
+    def engine_changed(self, status: StatusView) -> None:
+        """Show mode, reconciliation and what is open or unknown."""
+        for mode in EngineMode:
+            self._mode.labels(mode.value).set(1 if status.mode is mode else 0)
+        self._reconciled.set(1 if status.reconciled else 0)
+        self._open.set(status.open_position_count)
+        self._unknown.set(len(status.unknown_client_order_ids))

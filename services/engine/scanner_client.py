@@ -1,0 +1,75 @@
+"""The scanner as the engine uses it: opportunities by id, and the list behind GetMarketScores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opensqt.market_maker.v1 import opportunity_pb2, scanner_pb2, scanner_pb2_grpc
+from services.common.call_errors import retry_read
+from services.common.errors import NotFoundError, PreconditionError
+from services.common.time_codec import from_timestamp
+from services.engine import wire_enums as wire
+from services.engine.instruments import InstrumentRef
+from services.engine.ports import OpportunityLegs
+
+if TYPE_CHECKING:
+    from opensqt.market_maker.v1 import instrument_pb2
+    from services.common.clock import Clock
+
+PAGE_SIZE = 500
+
+
+class ScannerClient:
+    """Reads opportunities; what has expired is refused, not traded."""
+
+    def __init__(
+        self,
+        stub: scanner_pb2_grpc.ScannerServiceAsyncStub,
+        clock: Clock,
+        *,
+        call_seconds: float,
+    ) -> None:
+        self._stub = stub
+        self._clock = clock
+        self._call_seconds = call_seconds
+
+    async def opportunities(self) -> list[opportunity_pb2.Opportunity]:
+        """Read all opportunities of the last scan, best first."""
+        rows: list[opportunity_pb2.Opportunity] = []
+        token = ""
+        while True:
+            page = await self._page(token)
+            rows.extend(page.opportunities)
+            token = page.next_page_token
+            if not token:
+                return rows
+
+    async def _page(self, token: str) -> scanner_pb2.ListOpportunitiesResponse:
+        request = scanner_pb2.ListOpportunitiesRequest(page_size=PAGE_SIZE, page_token=token)
+        return await retry_read(
+            lambda: self._stub.ListOpportunities(request, timeout=self._call_seconds)
+        )
+
+    async def resolve(self, opportunity_id: str) -> OpportunityLegs:
+        """Return the legs behind an id; raises NotFoundError or, past expiry, PreconditionError."""
+        found = [o for o in await self.opportunities() if o.opportunity_id == opportunity_id]
+        if not found:
+            raise NotFoundError(
+                f"no opportunity {opportunity_id} stands now; list them again",
+                reason="OPPORTUNITY_NOT_FOUND",
+            )
+        opportunity = found[0]
+        if (
+            not opportunity.HasField("expire_time")
+            or from_timestamp(opportunity.expire_time, "expire_time") <= self._clock.now()
+        ):
+            raise PreconditionError(
+                f"opportunity {opportunity_id} has expired; scan again", reason="OPPORTUNITY_STALE"
+            )
+        return OpportunityLegs(
+            opportunity_id, _ref(opportunity.long_leg), _ref(opportunity.short_leg)
+        )
+
+
+def _ref(ref: instrument_pb2.InstrumentRef) -> InstrumentRef:
+    return InstrumentRef(ref.exchange, ref.symbol, wire.KIND_FROM_WIRE[ref.kind])

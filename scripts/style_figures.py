@@ -119,7 +119,7 @@ def comments_by_line(source: str) -> dict[int, str]:
 
 
 def is_thawed(node: ast.AST, comments: dict[int, str]) -> bool:
-    """Say whether this is a dataclass that can change, and neither comment nor docstring say why."""
+    """Say whether this is a dataclass that can change with no comment or docstring to say why."""
     if not isinstance(node, ast.ClassDef) or "mutable" in (ast.get_docstring(node) or "").lower():
         return False
     marks = [ast.unparse(mark) for mark in node.decorator_list]

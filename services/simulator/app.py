@@ -1,0 +1,78 @@
+"""The application: one aiohttp server, one loop that lets market time happen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from services.simulator.control import ControlHandlers
+from services.simulator.gateway import Gateway
+from services.simulator.http import RestHandler
+from services.simulator.simulation import Simulation
+
+MAX_BODY_BYTES = 1_048_576
+
+
+class Application:
+    """A simulator that listens while its context is open."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        control_token: str | None = None,
+        tick_seconds: float = 0.1,
+        stream_queue: int = 10_000,
+    ) -> None:
+        self.simulation = simulation
+        self.gateway = Gateway(simulation)
+        self._host = host
+        self._port = port
+        self._control_token = control_token
+        self._tick_seconds = tick_seconds
+        self._runner: web.AppRunner | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self.address = ""
+
+    @property
+    def url(self) -> str:
+        """Return the base URL, once listening."""
+        return f"http://{self.address}"
+
+    async def __aenter__(self) -> Self:
+        application = web.Application(client_max_size=MAX_BODY_BYTES)
+        ControlHandlers(self.simulation, self._control_token).register(application)
+        application.router.add_route("*", "/{tail:.*}", RestHandler(self.gateway))
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.address = f"{host}:{port}"
+        # owned by this object: made on entry, cancelled and awaited on exit
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticker
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._tick_seconds)
+            self.simulation.exchange.advance()

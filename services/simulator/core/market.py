@@ -1,0 +1,73 @@
+"""The market as the core sees it: a source, its books with consumption, and the market clock."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from services.simulator.core.clock import MarketClock
+from services.simulator.core.errors import VenueError, unknown_symbol
+from services.simulator.core.matching import Liquidity
+from services.simulator.core.money import ZERO
+from services.simulator.market.source import InstrumentSpec, Kind, MarketSource
+
+
+class Market:
+    """Instruments and prices at the market clock's present instant."""
+
+    def __init__(self, source: MarketSource, clock: MarketClock, liquidity: Liquidity) -> None:
+        self.source = source
+        self.clock = clock
+        self.liquidity = liquidity
+        self._specs: dict[Kind, dict[str, InstrumentSpec]] = {}
+        self._specs_minute: int = -1
+
+    def now(self) -> datetime:
+        """Return the present market instant."""
+        return self.clock.now()
+
+    def instruments(self, kind: Kind) -> dict[str, InstrumentSpec]:
+        """Return the listed instruments by symbol; listings and delistings show within a minute."""
+        now = self.now()
+        minute = int(now.timestamp() // 60)
+        if minute != self._specs_minute:
+            self._specs.clear()
+            self._specs_minute = minute
+        if kind not in self._specs:
+            rows = self.source.instruments(kind, now)
+            self._specs[kind] = {spec.symbol: spec for spec in rows}
+        return self._specs[kind]
+
+    def spec(self, kind: Kind, symbol: str) -> InstrumentSpec:
+        """Return one instrument; raises VenueError -1121 when it is not listed."""
+        spec = self.instruments(kind).get(symbol)
+        if spec is None:
+            raise unknown_symbol()
+        return spec
+
+    def is_trading(self, kind: Kind, symbol: str) -> bool:
+        """Tell whether the symbol can be traded now."""
+        spec = self.instruments(kind).get(symbol)
+        return spec is not None and spec.status == "TRADING"
+
+    def reference(self, kind: Kind, symbol: str) -> Decimal:
+        """Return the price filters compare with: mark price of a perpetual, last price of spot."""
+        now = self.now()
+        if kind is Kind.PERPETUAL:
+            return self.source.mark_price(symbol, now)
+        return self.source.last_price(kind, symbol, now)
+
+    def mark(self, symbol: str) -> Decimal:
+        """Return the mark price of a perpetual."""
+        return self.source.mark_price(symbol, self.now())
+
+    def value_in_usdt(self, asset: str) -> Decimal:
+        """Return what one unit of an asset is worth, zero when nobody prices it."""
+        if asset in {"USDT", "USDC", "FDUSD"}:
+            return Decimal(1)
+        symbol = f"{asset}USDT"
+        try:
+            self.spec(Kind.SPOT, symbol)
+        except VenueError:
+            return ZERO
+        return self.source.last_price(Kind.SPOT, symbol, self.now())

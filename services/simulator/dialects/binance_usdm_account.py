@@ -1,0 +1,385 @@
+"""Balances, positions, income and settings of a Binance USD-M account."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.simulator.core.clock import millis
+from services.simulator.core.errors import VenueError
+from services.simulator.core.income import Income
+from services.simulator.core.limits import Family
+from services.simulator.core.money import ZERO, fixed, plain, text8
+from services.simulator.core.orders import PositionSide, Product
+from services.simulator.core.positions import Position, initial_margin
+from services.simulator.dialects.binance_common import page
+from services.simulator.dialects.context import (
+    USDM_VENUE,
+    Context,
+    Endpoint,
+    Handler,
+    Routes,
+    Security,
+    Weight,
+)
+from services.simulator.market.source import InstrumentSpec, Kind
+
+MAX_NOTIONAL = Decimal(100_000_000)
+
+
+def _spec(context: Context, symbol: str) -> InstrumentSpec:
+    return context.simulation.market.spec(Kind.PERPETUAL, symbol)
+
+
+def _assets(context: Context) -> list[str]:
+    specs = context.simulation.market.instruments(Kind.PERPETUAL).values()
+    settle = {spec.settle_asset or spec.quote_asset for spec in specs}
+    return sorted(settle | set(context.account.futures.balances))
+
+
+def position_row(context: Context, position: Position) -> dict[str, object]:
+    """Return one position as positionRisk v3 shows it, with the v2 fields clients also read."""
+    account = context.account
+    spec = _spec(context, position.symbol)
+    mark = context.simulation.market.mark(position.symbol)
+    leverage = account.futures.leverage_of(spec.symbol, spec.max_leverage)
+    notional = position.notional(mark)
+    maintenance = abs(notional) * spec.maintenance_margin_ratio
+    liquidation = context.simulation.exchange.perpetual.liquidation_price(account, position)
+    is_isolated = spec.symbol in account.futures.isolated
+    return {
+        "symbol": spec.symbol,
+        "positionSide": position.side.value,
+        "positionAmt": fixed(position.quantity, spec.quantity_precision),
+        "entryPrice": plain(position.entry_price.quantize(Decimal("1e-12")))
+        if position.quantity
+        else "0.0",
+        "breakEvenPrice": plain(position.entry_price.quantize(Decimal("1e-12"))),
+        "markPrice": text8(mark),
+        "unRealizedProfit": text8(position.unrealized(mark)),
+        "liquidationPrice": text8(liquidation) if liquidation else "0",
+        "leverage": str(leverage),
+        "marginType": "isolated" if is_isolated else "cross",
+        "isolatedMargin": "0",
+        "notional": text8(notional),
+        "marginAsset": spec.settle_asset or spec.quote_asset,
+        "isolatedWallet": "0",
+        "initialMargin": text8(initial_margin(notional, leverage)),
+        "maintMargin": text8(maintenance),
+        "positionInitialMargin": text8(initial_margin(notional, leverage)),
+        "openOrderInitialMargin": "0",
+        "adl": 2 if position.quantity else 0,
+        "bidNotional": "0",
+        "askNotional": "0",
+        "updateTime": millis(position.update_time),
+    }
+
+
+def position_risk_v3(context: Context) -> object:
+    """Answer the positions that are not flat."""
+    context.simulation.exchange.advance()
+    wanted = context.params.text("symbol")
+    rows = context.account.futures.open_positions()
+    # v3 has neither of the two fields; a client must read them from symbolConfig
+    return [
+        {
+            name: value
+            for name, value in position_row(context, position).items()
+            if name not in {"leverage", "marginType"}
+        }
+        for position in rows
+        if wanted in (None, position.symbol)
+    ]
+
+
+def position_risk_v2(context: Context) -> object:
+    """Answer a row per symbol, flat ones included, as v2 does."""
+    context.simulation.exchange.advance()
+    wanted = context.params.text("symbol")
+    specs = context.simulation.market.instruments(Kind.PERPETUAL)
+    symbols = [_spec(context, wanted).symbol] if wanted else list(specs)
+    futures = context.account.futures
+    sides = (
+        (PositionSide.LONG, PositionSide.SHORT) if futures.is_hedge_mode else (PositionSide.BOTH,)
+    )
+    return [
+        position_row(context, futures.positions.get((symbol, side)) or Position(symbol, side))
+        for symbol in symbols
+        for side in sides
+    ]
+
+
+def asset_row(context: Context, asset: str) -> dict[str, object]:
+    """Return one settle asset as the account answer shows it."""
+    summary = context.simulation.exchange.perpetual.summary(context.account, asset)
+    return {
+        "asset": asset,
+        "walletBalance": text8(summary.wallet),
+        "unrealizedProfit": text8(summary.unrealized),
+        "marginBalance": text8(summary.equity),
+        "maintMargin": text8(summary.maintenance),
+        "initialMargin": text8(summary.position_margin + summary.order_margin),
+        "positionInitialMargin": text8(summary.position_margin),
+        "openOrderInitialMargin": text8(summary.order_margin),
+        "crossWalletBalance": text8(summary.wallet),
+        "crossUnPnl": text8(summary.unrealized),
+        "availableBalance": text8(summary.available),
+        "maxWithdrawAmount": text8(min(summary.available, max(summary.wallet, ZERO))),
+        "marginAvailable": True,
+        "updateTime": millis(context.simulation.market.now()),
+    }
+
+
+def account_v3(context: Context) -> object:
+    """Answer the account: totals, assets, positions."""
+    context.simulation.exchange.advance()
+    assets = [asset_row(context, asset) for asset in _assets(context)]
+    totals = {
+        total: _sum(assets, field)
+        for total, field in (
+            ("totalInitialMargin", "initialMargin"),
+            ("totalMaintMargin", "maintMargin"),
+            ("totalWalletBalance", "walletBalance"),
+            ("totalUnrealizedProfit", "unrealizedProfit"),
+            ("totalMarginBalance", "marginBalance"),
+            ("totalPositionInitialMargin", "positionInitialMargin"),
+            ("totalOpenOrderInitialMargin", "openOrderInitialMargin"),
+            ("totalCrossWalletBalance", "crossWalletBalance"),
+            ("totalCrossUnPnl", "crossUnPnl"),
+            ("availableBalance", "availableBalance"),
+            ("maxWithdrawAmount", "maxWithdrawAmount"),
+        )
+    }
+    positions = []
+    for position in context.account.futures.open_positions():
+        row = position_row(context, position)
+        row["unrealizedProfit"] = row.pop("unRealizedProfit")
+        row["isolated"] = row.pop("marginType") == "isolated"
+        positions.append(row)
+    return {
+        "feeTier": 0,
+        "canTrade": True,
+        "canDeposit": True,
+        "canWithdraw": context.account.can_withdraw,
+        "updateTime": 0,
+        "multiAssetsMargin": False,
+        "tradeGroupId": -1,
+        **totals,
+        "assets": assets,
+        "positions": positions,
+    }
+
+
+def _sum(rows: list[dict[str, object]], field: str) -> str:
+    return text8(sum((Decimal(str(row[field])) for row in rows), ZERO))
+
+
+def balance_v3(context: Context) -> object:
+    """Answer the wallet balances."""
+    context.simulation.exchange.advance()
+    rows = []
+    for asset in _assets(context):
+        row = asset_row(context, asset)
+        rows.append(
+            {
+                "accountAlias": "SgsR",
+                "asset": asset,
+                "balance": row["walletBalance"],
+                "crossWalletBalance": row["crossWalletBalance"],
+                "crossUnPnl": row["crossUnPnl"],
+                "availableBalance": row["availableBalance"],
+                "maxWithdrawAmount": row["maxWithdrawAmount"],
+                "marginAvailable": True,
+                "updateTime": row["updateTime"],
+            }
+        )
+    return rows
+
+
+def income(context: Context) -> object:
+    """Answer the income history, ascending."""
+    exchange = context.simulation.exchange
+    exchange.advance()
+    params = context.params
+    symbol, type_ = params.text("symbol"), params.text("incomeType")
+    rows = [
+        row
+        for row in exchange.income.rows(context.account.name)
+        if symbol in (None, row.symbol) and type_ in (None, row.type.value)
+    ]
+    return [_income_row(row) for row in page(rows, params, lambda r: millis(r.time), 100, 1000)]
+
+
+def _income_row(row: Income) -> dict[str, object]:
+    return {
+        "symbol": row.symbol,
+        "incomeType": row.type.value,
+        "income": text8(row.amount),
+        "asset": row.asset,
+        "info": row.type.value,
+        "time": millis(row.time),
+        "tranId": row.tran_id,
+        "tradeId": "" if row.trade_id is None else str(row.trade_id),
+    }
+
+
+def leverage_bracket(context: Context) -> object:
+    """Answer one bracket per symbol: the simulator has no steps by notional."""
+    wanted = context.params.text("symbol")
+    specs = context.simulation.market.instruments(Kind.PERPETUAL)
+    chosen = [_spec(context, wanted)] if wanted else list(specs.values())
+    return [
+        {
+            "symbol": spec.symbol,
+            "notionalCoef": 1.0,
+            "brackets": [
+                {
+                    "bracket": 1,
+                    "initialLeverage": spec.max_leverage,
+                    "notionalCap": int(MAX_NOTIONAL),
+                    "notionalFloor": 0,
+                    "maintMarginRatio": float(spec.maintenance_margin_ratio),
+                    "cum": 0.0,
+                }
+            ],
+        }
+        for spec in chosen
+    ]
+
+
+def set_leverage(context: Context) -> object:
+    """Set the leverage of one symbol."""
+    spec = _spec(context, context.params.require("symbol"))
+    leverage = context.params.integer("leverage") or 0
+    if not 1 <= leverage <= spec.max_leverage:
+        raise VenueError(-4028, f"Leverage {leverage} is not valid")
+    context.account.futures.leverage[spec.symbol] = leverage
+    return {
+        "symbol": spec.symbol,
+        "leverage": leverage,
+        "maxNotionalValue": plain(MAX_NOTIONAL),
+    }
+
+
+def set_margin_type(context: Context) -> object:
+    """Set cross or isolated margin; the simulator reckons both as cross."""
+    spec = _spec(context, context.params.require("symbol"))
+    wanted = context.params.require("marginType").upper()
+    if wanted not in {"ISOLATED", "CROSSED"}:
+        raise VenueError(-4045, "Invalid margin type.")
+    futures = context.account.futures
+    is_isolated = wanted == "ISOLATED"
+    if (spec.symbol in futures.isolated) == is_isolated:
+        raise VenueError(-4046, "No need to change margin type.")
+    if any(position.symbol == spec.symbol for position in futures.open_positions()):
+        raise VenueError(-4048, "Margin type cannot be changed if there exists position.")
+    (futures.isolated.add if is_isolated else futures.isolated.discard)(spec.symbol)
+    return {"code": 200, "msg": "success"}
+
+
+def set_position_mode(context: Context) -> object:
+    """Switch between one-way and hedge mode."""
+    wanted = context.params.require("dualSidePosition").lower() == "true"
+    futures = context.account.futures
+    if futures.is_hedge_mode == wanted:
+        raise VenueError(-4059, "No need to change position side.")
+    store = context.simulation.exchange.store
+    if store.open_orders(context.account.name, Product.PERPETUAL):
+        raise VenueError(-4067, "Position side cannot be changed if there exists open orders.")
+    if futures.open_positions():
+        raise VenueError(-4068, "Position side cannot be changed if there exists position.")
+    futures.is_hedge_mode = wanted
+    return {"code": 200, "msg": "success"}
+
+
+def position_mode(context: Context) -> object:
+    """Answer the position mode."""
+    return {"dualSidePosition": context.account.futures.is_hedge_mode}
+
+
+def symbol_config(context: Context) -> object:
+    """Answer leverage and margin type by symbol."""
+    wanted = context.params.text("symbol")
+    specs = context.simulation.market.instruments(Kind.PERPETUAL)
+    chosen = [_spec(context, wanted)] if wanted else list(specs.values())
+    futures = context.account.futures
+    return [
+        {
+            "symbol": spec.symbol,
+            "marginType": "ISOLATED" if spec.symbol in futures.isolated else "CROSSED",
+            "isAutoAddMargin": False,
+            "leverage": futures.leverage_of(spec.symbol, spec.max_leverage),
+            "maxNotionalValue": plain(MAX_NOTIONAL),
+        }
+        for spec in chosen
+    ]
+
+
+def account_config(context: Context) -> object:
+    """Answer modes and permissions of the account."""
+    return {
+        "feeTier": 0,
+        "canTrade": True,
+        "canDeposit": True,
+        "canWithdraw": context.account.can_withdraw,
+        "dualSidePosition": context.account.futures.is_hedge_mode,
+        "updateTime": 0,
+        "multiAssetsMargin": False,
+        "tradeGroupId": -1,
+    }
+
+
+def commission_rate(context: Context) -> object:
+    """Answer the commission rates of one symbol."""
+    fees = context.simulation.exchange.fees
+    return {
+        "symbol": _spec(context, context.params.require("symbol")).symbol,
+        "makerCommissionRate": plain(fees.perpetual_maker),
+        "takerCommissionRate": plain(fees.perpetual_taker),
+    }
+
+
+def create_listen_key(context: Context) -> object:
+    """Make the key of the account's user stream, or extend the one it has."""
+    return {"listenKey": context.simulation.listen_keys.create(context.account.name)}
+
+
+def keep_listen_key(context: Context) -> object:
+    """Extend the account's listen key."""
+    return {"listenKey": context.simulation.listen_keys.keep_alive(context.account.name)}
+
+
+def close_listen_key(context: Context) -> object:
+    """Forget the account's listen key."""
+    context.simulation.listen_keys.close(context.account.name)
+    return {}
+
+
+def _usdm(
+    handler: Handler,
+    operation: str,
+    weight: Weight = 1,
+    security: Security = Security.SIGNED,
+) -> Endpoint:
+    return Endpoint(handler, operation, weight, security, 0, Family.USDM, USDM_VENUE)
+
+
+ROUTES: Routes = {
+    ("GET", "/fapi/v3/account"): _usdm(account_v3, "get_account", 5),
+    ("GET", "/fapi/v2/account"): _usdm(account_v3, "get_account", 5),
+    ("GET", "/fapi/v3/balance"): _usdm(balance_v3, "get_balances", 5),
+    ("GET", "/fapi/v2/balance"): _usdm(balance_v3, "get_balances", 5),
+    ("GET", "/fapi/v3/positionRisk"): _usdm(position_risk_v3, "get_positions", 5),
+    ("GET", "/fapi/v2/positionRisk"): _usdm(position_risk_v2, "get_positions", 5),
+    ("GET", "/fapi/v1/income"): _usdm(income, "get_income", 30),
+    ("GET", "/fapi/v1/leverageBracket"): _usdm(leverage_bracket, "get_leverage_brackets"),
+    ("POST", "/fapi/v1/leverage"): _usdm(set_leverage, "set_leverage"),
+    ("POST", "/fapi/v1/marginType"): _usdm(set_margin_type, "set_margin_type"),
+    ("POST", "/fapi/v1/positionSide/dual"): _usdm(set_position_mode, "set_position_mode"),
+    ("GET", "/fapi/v1/positionSide/dual"): _usdm(position_mode, "get_position_mode", 30),
+    ("GET", "/fapi/v1/symbolConfig"): _usdm(symbol_config, "get_symbol_config", 5),
+    ("GET", "/fapi/v1/accountConfig"): _usdm(account_config, "get_account_config", 5),
+    ("GET", "/fapi/v1/commissionRate"): _usdm(commission_rate, "get_trading_fees", 20),
+    ("POST", "/fapi/v1/listenKey"): _usdm(create_listen_key, "listen_key", 1, Security.KEY),
+    ("PUT", "/fapi/v1/listenKey"): _usdm(keep_listen_key, "listen_key", 1, Security.KEY),
+    ("DELETE", "/fapi/v1/listenKey"): _usdm(close_listen_key, "listen_key", 1, Security.KEY),
+}

@@ -1,0 +1,149 @@
+"""Settings of the simulator: where it listens, its market, its accounts, its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from services.common.secrets_files import SecretFile, read_secret
+from services.common.settings import Port, ServiceSettings, SettingsPart, is_loopback
+from services.simulator.core.accounts import AccountSeed
+from services.simulator.core.fees import FeeSchedule
+
+Amount = Annotated[Decimal, Field(ge=0)]
+Rate = Annotated[Decimal, Field(ge=0, lt=1)]
+
+
+class HttpSettings(SettingsPart):
+    """Where the venue and its control endpoint listen; loopback only unless `public` says so."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+    # A container publishes its port to its own network, which is not loopback.
+    public: bool = False
+
+    @model_validator(mode="after")
+    def _loopback_unless_public(self) -> Self:
+        if not self.public and not is_loopback(self.host):
+            raise ValueError(f"listening on {self.host} needs public = true")
+        return self
+
+
+class AccountSettings(SettingsPart):
+    """One customer: an API key pair, in place or in files, and what its wallets hold at first."""
+
+    name: str = "default"
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    api_key_file: SecretFile | None = None
+    api_secret_file: SecretFile | None = None
+    spot: Mapping[str, Amount] = {}
+    margin: Mapping[str, Amount] = {}
+    futures: Mapping[str, Amount] = {}
+    can_withdraw: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        for name in ("api_key", "api_secret"):
+            given = (getattr(self, name), getattr(self, f"{name}_file"))
+            if (given[0] is None) == (given[1] is None):
+                raise ValueError(f"set {name} or {name}_file, one of the two")
+        return self
+
+    def seed(self) -> AccountSeed:
+        """Return the account as the core takes it, secrets read."""
+        return AccountSeed(
+            self.name,
+            _secret(self.api_key, self.api_key_file),
+            _secret(self.api_secret, self.api_secret_file),
+            dict(self.spot),
+            dict(self.margin),
+            dict(self.futures),
+            self.can_withdraw,
+        )
+
+
+def _secret(value: SecretStr | None, file: Path | None) -> str:
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        raise ValueError("neither a secret nor its file is set")
+    return read_secret(file).get_secret_value()
+
+
+class MarketSettings(SettingsPart):
+    """The market: generated from `seed`, or recorded where `data` names a directory."""
+
+    seed: int = 1
+    symbol_count: Annotated[int, Field(ge=1, le=2000)] = 320
+    history_days: Annotated[int, Field(ge=1, le=400)] = 90
+    data: Path | None = None
+    # None: now for the generated market, the end of the recordings for a recorded one.
+    start: datetime | None = None
+    speed: Annotated[Decimal, Field(ge=0, le=1_000_000)] = Decimal(1)
+
+    @field_validator("start")
+    @classmethod
+    def _start_is_aware(cls, start: datetime | None) -> datetime | None:
+        if start is not None and start.tzinfo is None:
+            raise ValueError("must name its time zone, as 2026-03-20T00:00:00Z")
+        return start
+
+
+class FeeSettings(SettingsPart):
+    """Commission rates as fractions."""
+
+    spot_maker: Rate = Decimal("0.001")
+    spot_taker: Rate = Decimal("0.001")
+    perpetual_maker: Rate = Decimal("0.0002")
+    perpetual_taker: Rate = Decimal("0.0005")
+
+    def schedule(self) -> FeeSchedule:
+        """Return the schedule the core charges."""
+        return FeeSchedule(**self.model_dump())
+
+
+class MarginSettings(SettingsPart):
+    """Interest on cross-margin loans, a fraction of principal per hour."""
+
+    hourly_rate: Rate = Decimal("0.00001")
+    hourly_rates: Mapping[str, Rate] = {}
+
+
+class RuleSettings(SettingsPart):
+    """Behaviour of the venue: matching, limits, streams."""
+
+    processing_bound_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
+    """Longest time after which an order request may still be executed."""
+    replenish_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
+    """Market time in which consumed depth comes back."""
+    book_depth: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Levels of each side that orders can take."""
+    liquidates: bool = True
+    """Close futures accounts whose equity falls under their maintenance margin."""
+    limits: bool = True
+    limit_scale: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    listen_key_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    tick_seconds: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """How often streams are fed and resting orders looked at, in real time."""
+    stream_queue: Annotated[int, Field(ge=1)] = 10_000
+    """Messages a stream may owe a slow reader before it is cut."""
+
+
+class SimulatorSettings(ServiceSettings):
+    """All of it."""
+
+    service: ClassVar[str] = "simulator"
+
+    http: HttpSettings = HttpSettings()
+    control_token_file: SecretFile | None = None
+    accounts: tuple[AccountSettings, ...] = ()
+    market: MarketSettings = MarketSettings()
+    fees: FeeSettings = FeeSettings()
+    margin: MarginSettings = MarginSettings()
+    rules: RuleSettings = RuleSettings()

@@ -36,12 +36,13 @@ class EnginePolicy:
     `unhedged_time_budget` and `hedge_attempts`, then the rest is unwound on the lead. A lead above
     `max_slice_notional` is sent in slices, each hedged before the next; None sends it whole.
 
-    Exit and unwind: attempt k at the k-th of `exit_bound_ratios` from a fresh touch; after the last,
+    Exit and unwind: attempt k at the k-th of `exit_bound_ratios` from a fresh touch; after that,
     market orders when `exit_market_fallback`, else the last bound again. `exit_backoff_first` and
     `exit_backoff_last` bound the growing wait between attempts that filled nothing.
 
     Unknown outcomes: asked again after `resolve_interval_first`, doubling up to
-    `resolve_interval_last`. `call_timeout` bounds one read of a venue, `place_timeout` one order.
+    `resolve_interval_last`. `call_timeout` bounds one read of a venue, `place_timeout`
+    one order, `touch_timeout` the reading of prices before an exit leaves.
     """
 
     lead_bound_ratio: Decimal = Decimal("0.002")
@@ -64,6 +65,7 @@ class EnginePolicy:
     resolve_interval_first: timedelta = timedelta(milliseconds=50)
     resolve_interval_last: timedelta = timedelta(seconds=1)
     call_timeout: timedelta = timedelta(seconds=3)
-    place_timeout: timedelta = timedelta(seconds=30)
+    touch_timeout: timedelta = timedelta(milliseconds=500)
+    place_timeout: timedelta = timedelta(seconds=10)
     book_depth: int = 50
     funding_read_interval: timedelta = timedelta(seconds=15)

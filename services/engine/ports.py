@@ -56,7 +56,7 @@ class FundingPayment:
 
 
 class VenueGateway(Protocol):
-    """One venue account. Every read raises `UnreachableError`/`RetryableError` where nobody answered."""
+    """One venue account; a read raises `RetryableError` (or its child) where nobody answered."""
 
     @property
     def name(self) -> str:
@@ -83,9 +83,9 @@ class VenueGateway(Protocol):
     async def place(self, plan: OrderPlan) -> OrderOutcome:
         """Send the order once and return when it is closed; never retries.
 
-        Raises `RejectedError` or `RetryableError` where the answer proves that nothing was executed,
-        `OutcomeUnknownError` for everything else: every transport error, deadline and broken
-        answer included, since over a wire nothing proves that a call was not delivered.
+        Raises `RejectedError` or `RetryableError` where the answer proves that nothing was
+        executed, `OutcomeUnknownError` for everything else: every transport error, deadline and
+        broken answer included, since over a wire nothing proves that a call was not delivered.
         """
         ...
 

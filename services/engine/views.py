@@ -109,7 +109,7 @@ class PositionView:
 
 @dataclass(frozen=True, slots=True)
 class VenueView:
-    """One venue as the engine sees it; `problem` says what went wrong last, empty when nothing did."""
+    """One venue as the engine sees it; `problem` is what went wrong last, else empty."""
 
     exchange: str
     kind: InstrumentKind

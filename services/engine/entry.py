@@ -1,0 +1,190 @@
+"""Entry, fill-scaled: the lead's confirmed net fill sizes the hedge, the rest goes back.
+
+Cards, in the order they are tried: a hedge or unwind in doubt is asked about; what the lead filled
+is hedged; a lead in doubt is asked about; what the hedge lacks is unwound on the lead; what neither
+venue trades is booked as dust; the next slice goes out; the position settles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from services.engine.instruments import LegSide
+from services.engine.neutrality import is_neutral
+from services.engine.order_ids import client_order_id
+from services.engine.orders import OrderClass, OrderPlan, OrderState
+from services.engine.policy import EnginePolicy
+from services.engine.position import OrderRecord, Position, opening_side
+from services.engine.pricing import worst_price
+from services.engine.reduction import backoff, next_reduction
+from services.engine.sizing import floor_to_lot, meets_minimum, scale_hedge_to_fills
+from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle
+from services.engine.views import PositionStatus
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFacts:
+    """What an entry decision takes besides the position.
+
+    `unhedged_for` is how long the present stretch of exposure has lasted; `no_more_slices` is true
+    when nothing new may be opened: halted, stopping, or resumed after a crash.
+    """
+
+    unhedged_for: timedelta
+    no_more_slices: bool = False
+
+
+def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy) -> EntryStep:
+    """Return what the entry does next; only confirmed fills count."""
+    if _in_doubt(position):
+        return Resolve(position.unresolved())
+    open_quantity = exposure(position)
+    hedge = _hedge_quantity(position, open_quantity)
+    if hedge > 0 and _may_hedge(position, facts, policy):
+        return SendOrder(hedge_plan(position, hedge, policy))
+    if position.unresolved():
+        return Resolve(position.unresolved())
+    if not is_neutral(open_quantity, position.larger_lot):
+        return _relieve(position, open_quantity, hedge, policy)
+    if not facts.no_more_slices and (plan := next_lead_plan(position)) is not None:
+        return SendOrder(plan)
+    return _settle(position)
+
+
+def exposure(position: Position) -> Decimal:
+    """Return the unsigned quantity of the lead that has no hedge, without booked dust."""
+    lead, hedge = position.lead_leg, position.hedge_leg
+    dust = abs(position.dust.get(lead, _ZERO))
+    return abs(position.quantity(lead)) - dust - abs(position.quantity(hedge))
+
+
+def hedge_plan(position: Position, quantity: Decimal, policy: EnginePolicy) -> OrderPlan:
+    """Return the next hedge; its bound widens with every attempt since the last lead fill."""
+    intent, leg = position.intent, position.hedge_leg
+    rules, side = position.rules(leg), opening_side(leg)
+    ratios = policy.hedge_bound_ratios
+    tried = len(_hedges_since_lead(position))
+    price = worst_price(
+        side, intent.hedge_reference, ratios[min(tried, len(ratios) - 1)], rules.tick_size
+    )
+    attempt = position.next_attempt(leg, OrderClass.HEDGE)
+    return OrderPlan(
+        client_order_id(position.position_id, leg, OrderClass.HEDGE, attempt),
+        rules.ref,
+        leg,
+        OrderClass.HEDGE,
+        side,
+        quantity,
+        price,
+        use_margin=rules.use_margin,
+    )
+
+
+def next_lead_plan(position: Position) -> OrderPlan | None:
+    """Return the next slice of the lead; None when all was asked or the last one came back short.
+
+    A short slice has emptied the book within the bound: asking again would chase the price.
+    """
+    intent, leg = position.intent, position.lead_leg
+    sent = position.of(leg, OrderClass.ENTRY)
+    if any(r.executed < r.plan.quantity for r in sent) or position.of(leg, OrderClass.UNWIND):
+        return None
+    rules = position.rules(leg)
+    left = intent.quantity - sum((r.plan.quantity for r in sent), _ZERO)
+    quantity = floor_to_lot(min(left, intent.slice_quantity), rules.lot_size)
+    if not meets_minimum(quantity, intent.lead_reference, rules):
+        return None
+    return OrderPlan(
+        client_order_id(position.position_id, leg, OrderClass.ENTRY, len(sent)),
+        rules.ref,
+        leg,
+        OrderClass.ENTRY,
+        opening_side(leg),
+        quantity,
+        intent.lead_worst_price,
+        use_margin=rules.use_margin,
+    )
+
+
+def _in_doubt(position: Position) -> bool:
+    """Tell whether a hedge or an unwind is unknown: sending either again could do it twice."""
+    unwinds = position.of(order_class=OrderClass.UNWIND)
+    return bool(position.unresolved(position.hedge_leg)) or any(not r.is_resolved for r in unwinds)
+
+
+def _hedge_quantity(position: Position, open_quantity: Decimal) -> Decimal:
+    """Return the hedge the venue would take for what is open; 0 below its minimum."""
+    rules = position.rules(position.hedge_leg)
+    side = opening_side(position.hedge_leg)
+    quantity = scale_hedge_to_fills(open_quantity, _ZERO, side, rules)
+    price = position.intent.hedge_reference
+    return quantity if meets_minimum(quantity, price, rules) else _ZERO
+
+
+def _hedges_since_lead(position: Position) -> list[OrderRecord]:
+    hedges: list[OrderRecord] = []
+    for record in reversed(position.of()):
+        if record.plan.order_class is OrderClass.ENTRY:
+            break
+        if record.plan.order_class is OrderClass.HEDGE:
+            hedges.append(record)
+    return hedges
+
+
+def _may_hedge(position: Position, facts: EntryFacts, policy: EnginePolicy) -> bool:
+    tried = _hedges_since_lead(position)
+    if _is_refused(tried) or position.of(order_class=OrderClass.UNWIND):
+        return False
+    in_budget = (
+        len(tried) < policy.hedge_attempts and facts.unhedged_for < policy.unhedged_time_budget
+    )
+    return in_budget or not tried
+
+
+def _is_refused(tried: list[OrderRecord]) -> bool:
+    return any(r.state is OrderState.REJECTED and not r.retryable for r in tried)
+
+
+def _relieve(
+    position: Position, open_quantity: Decimal, hedge: Decimal, policy: EnginePolicy
+) -> EntryStep:
+    """Trade back what has no hedge, else hedge it at the widest bound, else give it up as dust."""
+    lead = position.lead_leg
+    unwind = next_reduction(position, lead, open_quantity, OrderClass.UNWIND, policy)
+    if unwind is not None:
+        return unwind
+    tried = _hedges_since_lead(position)
+    if hedge > 0 and not _is_refused(tried):
+        delay = backoff(len(tried), policy)
+        return SendOrder(hedge_plan(position, hedge, policy), delay)
+    sign = 1 if lead is LegSide.LONG else -1
+    return BookDust(lead, sign * open_quantity, "FILL_BELOW_MINIMUM")
+
+
+def _settle(position: Position) -> EntryStep:
+    lead, hedge = position.lead_leg, position.hedge_leg
+    if position.quantity(hedge) != 0:
+        return Settle(PositionStatus.OPEN, _open_reason(position))
+    left = exposure(position)
+    if left != 0:
+        sign = 1 if lead is LegSide.LONG else -1
+        return BookDust(lead, sign * left, "REST_BELOW_LOT")
+    return Settle(PositionStatus.FLAT, _flat_reason(position))
+
+
+def _open_reason(position: Position) -> str:
+    return "HEDGE_SHORT_REST_UNWOUND" if position.of(order_class=OrderClass.UNWIND) else ""
+
+
+def _flat_reason(position: Position) -> str:
+    if position.of(order_class=OrderClass.UNWIND):
+        return "HEDGE_FAILED_LEAD_UNWOUND"
+    leads = position.of(order_class=OrderClass.ENTRY)
+    if any(r.executed > 0 for r in leads):
+        return "FILL_BELOW_MINIMUM"
+    rejected = next((r.reason for r in leads if r.state is OrderState.REJECTED), "")
+    return f"LEAD_REJECTED {rejected}".strip() if rejected else "LEAD_NOT_FILLED"

@@ -1,0 +1,229 @@
+"""What the journal holds: one frozen record per intent, order, fill and transition.
+
+A position is what folding its events gives (`position.fold`). `at` is the engine's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from services.engine.instruments import InstrumentRules, LegSide
+from services.engine.orders import AssetAmount, OrderOutcome, OrderPlan, OrderSide
+from services.engine.views import PositionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAllowance:
+    """Orders of one series that may be sent with no row of their own.
+
+    Ids are those of the series; `largest_quantity` bounds each order and their sum;
+    `widest_price` bounds every price (None: a market order is allowed).
+    """
+
+    leg: LegSide
+    side: OrderSide
+    largest_quantity: Decimal
+    widest_price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryIntended:
+    """A position is to be entered; durable before its first order.
+
+    Carries the rules of both legs as they were checked, so that a restart decides alike. `quantity`
+    is asked of the lead in slices of `slice_quantity`, each no worse than `lead_worst_price`.
+    `hedge` allows the hedge series, so that nothing need be written between a fill and its hedge.
+    """
+
+    position_id: str
+    at: datetime
+    long_rules: InstrumentRules
+    short_rules: InstrumentRules
+    lead_leg: LegSide
+    quantity: Decimal
+    slice_quantity: Decimal
+    lead_reference: Decimal
+    lead_worst_price: Decimal
+    hedge_reference: Decimal
+    hedge: OrderAllowance
+    opportunity_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntended:
+    """An order was decided. Durable before the send, but for hedges, which the entry allowed."""
+
+    position_id: str
+    at: datetime
+    plan: OrderPlan
+
+
+@dataclass(frozen=True, slots=True)
+class OrderObserved:
+    """A venue's word on an order, cumulative; `outcome.closed` says whether it is the last.
+
+    Observations join: the larger `executed` counts, and closed stays closed, so duplicates,
+    reordered rows and fills after the end give the same position.
+    """
+
+    position_id: str
+    at: datetime
+    leg: LegSide
+    outcome: OrderOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRejected:
+    """An order was refused for certain, nothing executed. `retryable`: the same may work later."""
+
+    position_id: str
+    at: datetime
+    client_order_id: str
+    reason: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUnknown:
+    """An order was sent and has no provable outcome yet."""
+
+    position_id: str
+    at: datetime
+    client_order_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNotSent:
+    """The venue did not know the id after the fence: the order never arrived and never will."""
+
+    position_id: str
+    at: datetime
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRequested:
+    """Both legs are to be closed; from here on the position only shrinks."""
+
+    position_id: str
+    at: datetime
+    reason: str
+    bound_ratio: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceRequested:
+    """Both legs are to shrink by `quantity`, to the unsigned quantities named."""
+
+    position_id: str
+    at: datetime
+    quantity: Decimal
+    long_target: Decimal
+    short_target: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class DustBooked:
+    """A signed rest of one leg that its venue does not trade any more was given up."""
+
+    position_id: str
+    at: datetime
+    leg: LegSide
+    quantity: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryMeasured:
+    """What the entry cost in exposure, measured on the engine's monotonic clock."""
+
+    position_id: str
+    at: datetime
+    unhedged_time: timedelta
+    max_unhedged_notional: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ExitDispatched:
+    """The legs of an exit left with this time between the first and the last."""
+
+    position_id: str
+    at: datetime
+    skew: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class PositionSettled:
+    """The position came to rest: OPEN, CLOSED or FLAT, and why."""
+
+    position_id: str
+    at: datetime
+    status: PositionStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FundingRead:
+    """Sum of a leg's funding payments so far, signed, in `asset`."""
+
+    position_id: str
+    at: datetime
+    leg: LegSide
+    total: AssetAmount
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHalted:
+    """Entries were stopped."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResumed:
+    """Entries were allowed again; tripped breakers are reset."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerTripped:
+    """Entries in one symbol were stopped by the engine itself."""
+
+    at: datetime
+    symbol: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAccepted:
+    """A command was taken; a repeat of `request_id` with this content answers these positions."""
+
+    at: datetime
+    request_id: str
+    content_hash: str
+    position_ids: tuple[str, ...]
+
+
+PositionEvent = (
+    EntryIntended
+    | OrderIntended
+    | OrderObserved
+    | OrderRejected
+    | OrderUnknown
+    | OrderNotSent
+    | ExitRequested
+    | ReduceRequested
+    | DustBooked
+    | EntryMeasured
+    | ExitDispatched
+    | PositionSettled
+    | FundingRead
+)
+EngineEvent = EngineHalted | EngineResumed | BreakerTripped | CommandAccepted
+Event = PositionEvent | EngineEvent

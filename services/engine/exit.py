@@ -1,0 +1,60 @@
+"""Exit and reduction of one leg, decided without a look at the other.
+
+No leg waits for the other, and no failure of one re-opens the other: the only inputs are the leg's
+own ledger quantity and its own orders.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.engine.instruments import LegSide
+from services.engine.orders import OrderClass
+from services.engine.policy import EnginePolicy
+from services.engine.position import Position
+from services.engine.reduction import next_reduction
+from services.engine.steps import BookDust, LegDone, LegStep, Resolve, Settle
+from services.engine.views import PositionStatus
+
+_ZERO = Decimal(0)
+
+
+def next_exit_step(position: Position, leg: LegSide, policy: EnginePolicy) -> LegStep:
+    """Return what the exit of this leg does next.
+
+    What is closed is the ledger quantity of the position, never a wallet's balance. An unknown
+    order of this leg is resolved first: its fill would change what is left.
+    """
+    unresolved = position.unresolved(leg)
+    if unresolved:
+        return Resolve(unresolved)
+    rest = remaining(position, leg)
+    if rest <= 0:
+        return LegDone()
+    step = next_reduction(position, leg, rest, OrderClass.EXIT, policy)
+    if step is not None:
+        return step
+    if position.exit is not None and position.exit.is_final:
+        return BookDust(leg, _signed(leg, rest), "REST_BELOW_MINIMUM")
+    return LegDone()
+
+
+def remaining(position: Position, leg: LegSide) -> Decimal:
+    """Return the unsigned quantity still to be taken off the leg, without booked dust."""
+    target = position.exit.targets[leg] if position.exit is not None else _ZERO
+    is_final = position.exit is None or position.exit.is_final
+    dust = abs(position.dust.get(leg, _ZERO)) if is_final else _ZERO
+    return max(abs(position.quantity(leg)) - dust - target, _ZERO)
+
+
+def settle_exit(position: Position) -> Settle:
+    """Return how a position ends once both legs are done."""
+    if position.exit is not None and not position.exit.is_final:
+        return Settle(PositionStatus.OPEN, "")
+    hedged = any(r.executed > 0 for r in position.of(position.hedge_leg))
+    ended = PositionStatus.CLOSED if position.was_open or hedged else PositionStatus.FLAT
+    return Settle(ended, position.reason)
+
+
+def _signed(leg: LegSide, quantity: Decimal) -> Decimal:
+    return quantity if leg is LegSide.LONG else -quantity

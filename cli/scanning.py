@@ -29,19 +29,18 @@ async def run_scan(
     scanner: scanner_pb2_grpc.ScannerServiceAsyncStub,
     request_id: str,
     on_progress: Callable[[scanner_pb2.Scan], None],
-    timeout: float,
 ) -> scanner_pb2.Scan:
     """Start a scan (or join the one that runs) and follow it to its end.
 
-    `on_progress` hears of every state read on the way; `timeout` is for each call, in seconds.
+    `on_progress` hears of every state read on the way.
     """
     request = scanner_pb2.StartScanRequest(request_id=request_id)
-    scan = (await scanner.StartScan(request, timeout=timeout)).scan
+    scan = (await scanner.StartScan(request)).scan
     on_progress(scan)
     while scan.state == scanner_pb2.SCAN_STATE_RUNNING:
         await asyncio.sleep(POLL_SECONDS)
         status = scanner_pb2.GetScanStatusRequest(scan_id=scan.scan_id)
-        scan = (await scanner.GetScanStatus(status, timeout=timeout)).scan
+        scan = (await scanner.GetScanStatus(status)).scan
         on_progress(scan)
     return scan
 
@@ -50,7 +49,6 @@ async def list_opportunities(
     scanner: scanner_pb2_grpc.ScannerServiceAsyncStub,
     wanted: OpportunityFilter,
     most: int,
-    timeout: float,
 ) -> list[opportunity_pb2.Opportunity]:
     """Read the best `most` opportunities of the last scan, page by page."""
     rows: list[opportunity_pb2.Opportunity] = []
@@ -62,7 +60,7 @@ async def list_opportunities(
             min_net_apr=decimal_to_proto(wanted.min_net_apr),
             symbols=wanted.symbols,
         )
-        page = await scanner.ListOpportunities(request, timeout=timeout)
+        page = await scanner.ListOpportunities(request)
         rows.extend(page.opportunities)
         token = page.next_page_token
         if not token:

@@ -47,7 +47,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class EntryOrder:
-    """What to enter: an opportunity, or a symbol with both legs; sized in quote or in base units."""
+    """What to enter: an opportunity, or a symbol with both legs; sized in quote or base units."""
 
     opportunity_id: str = ""
     symbol: str = ""
@@ -56,7 +56,7 @@ class EntryOrder:
     notional: Decimal | None = None
     quantity: Decimal | None = None
     slippage_bound_ratio: Decimal | None = None
-    lead_leg: engine_pb2.LegSide = engine_pb2.LEG_SIDE_UNSPECIFIED
+    lead_leg: engine_pb2.LegSide.ValueType = engine_pb2.LEG_SIDE_UNSPECIFIED
     validate_only: bool = False
 
 
@@ -93,23 +93,21 @@ async def wait_settled(
     engine: engine_pb2_grpc.EngineServiceAsyncStub,
     position: engine_pb2.HedgedPosition,
     states: frozenset[engine_pb2.HedgedPositionState.ValueType],
-    timeout: float,
 ) -> engine_pb2.HedgedPosition:
-    """Follow a position until it rests in one of `states`; `timeout` is for each call, in seconds.
+    """Follow a position until it rests in one of `states`.
 
     Waits as long as it takes: an unknown order must not look like the end of the work.
     """
     while position.state not in states:
         await asyncio.sleep(POLL_SECONDS)
         request = engine_pb2.GetHedgedPositionRequest(position_id=position.position_id)
-        position = (await engine.GetHedgedPosition(request, timeout=timeout)).position
+        position = (await engine.GetHedgedPosition(request)).position
     return position
 
 
 async def list_positions(
     engine: engine_pb2_grpc.EngineServiceAsyncStub,
     states: Sequence[engine_pb2.HedgedPositionState.ValueType],
-    timeout: float,
 ) -> list[engine_pb2.HedgedPosition]:
     """Read all positions in the given states (all states when empty), newest first."""
     rows: list[engine_pb2.HedgedPosition] = []
@@ -118,7 +116,7 @@ async def list_positions(
         request = engine_pb2.ListHedgedPositionsRequest(
             page_size=PAGE_SIZE, page_token=token, states=states
         )
-        page = await engine.ListHedgedPositions(request, timeout=timeout)
+        page = await engine.ListHedgedPositions(request)
         rows.extend(page.positions)
         token = page.next_page_token
         if not token:

@@ -1,0 +1,130 @@
+"""What is wrong, in words: asks every service and reads the accounts' configuration back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from cli.clients import connector_client, engine_client, scanner_client
+from cli.tables import word
+from opensqt.market_maker.v1 import engine_pb2, exchange_pb2, scanner_pb2, types_pb2
+from services.common.call_errors import from_call_error
+
+if TYPE_CHECKING:
+    from cli.settings import ArbSettings
+    from services.common.settings import VenueSettings
+
+MAX_SKEW_SECONDS = 1.0
+"""Beyond this the engine's fences and the venue's request windows no longer hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `ok` is false where something must be done."""
+
+    subject: str
+    ok: bool
+    text: str
+
+
+async def examine(settings: ArbSettings) -> list[Finding]:
+    """Look at scanner, engine and every configured connector; never raises for a dead service."""
+    findings = [await _scanner(settings), *await _engine(settings)]
+    for venue in settings.connectors:
+        findings += await _connector(venue)
+    return findings
+
+
+async def _scanner(settings: ArbSettings) -> Finding:
+    try:
+        async with scanner_client(settings.scanner) as scanner:
+            answer = await scanner.ListOpportunities(
+                scanner_pb2.ListOpportunitiesRequest(page_size=1)
+            )
+    except grpc.aio.AioRpcError as error:
+        return _unreachable("scanner", settings.scanner.address, error)
+    if not answer.HasField("scan"):
+        return Finding("scanner", True, "answers; no scan has run yet (run: arb scan)")
+    return Finding(
+        "scanner",
+        not answer.scan.missing_parts,
+        f"last scan {word(answer.scan, 'state')}: {answer.scan.symbol_count} symbols, "
+        f"{answer.scan.opportunity_count} opportunities"
+        + "".join(f"; missing {part}" for part in answer.scan.missing_parts),
+    )
+
+
+async def _engine(settings: ArbSettings) -> list[Finding]:
+    try:
+        async with engine_client(settings.engine) as engine:
+            status = (await engine.GetStatus(engine_pb2.GetStatusRequest())).status
+    except grpc.aio.AioRpcError as error:
+        return [_unreachable("engine", settings.engine.address, error)]
+    active = status.state == engine_pb2.ENGINE_STATE_ACTIVE
+    findings = [
+        Finding(
+            "engine",
+            active and status.reconciled and not status.unknown_client_order_ids,
+            f"{word(status, 'state')}{f' ({status.state_reason})' if status.state_reason else ''}, "
+            f"{'reconciled' if status.reconciled else 'NOT reconciled yet'}, "
+            f"{status.open_position_count} positions on, "
+            f"{len(status.unknown_client_order_ids)} orders unknown",
+        )
+    ]
+    findings += [
+        Finding(f"engine > {venue.exchange}", venue.reachable, venue.problem or "reachable")
+        for venue in status.venues
+    ]
+    return findings
+
+
+async def _connector(venue: VenueSettings) -> list[Finding]:
+    subject = f"connector {venue.name}"
+    try:
+        async with connector_client(venue) as connector:
+            name = (await connector.GetName(exchange_pb2.GetNameRequest())).name
+            kind = await connector.GetType(exchange_pb2.GetTypeRequest())
+            account = await connector.GetAccountConfiguration(
+                exchange_pb2.GetAccountConfigurationRequest()
+            )
+    except grpc.aio.AioRpcError as error:
+        return [_unreachable(subject, venue.address, error)]
+    findings = [
+        Finding(subject, name == venue.name, f"answers as {name} ({kind.exchange_code})"),
+        *_account_findings(subject, kind, account),
+    ]
+    findings += [Finding(subject, False, problem) for problem in account.problems]
+    return findings
+
+
+def _account_findings(
+    subject: str,
+    kind: exchange_pb2.GetTypeResponse,
+    account: exchange_pb2.GetAccountConfigurationResponse,
+) -> list[Finding]:
+    findings: list[Finding] = []
+    if account.HasField("key_can_withdraw"):
+        text = (
+            "the API key may withdraw; make one that may not"
+            if account.key_can_withdraw
+            else ("the API key may not withdraw")
+        )
+        findings.append(Finding(subject, not account.key_can_withdraw, text))
+    if account.HasField("key_can_trade"):
+        text = "the API key may trade" if account.key_can_trade else "the API key may not trade"
+        findings.append(Finding(subject, account.key_can_trade, text))
+    if account.HasField("clock_skew"):
+        skew = account.clock_skew.ToTimedelta().total_seconds()
+        findings.append(
+            Finding(subject, abs(skew) <= MAX_SKEW_SECONDS, f"clock skew {skew * 1000:.0f} ms")
+        )
+    if kind.position_mode != types_pb2.POSITION_MODE_UNSPECIFIED:
+        findings.append(Finding(subject, True, f"position mode {word(kind, 'position_mode')}"))
+    return findings
+
+
+def _unreachable(subject: str, address: str, error: grpc.aio.AioRpcError) -> Finding:
+    problem = from_call_error(error)
+    return Finding(subject, False, f"{address}: {problem.message} ({problem.reason})")

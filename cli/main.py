@@ -1,0 +1,295 @@
+"""The `arb` command line: options and help; the work is in `cli.commands`.
+
+Nothing heavy is imported before a command runs, so that `arb --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from decimal import Decimal
+
+    from cli.session import Session
+
+app = typer.Typer(
+    help="Find, enter and leave funding-rate arbitrage through the OpenSQT scanner and engine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one line for each result.")]
+# typer reads the annotation at run time, where Python 3.11 needs Optional's own form.
+Config = Annotated[
+    Optional[Path],  # noqa: UP045 - evaluated by typer at run time
+    typer.Option("--config", help="TOML file; else arb.toml here, else the local defaults."),
+]
+RequestId = Annotated[
+    Optional[str],  # noqa: UP045 - evaluated by typer at run time
+    typer.Option("--request-id", help="UUID that makes a repeat harmless; default: a new one."),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")]
+Figure = Optional[str]  # noqa: UP045 - evaluated by typer at run time
+Symbols = Annotated[
+    Optional[list[str]],  # noqa: UP045 - evaluated by typer at run time
+    typer.Option("--symbol", help="Canonical symbol, as BTCUSDT; may be given again."),
+]
+MinNetApr = Annotated[
+    Figure, typer.Option("--min-net-apr", help="Least net APR as a fraction, as 0.05.")
+]
+
+
+def _finish(config: Path | None, json: bool, command: Callable[[Session], Awaitable[int]]) -> None:
+    from cli.session import run
+
+    raise typer.Exit(run(config, json=json, command=command))
+
+
+def _number(text: str | None, option: str) -> Decimal | None:
+    if text is None:
+        return None
+    from services.common.codec import parse_decimal
+    from services.common.errors import InvalidFieldError
+
+    try:
+        return parse_decimal(text, option)
+    except InvalidFieldError as error:
+        raise typer.BadParameter(error.problem, param_hint=option) from None
+
+
+def _filter(symbols: list[str] | None, min_net_apr: str | None) -> Any:
+    from cli.scanning import OpportunityFilter
+
+    return OpportunityFilter(_number(min_net_apr, "--min-net-apr"), tuple(symbols or ()))
+
+
+def _confirm(question: str, *, yes: bool, json: bool) -> None:
+    if yes:
+        return
+    if json:
+        raise typer.BadParameter("with --json give --yes; nobody can be asked", param_hint="--yes")
+    typer.confirm(question, abort=True)
+
+
+@app.command()
+def scan(
+    top: Annotated[int, typer.Option("--top", min=1, max=10_000, help="Rows to show.")] = 20,
+    symbol: Symbols = None,
+    min_net_apr: MinNetApr = None,
+    request_id: RequestId = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Scan all symbols now and list the best opportunities."""
+    from cli import commands
+
+    wanted = _filter(symbol, min_net_apr)
+    _finish(
+        config,
+        json,
+        lambda session: commands.scan(session, wanted, top, session.new_request_id(request_id)),
+    )
+
+
+@app.command()
+def watch(
+    symbol: Symbols = None,
+    min_net_apr: MinNetApr = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Print opportunities as they are published."""
+    from cli import commands
+
+    wanted = _filter(symbol, min_net_apr)
+    _finish(config, json, lambda session: commands.watch(session, wanted))
+
+
+@app.command()
+def enter(
+    opportunity: Annotated[str, typer.Argument(help="Opportunity id, from arb scan.")] = "",
+    symbol: Annotated[str, typer.Option("--symbol", help="Instead of an opportunity.")] = "",
+    long_leg: Annotated[str, typer.Option("--long", help="Leg to be long, as binance:spot.")] = "",
+    short_leg: Annotated[str, typer.Option("--short", help="Leg to be short.")] = "",
+    notional: Annotated[Figure, typer.Option(help="Size of one leg in quote asset.")] = None,
+    quantity: Annotated[Figure, typer.Option(help="Size of one leg in coins.")] = None,
+    slippage: Annotated[
+        Figure, typer.Option("--slippage", help="Worst distance accepted, as a fraction: 0.002.")
+    ] = None,
+    lead: Annotated[str, typer.Option("--lead", help="Leg to trade first: long or short.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and size only.")] = False,
+    wait: Wait = True,
+    yes: Yes = False,
+    request_id: RequestId = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Enter a hedged position: lead leg first, the other leg scaled to what filled."""
+    from cli import commands
+    from cli.trading import EntryOrder
+    from opensqt.market_maker.v1 import engine_pb2
+
+    leads = {
+        "": engine_pb2.LEG_SIDE_UNSPECIFIED,
+        "long": engine_pb2.LEG_SIDE_LONG,
+        "short": engine_pb2.LEG_SIDE_SHORT,
+    }
+    if lead not in leads:
+        raise typer.BadParameter("must be long or short", param_hint="--lead")
+    order = EntryOrder(
+        opportunity_id=opportunity,
+        symbol=symbol,
+        long_leg=long_leg,
+        short_leg=short_leg,
+        notional=_number(notional, "--notional"),
+        quantity=_number(quantity, "--quantity"),
+        slippage_bound_ratio=_number(slippage, "--slippage"),
+        lead_leg=leads[lead],
+        validate_only=dry_run,
+    )
+    what = opportunity or f"{symbol} long {long_leg} short {short_leg}"
+    if not dry_run:
+        _confirm(f"Enter {what} with {notional or quantity}?", yes=yes, json=json)
+    _finish(
+        config,
+        json,
+        lambda session: commands.enter(
+            session, order, session.new_request_id(request_id), wait=wait
+        ),
+    )
+
+
+@app.command(name="exit")
+def leave(
+    position: Annotated[str, typer.Argument(help="Position id, from arb positions.")],
+    slippage: Annotated[
+        Figure, typer.Option("--slippage", help="Worst distance accepted, as a fraction: 0.002.")
+    ] = None,
+    wait: Wait = True,
+    request_id: RequestId = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Leave a position: both legs at once."""
+    from cli import commands
+
+    bound = _number(slippage, "--slippage")
+    _finish(
+        config,
+        json,
+        lambda session: commands.leave(
+            session, position, bound, session.new_request_id(request_id), wait=wait
+        ),
+    )
+
+
+@app.command()
+def reduce(
+    position: Annotated[str, typer.Argument(help="Position id, from arb positions.")],
+    quantity: Annotated[Figure, typer.Option(help="Coins to take off each leg.")] = None,
+    ratio: Annotated[Figure, typer.Option(help="Share to take off, as 0.5.")] = None,
+    request_id: RequestId = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Make both legs of a position smaller."""
+    from cli import commands
+
+    amount, share = _number(quantity, "--quantity"), _number(ratio, "--ratio")
+    if (amount is None) == (share is None):
+        raise typer.BadParameter("give either --quantity or --ratio", param_hint="--ratio")
+    _finish(
+        config,
+        json,
+        lambda session: commands.reduce(
+            session, position, amount, share, session.new_request_id(request_id)
+        ),
+    )
+
+
+@app.command(name="close-all")
+def close_all(
+    reason: Reason,
+    yes: Yes = False,
+    request_id: RequestId = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Leave every position."""
+    from cli import commands
+
+    _confirm("Close every position?", yes=yes, json=json)
+    _finish(
+        config,
+        json,
+        lambda session: commands.close_all(session, reason, session.new_request_id(request_id)),
+    )
+
+
+@app.command()
+def positions(
+    every: Annotated[bool, typer.Option("--all", help="Closed and flat ones too.")] = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """List positions."""
+    from cli import commands
+
+    _finish(config, json, lambda session: commands.positions(session, every=every))
+
+
+@app.command()
+def halt(
+    reason: Reason, request_id: RequestId = None, json: Json = False, config: Config = None
+) -> None:
+    """Stop opening; exits still run."""
+    from cli import commands
+
+    _finish(
+        config,
+        json,
+        lambda session: commands.halt(session, reason, session.new_request_id(request_id)),
+    )
+
+
+@app.command()
+def resume(
+    reason: Reason,
+    yes: Yes = False,
+    request_id: RequestId = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Allow opening again."""
+    from cli import commands
+
+    _confirm("Allow entries again?", yes=yes, json=json)
+    _finish(
+        config,
+        json,
+        lambda session: commands.resume(session, reason, session.new_request_id(request_id)),
+    )
+
+
+@app.command()
+def doctor(json: Json = False, config: Config = None) -> None:
+    """Examine services and accounts and say what is wrong."""
+    from cli import commands
+
+    _finish(config, json, commands.doctor)
+
+
+def main() -> None:
+    """Entry point of the `arb` script."""
+    app(prog_name="arb")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""One run of `arb`: settings, output, and errors told in words with an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio
+from rich.console import Console
+
+from cli.plain import to_line, to_plain
+from cli.settings import ArbSettings, read_arb_settings
+from services.common.call_errors import SERVICE_UNREACHABLE, from_call_error
+from services.common.errors import InvalidFieldError, OpensqtError, OutcomeUnknownError
+from services.common.settings_loader import SettingsProblemsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_UNKNOWN = 3
+"""The outcome is not known: look with `arb positions` before anything else."""
+EXIT_INTERRUPTED = 130
+
+_HINTS = {
+    SERVICE_UNREACHABLE: "is the service running, and is its address right in arb.toml?",
+    "TOKEN_INVALID": "set token_file in arb.toml to the service's token",
+    "ENGINE_HALTED": "arb resume --reason … allows entries again",
+    "ENGINE_NOT_RECONCILED": "the engine is recovering; look with arb doctor and try again",
+    "OPPORTUNITY_STALE": "arb scan lists fresh ones",
+    "OPPORTUNITY_NOT_FOUND": "arb scan lists those that stand",
+    "HEDGED_POSITION_NOT_FOUND": "arb positions --all lists them",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Where to call and how to print. With `json` each result is one line of JSON on stdout."""
+
+    settings: ArbSettings
+    json: bool
+    console: Console = field(default_factory=Console)
+    errors: Console = field(default_factory=lambda: Console(stderr=True))
+
+    def print_json(self, value: Message | dict[str, Any]) -> None:
+        """Print one line of JSON."""
+        plain = value if isinstance(value, dict) else to_plain(value)
+        self.console.print(to_line(plain), markup=False, highlight=False, soft_wrap=True)
+
+    @staticmethod
+    def new_request_id(given: str | None) -> str:
+        """Return the caller's request id, or a fresh one."""
+        return given or str(uuid.uuid4())
+
+
+def run(config: Path | None, *, json: bool, command: Callable[[Session], Awaitable[int]]) -> int:
+    """Run one command and return the exit code; every error becomes one sentence on stderr."""
+    errors = Console(stderr=True)
+    try:
+        session = Session(read_arb_settings(config), json)
+        return asyncio.run(_guarded(session, command))
+    except SettingsProblemsError as error:
+        lines = [f"{problem.path}: {problem.text}" for problem in error.problems]
+        errors.print("arb: the settings are wrong", *lines, sep="\n  ", markup=False)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        errors.print("arb: interrupted; what the engine works on goes on (arb positions)")
+        return EXIT_INTERRUPTED
+
+
+async def _guarded(session: Session, command: Callable[[Session], Awaitable[int]]) -> int:
+    try:
+        return await command(session)
+    except grpc.aio.AioRpcError as error:
+        problem: OpensqtError = from_call_error(error)
+    except OpensqtError as error:
+        problem = error
+    return _tell(session, problem)
+
+
+def _tell(session: Session, problem: OpensqtError) -> int:
+    if session.json:
+        session.print_json(
+            {
+                "error": {
+                    "reason": problem.reason,
+                    "code": problem.code.value,
+                    "message": problem.message,
+                    "metadata": dict(problem.metadata),
+                }
+            }
+        )
+    hint = _HINTS.get(problem.reason)
+    # The transport's own words are for programmers; the hint says what a person can do.
+    lost = problem.reason == SERVICE_UNREACHABLE
+    message = "the service does not answer" if lost else problem.message
+    text = f"arb: {message} ({problem.reason})" + (f"\n  {hint}" if hint else "")
+    session.errors.print(text, markup=False, highlight=False)
+    if isinstance(problem, OutcomeUnknownError):
+        return EXIT_UNKNOWN
+    return EXIT_USAGE if isinstance(problem, InvalidFieldError) else EXIT_REFUSED

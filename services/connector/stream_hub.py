@@ -1,9 +1,9 @@
 """One upstream stream per key, shared by any number of subscribers.
 
 The hub starts a source with its first subscriber and stops it with its last. Each subscriber first
-gets a snapshot, then the changes. After a drop the hub resumes with backoff and sends every subscriber
-a fresh snapshot, so nothing that happened meanwhile is silently missed. A row may come twice (once
-in a snapshot, once as a change): rows carry whole states, so the last one stands.
+gets a snapshot, then the changes. After a drop the hub resumes with backoff and sends every
+subscriber a fresh snapshot, so nothing that happened meanwhile is silently missed. A row may come
+twice (once in a snapshot, once as a change): rows carry whole states, so the last one stands.
 """
 
 from __future__ import annotations
@@ -163,11 +163,11 @@ class StreamHub(Generic[K, T]):
 
     @asynccontextmanager
     async def subscribe(self, key: K) -> AsyncIterator[AsyncIterator[T]]:
-        """Yield the rows of `key`: snapshot, then changes, and a snapshot again after each resume.
+        """Yield the rows of `key`: snapshot, changes, and a snapshot again after each resume.
 
-        The iterator raises RetryableError with reason SUBSCRIBER_TOO_SLOW when the reader falls more
-        than `queue_limit` rows behind, UnreachableError with STREAM_CLOSED at shutdown, and what the
-        source raised when that cannot pass.
+        The iterator raises RetryableError with reason SUBSCRIBER_TOO_SLOW when the reader falls
+        more than `queue_limit` rows behind, UnreachableError with STREAM_CLOSED at shutdown, and
+        what the source raised when that cannot pass.
         """
         channel = self._channels.get(key)
         if channel is None:

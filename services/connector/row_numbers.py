@@ -1,0 +1,63 @@
+"""Numbers and stamps of a venue's bulk rows, and their way to the wire.
+
+Raises ValueError on anything malformed, which quarantines that row and no other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.common.codec import decimal_to_proto, limit_fraction
+from services.connector.venue_numbers import optional_venue_decimal, venue_decimal
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from google.type import decimal_pb2
+
+
+def number(row: dict[str, Any], key: str) -> Decimal | None:
+    """Return the number under `key`, None when the venue left it out or empty."""
+    return optional_venue_decimal(row.get(key), key)
+
+
+def required(row: dict[str, Any], key: str) -> Decimal:
+    """Return the number under `key`, which must be there."""
+    return venue_decimal(row.get(key), key)
+
+
+def positive(row: dict[str, Any], key: str) -> Decimal | None:
+    """Return the number when above zero, else None: venues write 0 for "no such price"."""
+    found = number(row, key)
+    return None if found is None or found <= 0 else found
+
+
+def stamp(row: dict[str, Any], key: str) -> int:
+    """Return a stamp in Unix milliseconds, 0 when the venue left it out."""
+    return milliseconds(row.get(key))
+
+
+def milliseconds(value: Any) -> int:
+    """Return a stamp in Unix milliseconds, 0 for none."""
+    if value is None or value == "":
+        return 0
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise ValueError("not a time in milliseconds")
+    return int(text)
+
+
+def text(row: dict[str, Any], key: str) -> str:
+    """Return a text that must be there."""
+    value = row[key]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{key} is missing")
+    return value
+
+
+def wire(value: Decimal | None) -> decimal_pb2.Decimal | None:
+    """Return the wire form, rounded half-even to its 18 fraction digits; None stays absent.
+
+    Raises ValueError when the number has more than 18 integer digits.
+    """
+    return None if value is None else decimal_to_proto(limit_fraction(value))

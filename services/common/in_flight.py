@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from services.common.auth import OPEN_METHODS
 
 
 @dataclass(slots=True, eq=False)
@@ -54,9 +57,16 @@ class CallsInFlight:
             self.cut_count += 1
 
     def start_drain(self) -> None:
-        """End all streams at their next wait; calls with one reply go on."""
+        """End all streams but health watches at their next wait; calls with one reply go on."""
         self.is_draining = True
-        for call in self._calls:
+        self._interrupt([call for call in self._calls if call.method not in OPEN_METHODS])
+
+    def end_probes(self) -> None:
+        """End the health watches, which by now had time to send NOT_SERVING."""
+        self._interrupt([call for call in self._calls if call.method in OPEN_METHODS])
+
+    def _interrupt(self, calls: Iterable[Call]) -> None:
+        for call in calls:
             if call.is_streaming and call.is_waiting and call.task is not None:
                 call.is_interrupted = True
                 call.task.cancel()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bind_context", "configure_logging", "get_logger", "register_secret"]
 
+_CHATTY_LIBRARIES = ("grpc", "asyncio", "urllib3", "ccxt")
+"""Their debug lines come per call and, for ccxt, hold signed requests; warnings still pass."""
+
 
 def configure_logging(settings: LogSettings, service: str, stream: TextIO | None = None) -> None:
     """Send all log lines of this process to `stream` (stderr) in the configured form."""
@@ -60,6 +63,8 @@ def configure_logging(settings: LogSettings, service: str, stream: TextIO | None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
+    for name in _CHATTY_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

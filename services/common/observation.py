@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from services.common.auth import OPEN_METHODS
-from services.common.errors import Code, FatalError, OpensqtError
+from services.common.errors import Code, FatalError, OpensqtError, UnimplementedError
 from services.common.logs import get_logger
 from services.common.status_details import to_grpc_status
 
@@ -72,6 +72,9 @@ class Observation:
     def _answer(self, error: BaseException | None) -> OpensqtError | None:
         if isinstance(error, OpensqtError):
             return error
+        if isinstance(error, NotImplementedError):
+            # What the generated base class of a servicer raises for a method left out.
+            return UnimplementedError("the service does not offer this method")
         # An abort by the handler (the health service's own) has set its status already.
         if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
             error_id = uuid.uuid4().hex

@@ -33,6 +33,9 @@ MIN_PING_MILLISECONDS = 4_000
 CANCEL_SECONDS = 2.0
 """Time a cancelled call gets to clean up before the process goes on without it."""
 
+PROBE_SECONDS = 0.1
+"""Time the health watchers get to read NOT_SERVING before their streams end."""
+
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -118,6 +121,8 @@ class GrpcServer:
         """
         await self._health.enter_graceful_shutdown()
         self._calls.start_drain()
+        await self._calls.wait_idle(PROBE_SECONDS)
+        self._calls.end_probes()
         await self._server.stop(self._settings.drain_seconds)
         stuck = await self._calls.wait_idle(CANCEL_SECONDS)
         return self._calls.cut_count + stuck

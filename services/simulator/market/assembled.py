@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     )
 
 
-class IndexPrices(Protocol):
-    """Where a perpetual's index price and open interest come from."""
+class ReferencePrices(Protocol):
+    """Where a perpetual's index and mark prices and open interest come from."""
 
     def index(self, symbol: str, at: int) -> float:
         """Return the index price per unit of the perpetual's symbol."""
+        ...
+
+    def mark(self, symbol: str, at: int) -> float:
+        """Return the mark price."""
         ...
 
     def open_interest(self, symbol: str, at: int) -> float:
@@ -46,7 +50,7 @@ class AssembledMarket:
         start: datetime,
         listings: Iterable[Listing],
         funding: FundingBoard,
-        prices: IndexPrices,
+        prices: ReferencePrices,
         interest_rates: Mapping[str, Decimal],
     ) -> None:
         self._start = start
@@ -92,7 +96,7 @@ class AssembledMarket:
 
     def mark_price(self, symbol: str, now: datetime) -> Decimal:
         """Return the mark price of a perpetual, eight fraction digits."""
-        return eight_digits(self._listings[Kind.PERPETUAL][symbol].price(millis(now)))
+        return eight_digits(self._prices.mark(symbol, millis(now)))
 
     def index_price(self, symbol: str, now: datetime) -> Decimal:
         """Return the index price of a perpetual, per unit of its symbol, eight fraction digits."""

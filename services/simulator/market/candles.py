@@ -32,7 +32,7 @@ def make_candles(
     if listing.end is not None:
         until = min(until, listing.end - 1)
     last = floor_to_interval(until, interval)
-    first = floor_to_interval(listing.begin, interval)
+    first = floor_to_interval(max(listing.begin, listing.known_since or 0), interval)
     count = min(max(limit, 0), MAX_CANDLES)
     if start is None:
         first = max(first, last - (count - 1) * interval)
@@ -119,9 +119,9 @@ def make_day_ticker(listing: Listing, now: int) -> DayTicker:
     """Return the statistics of the 24 hours up to ``now``."""
     tick = listing.spec.tick_size
     since = max(now - DAY_MS, min(listing.begin, now))
-    # On whole hours, so that the inner samples are the same for many instants.
-    hours = range((since // HOUR_MS + 1) * HOUR_MS, now, HOUR_MS)
-    samples = [listing.price(since), *(listing.price(at) for at in hours), listing.price(now)]
+    hours = range(since // HOUR_MS + 1, now // HOUR_MS + 1)
+    inner = [listing.hour_price(hour) for hour in hours]
+    samples = [listing.price(since), *inner, listing.price(now)]
     opened, last = nearest(samples[0], tick), nearest(samples[-1], tick)
     volume, turnover, trades = _traded(listing, since, now, sum(samples) / len(samples))
     return DayTicker(

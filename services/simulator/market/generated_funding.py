@@ -9,18 +9,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from services.simulator.market.instants import DAY_MS, HOUR_MS, instant
-from services.simulator.market.noise import Waves, between, mix, unit
+from services.simulator.market.noise import Waves, between, mix
 from services.simulator.market.roster import Regime
 from services.simulator.market.rounding import eight_digits
 from services.simulator.market.source import FundingSettlement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
-    from services.simulator.market.listing import PricePath
     from services.simulator.market.schedule import Schedule
 
 INTEREST_RATE: Final = 0.0001
@@ -30,8 +30,8 @@ _CLAMP: Final = 0.0005
 _EIGHT_HOURS_MS: Final = 8 * HOUR_MS
 _BASIS_PER_RATE: Final = 0.5
 _MAX_BASIS: Final = 0.004
-_CHUNK_MS: Final = 16 * DAY_MS
-_CACHED_CHUNKS: Final = 16
+_CHUNK_MS: Final = 6 * DAY_MS
+_CACHED_CHUNKS: Final = 32
 _MAX_JITTER_MS: Final = 12
 
 
@@ -69,19 +69,37 @@ class FundingCurve:
     def __init__(self, regime: Regime, key: int) -> None:
         self._climate = _climate(regime, key)
         self._is_dead = regime is Regime.DEAD
-        self._waves = Waves(key, ((3 * DAY_MS, 0.6), (12 * HOUR_MS, 0.3), (2 * HOUR_MS, 0.2)))
+        self._waves = Waves(key, [(3 * DAY_MS, 0.6), (12 * HOUR_MS, 0.3), (2 * HOUR_MS, 0.2)])
         self.interest_rate = 0.0 if self._is_dead else INTEREST_RATE
 
     def rate(self, at: int) -> float:
         """Return the rate for eight hours, as a fraction."""
         if self._is_dead:
             return 0.0
-        premium = self._climate.base + self._climate.swing * self._waves.at(at)
+        return self._from_premium(self._waves.at(at))
+
+    def many_rates(self, times: Sequence[int]) -> list[float]:
+        """Return ``rate`` of each of ``times``."""
+        if self._is_dead:
+            return [0.0] * len(times)
+        return [self._from_premium(wave) for wave in self._waves.many(times)]
+
+    def _from_premium(self, wave: float) -> float:
+        premium = self._climate.base + self._climate.swing * wave
         return premium + min(max(self.interest_rate - premium, -_CLAMP), _CLAMP)
 
-    def basis(self, at: int) -> float:
-        """Return perpetual over index minus one, of the sign of the rate."""
-        return min(max(_BASIS_PER_RATE * self.rate(at), -_MAX_BASIS), _MAX_BASIS)
+
+def basis_of(rate: float) -> float:
+    """Return perpetual over index minus one for an eight-hour rate; of the same sign."""
+    return min(max(_BASIS_PER_RATE * rate, -_MAX_BASIS), _MAX_BASIS)
+
+
+class MarkPath(Protocol):
+    """Mark prices at the instants of settlements."""
+
+    def many_marks(self, times: Sequence[int], rates: Sequence[float]) -> list[float]:
+        """Return the mark price at each of ``times``, given the eight-hour rates there."""
+        ...
 
 
 class GeneratedFunding:
@@ -96,7 +114,7 @@ class GeneratedFunding:
         symbol: str,
         curve: FundingCurve,
         schedule: Schedule,
-        marks: PricePath,
+        marks: MarkPath,
         key: int,
         start: int,
     ) -> None:
@@ -132,8 +150,7 @@ class GeneratedFunding:
         return time, self._rate(known or at, interval), timedelta(milliseconds=interval)
 
     def _rate(self, time: int, interval: int) -> Decimal:
-        rate = self._curve.rate(time) * interval / _EIGHT_HOURS_MS
-        return eight_digits(min(max(rate, -FUNDING_CAP), FUNDING_CAP))
+        return _capped(self._curve.rate(time), interval)
 
     def _chunk(self, number: int) -> tuple[list[int], list[FundingSettlement]]:
         chunk = self._chunks.get(number)
@@ -145,24 +162,32 @@ class GeneratedFunding:
 
     def _make_chunk(self, number: int) -> tuple[list[int], list[FundingSettlement]]:
         first = number * _CHUNK_MS
-        times: list[int] = []
-        rows: list[FundingSettlement] = []
-        for nominal, interval in self._schedule.times(first, first + _CHUNK_MS):
-            time = nominal + self._jitter(nominal)
-            times.append(time)
-            rows.append(
-                FundingSettlement(
-                    symbol=self._symbol,
-                    time=instant(time),
-                    rate=self._rate(nominal, interval),
-                    mark_price=eight_digits(self._marks.price(time)),
-                    interval=timedelta(milliseconds=interval),
-                )
+        settlements = list(self._schedule.times(first, first + _CHUNK_MS))
+        nominals = [time for time, _ in settlements]
+        rates = self._curve.many_rates(nominals)
+        marks = self._marks.many_marks(nominals, rates)
+        times = [time + self._jitter(time) for time in nominals]
+        rows = [
+            FundingSettlement(
+                symbol=self._symbol,
+                time=instant(time),
+                rate=_capped(rate, interval),
+                mark_price=eight_digits(mark),
+                interval=timedelta(milliseconds=interval),
             )
+            for time, rate, mark, (_, interval) in zip(
+                times, rates, marks, settlements, strict=True
+            )
+        ]
         return times, rows
 
     def _jitter(self, nominal: int) -> int:
-        number = nominal // HOUR_MS
-        if nominal >= self._start or unit(self._key, number) < 0.5:
+        if nominal >= self._start:
             return 0
-        return mix(~self._key, number) % (_MAX_JITTER_MS + 1)
+        word = mix(self._key, nominal // HOUR_MS)
+        return 0 if word & 1 else (word >> 1) % (_MAX_JITTER_MS + 1)
+
+
+def _capped(rate: float, interval: int) -> Decimal:
+    rate = rate * interval / _EIGHT_HOURS_MS
+    return eight_digits(min(max(rate, -FUNDING_CAP), FUNDING_CAP))

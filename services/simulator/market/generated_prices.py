@@ -5,33 +5,45 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from services.simulator.market.generated_funding import basis_of
 from services.simulator.market.instants import HOUR_MS, MINUTE_MS, SECOND_MS
-from services.simulator.market.noise import Wave, Waves, between
+from services.simulator.market.noise import Waves, between
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from services.simulator.market.generated_funding import FundingCurve
 
 # Amplitudes grow with the root of the period, as the spread of a random walk does.
-_PERIODS_HOURS: Final = (1, 6, 36, 216, 1296)
+_PERIODS_HOURS: Final = (1, 8, 64, 512)
 _BASIS_NOISE: Final = 0.00004
 
 
 class IndexPath:
     """The price of one coin: a sum of waves from five seconds to two months long."""
 
-    __slots__ = ("_base", "_waves")
+    __slots__ = ("_base", "_coarse", "_fine")
 
     def __init__(self, base: float, hour_spread: float, key: int) -> None:
         self._base = base
-        coarse = tuple(
-            (hours * HOUR_MS, hour_spread * math.sqrt(hours)) for hours in _PERIODS_HOURS
+        self._coarse = Waves(
+            key, [(hours * HOUR_MS, hour_spread * math.sqrt(hours)) for hours in _PERIODS_HOURS]
         )
-        fine = ((MINUTE_MS, 0.06 * hour_spread), (5 * SECOND_MS, 0.02 * hour_spread))
-        self._waves = Waves(key, coarse + fine)
+        self._fine = Waves(
+            ~key, [(MINUTE_MS, 0.06 * hour_spread), (5 * SECOND_MS, 0.02 * hour_spread)]
+        )
 
     def price(self, at: int) -> float:
         """Return the price at ``at`` milliseconds."""
-        return self._base * math.exp(self._waves.at(at))
+        return self.smooth(at) * (1.0 + self._fine.at(at))
+
+    def smooth(self, at: int) -> float:
+        """Return the price without the noise of seconds, what an index is made of."""
+        return self._base * math.exp(self._coarse.at(at))
+
+    def many_smooth(self, times: Sequence[int]) -> list[float]:
+        """Return ``smooth`` of each of ``times``."""
+        return [self._base * math.exp(value) for value in self._coarse.many(times)]
 
 
 class PerpetualPath:
@@ -43,16 +55,28 @@ class PerpetualPath:
         self._index = index
         self._multiplier = multiplier
         self._curve = curve
-        self._noise = Wave(key, 20 * SECOND_MS)
+        self._noise = Waves(key, [(20 * SECOND_MS, _BASIS_NOISE)])
 
     def price(self, at: int) -> float:
-        """Return the price at ``at`` milliseconds."""
-        basis = self._curve.basis(at) + _BASIS_NOISE * self._noise.at(at)
-        return self.index(at) * (1.0 + basis)
+        """Return the price of trades at ``at`` milliseconds."""
+        basis = basis_of(self._curve.rate(at)) + self._noise.at(at)
+        return self._index.price(at) * self._multiplier * (1.0 + basis)
 
     def index(self, at: int) -> float:
         """Return the index price per unit of the perpetual's symbol."""
-        return self._index.price(at) * self._multiplier
+        return self._index.smooth(at) * self._multiplier
+
+    def mark(self, at: int) -> float:
+        """Return the mark price, which leaves out the noise of seconds."""
+        return self.index(at) * (1.0 + basis_of(self._curve.rate(at)))
+
+    def many_marks(self, times: Sequence[int], rates: Sequence[float]) -> list[float]:
+        """Return the mark price at each of ``times``, given the eight-hour rates there."""
+        indexes = self._index.many_smooth(times)
+        return [
+            index * self._multiplier * (1.0 + basis_of(rate))
+            for index, rate in zip(indexes, rates, strict=True)
+        ]
 
 
 def hour_spread(day_turnover: float, key: int) -> float:

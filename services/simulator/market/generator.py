@@ -17,7 +17,7 @@ from services.simulator.market.generated_funding import (
 from services.simulator.market.generated_prices import IndexPath, PerpetualPath, hour_spread
 from services.simulator.market.instants import DAY_MS, HOUR_MS, instant, millis
 from services.simulator.market.listing import Listing
-from services.simulator.market.noise import Wave, between, key_of
+from services.simulator.market.noise import Waves, between, key_of
 from services.simulator.market.roster import Profile, make_roster
 from services.simulator.market.rounding import eight_digits
 from services.simulator.market.schedule import Phase, Schedule
@@ -91,7 +91,7 @@ class _SymbolMaker:
         )
         self.perpetual = self._perpetual()
         self.symbol = self.perpetual.spec.symbol
-        self._interest = Wave(~self.key, 12 * HOUR_MS)
+        self._interest = Waves(~self.key, [(12 * HOUR_MS, 0.25)])
 
     def listings(self) -> list[Listing]:
         """Return the perpetual and, where it has one, its spot twin."""
@@ -103,7 +103,7 @@ class _SymbolMaker:
             self.symbol,
             self.curve,
             self._schedule(),
-            self.perpetual,
+            self._path,
             self.key,
             millis(self._settings.start),
         )
@@ -112,9 +112,13 @@ class _SymbolMaker:
         """Return the index price per unit of the perpetual."""
         return self._path.index(at if self._end is None else min(at, self._end))
 
+    def mark(self, at: int) -> float:
+        """Return the mark price of the perpetual."""
+        return self._path.mark(at if self._end is None else min(at, self._end))
+
     def open_interest(self, at: int) -> float:
         """Return open interest in units of the perpetual."""
-        share = between(self.key, 30, 0.25, 1.1) * (1.0 + 0.25 * self._interest.at(at))
+        share = between(self.key, 30, 0.25, 1.1) * (1.0 + self._interest.at(at))
         return share * self._profile.day_turnover / (self._profile.price * self._profile.multiplier)
 
     def _perpetual(self) -> Listing:
@@ -162,13 +166,16 @@ class _SymbolMaker:
 
 
 class _GeneratedPrices:
-    """Index prices and open interest of the generated perpetuals."""
+    """Index and mark prices and open interest of the generated perpetuals."""
 
     def __init__(self, makers: dict[str, _SymbolMaker]) -> None:
         self._makers = makers
 
     def index(self, symbol: str, at: int) -> float:
         return self._makers[symbol].index(at)
+
+    def mark(self, symbol: str, at: int) -> float:
+        return self._makers[symbol].mark(at)
 
     def open_interest(self, symbol: str, at: int) -> float:
         return self._makers[symbol].open_interest(at)

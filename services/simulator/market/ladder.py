@@ -52,8 +52,9 @@ def make_book(
     """Return ``depth`` levels (1 to 1000) of each side around ``middle`` at ``at`` ms."""
     period = at // BOOK_PERIOD_MS
     tick = float(spec.tick_size)
-    best_bid = max(1, math.floor(middle * (1.0 - liquidity.half_spread) / tick))
-    best_ask = max(best_bid + 1, math.ceil(middle * (1.0 + liquidity.half_spread) / tick))
+    width = max(1, round(2.0 * middle * liquidity.half_spread / tick))
+    best_bid = max(1, math.floor(middle / tick - (width - 1) / 2))
+    best_ask = best_bid + width
     step = max(1, round(middle * liquidity.spacing / tick))
     # A coarse tick makes each level worth several spacings of depth.
     notional = liquidity.level_notional * max(1.0, step * tick / (middle * liquidity.spacing))

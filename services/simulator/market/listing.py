@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from services.simulator.market.instants import DAY_MS, HOUR_MS, millis
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TRADING: Final = "TRADING"
 ENDED_STATUS: Final = {Kind.SPOT: "BREAK", Kind.PERPETUAL: "SETTLING"}
 
+_CACHED_HOURS: Final = 200
 _HOURS_A_DAY: Final = DAY_MS // HOUR_MS
 
 
@@ -53,7 +54,8 @@ class BarStore(Protocol):
 class Listing:
     """An instrument with what is needed to answer for it at any instant.
 
-    ``day_turnover`` is in quote; ``end`` is when trading ended or will end, in ms, None for never.
+    ``day_turnover`` is in quote; ``end`` is when trading ended or will end, in ms, None for never;
+    ``known_since`` is when prices begin to be known, None for as long as it is listed.
     """
 
     spec: InstrumentSpec
@@ -62,6 +64,9 @@ class Listing:
     key: int
     end: int | None = None
     recorded: BarStore | None = None
+    known_since: int | None = None
+    # Prices on whole hours, asked for again with every ticker; a cache, the listing stays the same.
+    hour_prices: dict[int, float] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def begin(self) -> int:
@@ -82,6 +87,15 @@ class Listing:
         """Return the price at ``at``; it stands still outside the time of trading."""
         at = max(at, self.begin)
         return self.path.price(at if self.end is None else min(at, self.end))
+
+    def hour_price(self, hour: int) -> float:
+        """Return the price at the beginning of an hour, counted from the epoch."""
+        price = self.hour_prices.get(hour)
+        if price is None:
+            if len(self.hour_prices) >= _CACHED_HOURS:
+                self.hour_prices.clear()
+            price = self.hour_prices[hour] = self.price(hour * HOUR_MS)
+        return price
 
     def turnover(self, since: int, until: int) -> float:
         """Return what was traded in [since, until) in quote; additive, uneven from hour to hour."""

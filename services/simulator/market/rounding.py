@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 _EIGHT_DIGITS: Final = 100_000_000.0
+_ONE_IN_EIGHT_DIGITS: Final = Decimal("0.00000001")
 
 
 def nearest(value: float, step: Decimal) -> Decimal:
@@ -21,7 +22,7 @@ def whole_steps(value: float, step: Decimal) -> Decimal:
 
 def eight_digits(value: float) -> Decimal:
     """Return ``value`` with eight fraction digits, as venues write rates, mark and index prices."""
-    return Decimal(round(value * _EIGHT_DIGITS)).scaleb(-8)
+    return Decimal(round(value * _EIGHT_DIGITS)) * _ONE_IN_EIGHT_DIGITS
 
 
 def power_of_ten(exponent: int) -> Decimal:

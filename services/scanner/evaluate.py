@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from services.scanner.costs import LegCost, expected_holding_time, net_carry, round_trip_costs
-from services.scanner.instruments import Exclusion, ExclusionReason, InstrumentKey
+from services.scanner.instruments import ExclusionReason, InstrumentKey
 from services.scanner.opportunity import LegFunding, Opportunity
 from services.scanner.ranking import (
     FundingLeg,
@@ -44,6 +44,16 @@ class Evidence:
     borrow_aprs: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a pair is no opportunity; `net_apr` where it came as far as that."""
+
+    instruments: tuple[InstrumentKey, ...]
+    reason: ExclusionReason
+    detail: str
+    net_apr: Decimal | None = None
+
+
 def to_decimal(value: float) -> Decimal:
     """Return a statistic as a decimal with at most 12 fraction digits."""
     return Decimal(repr(value)).quantize(_STEP)
@@ -71,7 +81,7 @@ def could_earn(pair: PairOfLegs, evidence: Evidence, rules: ScanRules) -> bool:
 
 def evaluate_pair(
     pair: PairOfLegs, evidence: Evidence, rules: ScanRules
-) -> Opportunity | Exclusion:
+) -> Opportunity | Rejection:
     """Return the opportunity a pair is, or why it is none.
 
     Both legs are tradable and their perpetuals have sound statistics.
@@ -79,7 +89,7 @@ def evaluate_pair(
     legs = funding_legs(pair, evidence.statistics)
     gross = to_decimal(window_carry(legs, rules.window_days))
     borrow = _borrow_apr(pair, evidence, rules)
-    if isinstance(borrow, Exclusion):
+    if isinstance(borrow, Rejection):
         return borrow
     costs = round_trip_costs(
         _leg_cost(pair.long_leg, evidence), _leg_cost(pair.short_leg, evidence), rules.costs
@@ -88,8 +98,8 @@ def evaluate_pair(
     holding = expected_holding_time(timedelta(hours=regime_hours), rules.costs)
     net = net_carry(gross, borrow or Decimal(0), costs, holding)
     if net.net_apr < rules.min_net_apr or gross <= 0:
-        detail = f"net APR {net.net_apr:.4f} at best, under {rules.min_net_apr:f}"
-        return Exclusion(pair.perpetuals[0], ExclusionReason.CARRY_LOW, detail)
+        detail = f"net APR {net.net_apr:.4f} at best, wanted {rules.min_net_apr:f}"
+        return Rejection(pair.perpetuals, ExclusionReason.CARRY_LOW, detail, net.net_apr)
     volume = _quote_volume(pair, evidence)
     basis = _basis_ratio(pair, evidence)
     given = ScoreInput(float(net.net_apr), float(volume), None if basis is None else float(basis))
@@ -119,14 +129,14 @@ def evaluate_pair(
 
 def _borrow_apr(
     pair: PairOfLegs, evidence: Evidence, rules: ScanRules
-) -> Decimal | Exclusion | None:
+) -> Decimal | Rejection | None:
     if not pair.borrows:
         return None
     leg = pair.short_leg
     asset = evidence.views[leg.venue].symbols[leg.symbol].base_asset
     apr = evidence.borrow_aprs.get((leg.venue, asset), rules.costs.default_borrow_apr)
     if apr is None:
-        return Exclusion(leg, ExclusionReason.BORROW_UNKNOWN, f"no borrow rate of {asset}")
+        return Rejection((leg,), ExclusionReason.BORROW_UNKNOWN, f"no borrow rate of {asset}")
     return apr
 
 

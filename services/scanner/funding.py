@@ -7,7 +7,7 @@ twice, and sometimes one is missing; the interval of an instrument changes now a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +78,19 @@ def funding_history(rows: Settlements, venue_interval_hours: float | None) -> Fu
     first = covered[0] if covered.size else interval
     hours = np.concatenate((np.array([first]), covered))
     return FundingHistory(rows.minutes, rows.rates, hours, interval, hole_count)
+
+
+def recent(history: FundingHistory, after_minute: int) -> FundingHistory | None:
+    """Return the rows later than `after_minute`, each with the hours it covered; None for none."""
+    first = int(np.searchsorted(history.minutes, after_minute, side="right"))
+    if first == history.minutes.size:
+        return None
+    return replace(
+        history,
+        minutes=history.minutes[first:],
+        rates=history.rates[first:],
+        hours=history.hours[first:],
+    )
 
 
 def interval_change_count(history: FundingHistory) -> int:

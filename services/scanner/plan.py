@@ -30,8 +30,12 @@ HOUR_MS = 3_600_000
 _HALF_HOUR_MS = HOUR_MS // 2
 # The earliest row wanted needs its predecessor to know the hours it covered.
 _EARLIER_HOURS = 8
-# Shortest interval of any venue: the cautious guess where neither venue nor listing told one.
-_UNKNOWN_INTERVAL_HOURS = 1
+# The commonest interval, for sizing only where none is known: a wrong guess costs a page, not a
+# row.
+_UNKNOWN_INTERVAL_HOURS = 4
+# A settlement appears on record some time after it is due; later than this before now, none is
+# missing.
+_SETTLE_DELAY_MS = 15 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,13 @@ def wanted_span(venue_now: datetime, history: timedelta) -> Span:
     end = now_ms // HOUR_MS * HOUR_MS + HOUR_MS + _HALF_HOUR_MS
     start = now_ms - int(history / timedelta(hours=1)) * HOUR_MS - _EARLIER_HOURS * HOUR_MS
     return Span(start // HOUR_MS * HOUR_MS - _HALF_HOUR_MS, end)
+
+
+def known_part(span: Span, venue_now: datetime) -> Span:
+    """Return the part of a span that a reading made at `venue_now` has settled for good."""
+    return Span(
+        span.start_ms, min(span.end_ms, int(venue_now.timestamp()) * 1000 - _SETTLE_DELAY_MS)
+    )
 
 
 def history_tasks(need: HistoryNeed) -> tuple[ReadHistory, ...]:

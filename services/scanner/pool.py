@@ -33,7 +33,7 @@ class TaskEnd(Generic[TaskT, ResultT]):
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[TaskT, ResultT]):
-    """A task in the queue. Not frozen: the future carries its end."""
+    """A task in the queue. Mutable: the future carries its end."""
 
     task: TaskT
     end: asyncio.Future[TaskEnd[TaskT, ResultT]]
@@ -126,8 +126,9 @@ class WorkerPool(Generic[TaskT, ResultT]):
             await asyncio.wait({running}, timeout=self._task_timeout)
         finally:
             running.cancel()
+            await asyncio.wait({running})
             self._metrics.busy.dec()
-        end = await self._end_of(job, running)
+        end = self._end_of(job, running)
         self._metrics.task_seconds.labels(label).observe(self._clock.monotonic() - started)
         outcome = "cancelled" if end is None else "failed" if end.error else "done"
         self._metrics.tasks.labels(label, outcome).inc()
@@ -140,12 +141,10 @@ class WorkerPool(Generic[TaskT, ResultT]):
         except Exception as error:  # the pool outlives any task; the batch's owner reads the error
             return TaskEnd(task, None, error)
 
-    async def _end_of(
+    def _end_of(
         self, job: _Job[TaskT, ResultT], running: asyncio.Task[TaskEnd[TaskT, ResultT]]
     ) -> TaskEnd[TaskT, ResultT] | None:
         """Return the end of a task that ran out, was cancelled (None), or ended by itself."""
-        if not running.done():
-            await asyncio.wait({running})
         if not running.cancelled():
             return running.result()
         if job.end.done():

@@ -14,7 +14,7 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(slots=True)
 class _Flight(Generic[ResultT]):
-    """A request under way. Not frozen: it counts who waits."""
+    """A request under way. Mutable: it counts who waits."""
 
     task: asyncio.Task[ResultT]
     waiter_count: int = 0

@@ -1,0 +1,142 @@
+"""The composition root of the scanner: names the concrete classes and owns their lives."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from opensqt.market_maker.v1 import scanner_pb2_grpc
+from services.common.channels import open_channel
+from services.common.clock import Clock, SystemClock
+from services.common.ids import Ids, RandomIds
+from services.common.metrics import ServiceMetrics
+from services.common.server import GrpcServer, serve
+from services.common.watch_hub import WatchHub
+from services.scanner.board import Board
+from services.scanner.histories import HistoryLoader
+from services.scanner.history_store import HistoryStore, MemoryHistoryStore
+from services.scanner.instruments import InstrumentKind
+from services.scanner.metrics import ScannerMetrics
+from services.scanner.pool import WorkerPool
+from services.scanner.scan import Scanner
+from services.scanner.scan_desk import ScanDesk
+from services.scanner.servicer import ScannerServicer
+from services.scanner.single_flight import SingleFlight
+from services.scanner.tasks import VenueTask, kind_of
+from services.scanner.venue_reader import VenueReader
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from services.scanner.opportunity import Opportunity
+    from services.scanner.settings import ScannerSettings
+    from services.scanner.venue_codec import Reading
+
+SERVICE_NAME = "opensqt.market_maker.v1.ScannerService"
+# Changes kept for subscribers that come back: this many times the opportunities there can be.
+_BACKLOG_SCANS = 4
+
+
+async def run(settings: ScannerSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set."""
+    metrics = ServiceMetrics(settings.service)
+    metrics.add_process_metrics()
+    async with scanner(settings, metrics) as server:
+        await serve(settings, server, metrics, stop)
+
+
+@asynccontextmanager
+async def scanner(
+    settings: ScannerSettings,
+    metrics: ServiceMetrics,
+    *,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    store: HistoryStore | None = None,
+) -> AsyncIterator[GrpcServer]:
+    """Yield the server, not started yet, with channels, workers and scan desk behind it."""
+    clock, ids = clock or SystemClock(), ids or RandomIds()
+    store = store or MemoryHistoryStore()
+    measured = ScannerMetrics(metrics)
+    rules = settings.rules()
+    hub: WatchHub[Opportunity] = WatchHub(
+        ids.new_id(),
+        conflate=True,
+        backlog=_BACKLOG_SCANS * settings.max_opportunities,
+        max_subscribers=settings.max_subscribers,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+    measured.subscribers.set_function(lambda: hub.subscriber_count)
+    board = Board(hub, max_opportunities=settings.max_opportunities)
+    async with AsyncExitStack() as stack:
+        readers = await _readers(settings, stack, clock, measured)
+        flights: SingleFlight[Reading] = SingleFlight()
+        pool: WorkerPool[VenueTask, Reading] = await stack.enter_async_context(
+            WorkerPool(
+                lambda task: flights.run(task, lambda: readers[task.venue].read(task)),
+                size=settings.workers,
+                capacity=settings.queue_capacity,
+                task_timeout=settings.task_timeout_seconds,
+                clock=clock,
+                metrics=measured.pool,
+                label=kind_of,
+            )
+        )
+        loader = HistoryLoader(pool, store, rules, page_size=settings.history_page_size)
+        scans = Scanner(
+            {venue.name: InstrumentKind(venue.kind) for venue in settings.venues},
+            pool,
+            store,
+            loader,
+            rules,
+            shortlist_count=settings.shortlist_count,
+            clock=clock,
+        )
+        desk = ScanDesk(
+            scans.run,
+            board,
+            interval_seconds=settings.scan_interval_seconds,
+            timeout_seconds=settings.scan_timeout_seconds,
+            call_count=lambda: sum(reader.call_count for reader in readers.values()),
+            ids=ids,
+            clock=clock,
+            metrics=measured,
+        )
+        await stack.enter_async_context(_owned(desk))
+        server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
+        servicer = ScannerServicer(board, hub, desk, clock)
+        server.add(scanner_pb2_grpc.add_ScannerServiceServicer_to_server, servicer, SERVICE_NAME)
+        stack.callback(hub.close)
+        yield server
+
+
+async def _readers(
+    settings: ScannerSettings, stack: AsyncExitStack, clock: Clock, metrics: ScannerMetrics
+) -> dict[str, VenueReader]:
+    readers: dict[str, VenueReader] = {}
+    for venue in settings.venues:
+        channel = await stack.enter_async_context(open_channel(venue))
+        readers[venue.name] = VenueReader(
+            venue.name,
+            InstrumentKind(venue.kind),
+            channel,
+            attempts=settings.read_attempts,
+            page_size=settings.history_page_size,
+            clock=clock,
+            metrics=metrics,
+        )
+    return readers
+
+
+@asynccontextmanager
+async def _owned(desk: ScanDesk) -> AsyncIterator[None]:
+    """Run the desk's task for the length of the block; its failure ends the block."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(desk.run())
+        # The desk takes scans once its task has begun.
+        await asyncio.sleep(0)
+        try:
+            yield
+        finally:
+            task.cancel()

@@ -1,0 +1,81 @@
+"""What a scan found, what it left out, and what it could not look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.scanner.instruments import Exclusion, ExclusionReason, InstrumentKey
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from decimal import Decimal
+
+    from services.scanner.evaluate import Rejection
+    from services.scanner.opportunity import Opportunity
+    from services.scanner.pairs import PairOfLegs
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The result of a scan. `is_blind`: readings failed and no pair at all could be looked at."""
+
+    opportunities: Sequence[Opportunity]
+    exclusions: tuple[Exclusion, ...]
+    missing_parts: tuple[str, ...]
+    blind_venues: frozenset[str]
+    unread: frozenset[InstrumentKey]
+    is_blind: bool
+
+    def is_unevaluated(self, pair: PairOfLegs) -> bool:
+        """Tell whether a failed reading kept the scan from looking at a pair."""
+        legs = (pair.long_leg, pair.short_leg)
+        return any(leg.venue in self.blind_venues or leg in self.unread for leg in legs)
+
+
+class ReasonBook:
+    """Collects why instruments were left out; of carries too low it keeps the best of each
+    perpetual.
+    """
+
+    def __init__(self) -> None:
+        self._exclusions: dict[tuple[InstrumentKey, ExclusionReason], Exclusion] = {}
+        self._best: dict[InstrumentKey, tuple[Decimal, Exclusion]] = {}
+
+    def add(self, exclusions: Iterable[Exclusion]) -> None:
+        """Note exclusions."""
+        for exclusion in exclusions:
+            self._exclusions[exclusion.instrument, exclusion.reason] = exclusion
+
+    def reject(self, rejection: Rejection) -> None:
+        """Note why a pair is no opportunity."""
+        for key in rejection.instruments:
+            exclusion = Exclusion(key, rejection.reason, rejection.detail)
+            if rejection.net_apr is None:
+                self.add([exclusion])
+            elif key not in self._best or rejection.net_apr > self._best[key][0]:
+                self._best[key] = (rejection.net_apr, exclusion)
+
+    def exclusions(self, opportunities: Iterable[Opportunity]) -> tuple[Exclusion, ...]:
+        """Return what was left out, by name; a perpetual with any opportunity has no carry too
+        low.
+        """
+        used = {leg for each in opportunities for leg in each.pair.perpetuals}
+        low = [exclusion for key, (_, exclusion) in self._best.items() if key not in used]
+        everything = (*self._exclusions.values(), *low)
+        return tuple(sorted(everything, key=lambda each: (each.instrument, each.reason)))
+
+
+def mark_lone_perpetuals(
+    reasons: ReasonBook,
+    statistics: Iterable[InstrumentKey],
+    tradable: Mapping[str, Collection[str]],
+    candidates: Iterable[PairOfLegs],
+) -> None:
+    """Note the sound, tradable perpetuals that have no tradable twin anywhere."""
+    paired = {leg for pair in candidates for leg in pair.perpetuals}
+    reasons.add(
+        Exclusion(key, ExclusionReason.LEG_MISSING, "no tradable twin on any venue that answered")
+        for key in statistics
+        if key.symbol in tradable[key.venue] and key not in paired
+    )

@@ -1,0 +1,155 @@
+"""Funding histories in a scan: what is missing is planned, read, and put in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+from services.common.errors import InvalidFieldError, UnimplementedError
+from services.scanner.collect import failure
+from services.scanner.history_store import unknown_spans
+from services.scanner.instruments import InstrumentKind
+from services.scanner.market import venue_now
+from services.scanner.plan import HistoryNeed, history_tasks, known_part, wanted_span
+from services.scanner.spans import Span
+from services.scanner.tasks import ReadHistory, VenueTask
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from services.scanner.history_store import HistoryStore
+    from services.scanner.market import VenueView
+    from services.scanner.pool import TaskEnd, WorkerPool
+    from services.scanner.progress import ScanRecord
+    from services.scanner.rules import ScanRules
+    from services.scanner.slices import Slicer
+    from services.scanner.venue_codec import HistoryRead, Reading
+
+_HOUR = timedelta(hours=1)
+_DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class HistoryOutcome:
+    """What came of the reading. Mutable: gathered venue by venue.
+
+    `unread` are symbols by venue whose recent history could not be read; `malformed` those with
+    rows that could not be understood, with what was wrong.
+    """
+
+    unread: dict[str, set[str]] = field(default_factory=dict)
+    malformed: dict[str, dict[str, str]] = field(default_factory=dict)
+    missing_parts: list[str] = field(default_factory=list)
+
+
+class HistoryLoader:
+    """Brings the store up to date with the venues. Remembers which venues refuse bulk history."""
+
+    def __init__(
+        self,
+        pool: WorkerPool[VenueTask, Reading],
+        store: HistoryStore,
+        rules: ScanRules,
+        *,
+        page_size: int,
+    ) -> None:
+        self._pool = pool
+        self._store = store
+        self._rules = rules
+        self._page_size = page_size
+        self._without_bulk: set[str] = set()
+
+    async def load(
+        self,
+        views: Mapping[str, VenueView],
+        needed: Mapping[str, Collection[str]],
+        now: datetime,
+        record: ScanRecord,
+        slicer: Slicer,
+    ) -> HistoryOutcome:
+        """Read what is missing of the needed symbols; `now` stands in for venues that stamp
+        nothing.
+        """
+        outcome = HistoryOutcome()
+        pending = [view for view in views.values() if view.kind is InstrumentKind.PERPETUAL]
+        while pending:
+            tasks = [task for view in pending for task in self._plan(view, needed, now)]
+            record.task_count += len(tasks)
+            ends = await self._pool.run(tasks, record.note)
+            refused = self._refusing_bulk(ends)
+            for end in ends:
+                if end.task.venue not in refused or end.error is None:
+                    await self._keep(
+                        cast("TaskEnd[ReadHistory, HistoryRead]", end), views, now, outcome
+                    )
+                    await slicer.pause()
+            pending = [view for view in pending if view.venue in refused]
+        for view in views.values():
+            if view.kind is InstrumentKind.PERPETUAL:
+                outcome.unread[view.venue] = self._unread(view, needed[view.venue], now)
+        return outcome
+
+    def _plan(
+        self, view: VenueView, needed: Mapping[str, Collection[str]], now: datetime
+    ) -> tuple[ReadHistory, ...]:
+        need = HistoryNeed(
+            venue=view.venue,
+            wanted=wanted_span(venue_now(view) or now, self._rules.history),
+            intervals={symbol: interval_hours(view, symbol) for symbol in view.symbols},
+            needed=needed[view.venue],
+            held=self._store.held(view.venue),
+            held_by_symbol=self._store.held_by_symbol(view.venue),
+            has_bulk=view.venue not in self._without_bulk,
+            page_size=self._page_size,
+        )
+        return history_tasks(need)
+
+    def _refusing_bulk(self, ends: list[TaskEnd[VenueTask, Reading]]) -> set[str]:
+        """Note and return the venues that said they have no history without a symbol."""
+        refused = {
+            end.task.venue
+            for end in ends
+            if isinstance(end.task, ReadHistory)
+            and not end.task.symbol
+            and isinstance(end.error, UnimplementedError | InvalidFieldError)
+        }
+        self._without_bulk |= refused
+        return refused
+
+    async def _keep(
+        self,
+        end: TaskEnd[ReadHistory, HistoryRead],
+        views: Mapping[str, VenueView],
+        now: datetime,
+        outcome: HistoryOutcome,
+    ) -> None:
+        task = end.task
+        if end.error is not None or end.value is None:
+            error = end.error or RuntimeError("no answer")
+            outcome.missing_parts.append(failure(task, error))
+            return
+        known = known_part(task.span, venue_now(views[task.venue]) or now)
+        await self._store.extend(task.venue, task.symbol, known, end.value.rows)
+        outcome.malformed.setdefault(task.venue, {}).update(end.value.malformed)
+
+    def _unread(self, view: VenueView, needed: Collection[str], now: datetime) -> set[str]:
+        """Return symbols with a hole in the window in use: their figures would mislead."""
+        present = venue_now(view) or now
+        end = known_part(wanted_span(present, self._rules.history), present).end_ms
+        window = Span(end - self._rules.window_days * _DAY_MS, end)
+        return {
+            symbol for symbol in needed if unknown_spans(self._store, view.venue, symbol, window)
+        }
+
+
+def interval_hours(view: VenueView, symbol: str) -> float | None:
+    """Return the venue's word for the funding interval now, from its rates or its listing, or
+    None.
+    """
+    rate, listed = view.rates.get(symbol), view.symbols.get(symbol)
+    interval = rate.interval if rate is not None else None
+    if interval is None and listed is not None:
+        interval = listed.funding_interval
+    return interval / _HOUR if interval is not None else None

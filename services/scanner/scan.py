@@ -1,0 +1,191 @@
+"""One scan: plan, read, analyse, evaluate, and say what could not be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from services.scanner.collect import failure, markets
+from services.scanner.evaluate import Evidence, Rejection, could_earn, evaluate_pair
+from services.scanner.findings import Findings, ReasonBook, mark_lone_perpetuals
+from services.scanner.instruments import InstrumentKey, InstrumentKind
+from services.scanner.pairs import PairOfLegs, pairs_of_legs
+from services.scanner.plan import bulk_tasks
+from services.scanner.shortlist import detail_tasks, with_details
+from services.scanner.slices import Slicer
+from services.scanner.study import study_venue
+from services.scanner.tasks import ReadBorrowRates, ReadDetail, VenueTask
+from services.scanner.universe import tradable_symbols
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from services.common.clock import Clock
+    from services.scanner.analytics import FundingStatistics
+    from services.scanner.collect import Markets
+    from services.scanner.histories import HistoryLoader
+    from services.scanner.history_store import HistoryStore
+    from services.scanner.opportunity import Opportunity
+    from services.scanner.pool import TaskEnd, WorkerPool
+    from services.scanner.progress import ScanRecord
+    from services.scanner.rules import ScanRules
+    from services.scanner.venue_codec import Detail, Read, Reading
+
+
+@dataclass(slots=True)
+class _Work:
+    """What a scan has found so far. Mutable: filled step by step."""
+
+    record: ScanRecord
+    slicer: Slicer
+    reasons: ReasonBook = field(default_factory=ReasonBook)
+    missing_parts: list[str] = field(default_factory=list)
+    unread: set[InstrumentKey] = field(default_factory=set)
+    tradable: dict[str, frozenset[str]] = field(default_factory=dict)
+    statistics: dict[InstrumentKey, FundingStatistics] = field(default_factory=dict)
+
+
+class Scanner:
+    """Runs scans. Keeps nothing between them but the history store and the pool."""
+
+    def __init__(
+        self,
+        venues: Mapping[str, InstrumentKind],
+        pool: WorkerPool[VenueTask, Reading],
+        store: HistoryStore,
+        loader: HistoryLoader,
+        rules: ScanRules,
+        *,
+        shortlist_count: int,
+        clock: Clock,
+    ) -> None:
+        self._venues = venues
+        self._pool = pool
+        self._store = store
+        self._loader = loader
+        self._rules = rules
+        self._shortlist_count = shortlist_count
+        self._clock = clock
+
+    async def run(self, record: ScanRecord) -> Findings:
+        """Do one scan and count its progress in `record`. A failed reading costs what hangs on it
+        only.
+        """
+        work = _Work(record, Slicer(self._clock))
+        found = await self._read_markets(work)
+        self._choose_universe(found, work)
+        await self._study(found, work)
+        pairs = self._pairs(found, work)
+        evidence = await self._evidence(found, pairs, work)
+        opportunities = await self._evaluate(pairs, evidence, work)
+        opportunities = await self._detail(opportunities, evidence, work)
+        return Findings(
+            opportunities=opportunities,
+            exclusions=work.reasons.exclusions(opportunities),
+            missing_parts=tuple(work.missing_parts),
+            blind_venues=found.blind_venues,
+            unread=frozenset(work.unread),
+            is_blind=not pairs and bool(work.missing_parts),
+        )
+
+    async def _read_markets(self, work: _Work) -> Markets:
+        tasks = [task for venue, kind in self._venues.items() for task in bulk_tasks(venue, kind)]
+        # The oldest the rows can be: they are received after this.
+        received = self._clock.now()
+        found = markets(await self._run(tasks, work), self._venues, received)
+        work.missing_parts += found.missing_parts
+        return found
+
+    def _choose_universe(self, found: Markets, work: _Work) -> None:
+        perpetual_symbols: set[str] = set()
+        for view in found.views.values():
+            if view.kind is InstrumentKind.PERPETUAL:
+                perpetual_symbols |= view.symbols.keys()
+        for venue, view in found.views.items():
+            good, excluded = tradable_symbols(view, self._rules.universe, self._rules.costs)
+            work.tradable[venue] = good
+            # A spot pair without a perpetual of its name was never looked at.
+            work.reasons.add(
+                each for each in excluded if each.instrument.symbol in perpetual_symbols
+            )
+
+    async def _study(self, found: Markets, work: _Work) -> None:
+        """Read the histories of perpetuals with a twin and turn them into sound statistics."""
+        candidates = tuple(pairs_of_legs(found.views, work.tradable))
+        needed: dict[str, set[str]] = {venue: set() for venue in found.views}
+        for pair in candidates:
+            for leg in pair.perpetuals:
+                needed[leg.venue].add(leg.symbol)
+        now = self._clock.now()
+        read = await self._loader.load(found.views, needed, now, work.record, work.slicer)
+        work.missing_parts += read.missing_parts
+        for venue, view in found.views.items():
+            if view.kind is not InstrumentKind.PERPETUAL:
+                continue
+            unread = read.unread[venue]
+            work.unread |= {view.key(symbol) for symbol in unread}
+            study = await study_venue(
+                view, self._store, read.malformed.get(venue, {}), unread, self._rules, work.slicer
+            )
+            work.record.symbol_count += study.analysed_count
+            work.reasons.add(study.exclusions)
+            work.statistics.update(study.statistics)
+            sound = {key.symbol for key in study.statistics}
+            work.tradable[venue] &= sound
+        mark_lone_perpetuals(work.reasons, work.statistics, work.tradable, candidates)
+
+    def _pairs(self, found: Markets, work: _Work) -> tuple[PairOfLegs, ...]:
+        return tuple(pairs_of_legs(found.views, work.tradable))
+
+    async def _evidence(self, found: Markets, pairs: Sequence[PairOfLegs], work: _Work) -> Evidence:
+        """Add borrow rates for short spot legs that could earn."""
+        evidence = Evidence(work.record.scan_id, found.views, work.statistics)
+        assets: dict[str, set[str]] = {}
+        for pair in pairs:
+            if pair.borrows and could_earn(pair, evidence, self._rules):
+                leg = pair.short_leg
+                row = found.views[leg.venue].symbols[leg.symbol]
+                assets.setdefault(leg.venue, set()).add(row.base_asset)
+            await work.slicer.pause()
+        tasks = [ReadBorrowRates(venue, tuple(sorted(names))) for venue, names in assets.items()]
+        rates: dict[tuple[str, str], Decimal] = {}
+        for end in await self._run(tasks, work):
+            if end.error is not None:
+                work.missing_parts.append(failure(end.task, end.error))
+                continue
+            read = cast("Read[Decimal]", end.value)
+            rates.update({(end.task.venue, asset): apr for asset, apr in read.rows.items()})
+        return Evidence(work.record.scan_id, found.views, work.statistics, rates)
+
+    async def _evaluate(
+        self, pairs: Sequence[PairOfLegs], evidence: Evidence, work: _Work
+    ) -> list[Opportunity]:
+        opportunities: list[Opportunity] = []
+        for pair in pairs:
+            result = evaluate_pair(pair, evidence, self._rules)
+            if isinstance(result, Rejection):
+                work.reasons.reject(result)
+            else:
+                opportunities.append(result)
+            await work.slicer.pause()
+        return sorted(opportunities, key=lambda each: each.rank_key)
+
+    async def _detail(
+        self, opportunities: list[Opportunity], evidence: Evidence, work: _Work
+    ) -> list[Opportunity]:
+        """Ask candles and open interest for the shortlist; without an answer the figures stay
+        unknown.
+        """
+        tasks = detail_tasks(opportunities[: self._shortlist_count])
+        details: dict[tuple[str, str], Detail] = {}
+        for end in await self._run(tasks, work):
+            if isinstance(end.task, ReadDetail) and end.error is None:
+                details[end.task.venue, end.task.symbol] = cast("Detail", end.value)
+        return [with_details(each, details, evidence.views) for each in opportunities]
+
+    async def _run(
+        self, tasks: Sequence[VenueTask], work: _Work
+    ) -> list[TaskEnd[VenueTask, Reading]]:
+        work.record.task_count += len(tasks)
+        return await self._pool.run(tasks, work.record.note)

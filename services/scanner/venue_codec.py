@@ -1,0 +1,222 @@
+"""Rows of a connector's bulk answers into the scanner's values.
+
+A row that cannot be read damages its own symbol only: it comes back among the malformed, with
+what is wrong, and the others stand.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from opensqt.market_maker.v1 import instrument_pb2
+from services.common.codec import decimal_from_proto, from_millis, optional_duration, parse_decimal
+from services.common.errors import InvalidFieldError
+from services.scanner.instruments import (
+    InstrumentKind,
+    RateRow,
+    SymbolRow,
+    TickerRow,
+    TradingStatus,
+)
+
+if TYPE_CHECKING:
+    from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
+
+RowT = TypeVar("RowT")
+MessageT = TypeVar("MessageT")
+
+_STATUSES: Mapping[int, TradingStatus] = {
+    instrument_pb2.TRADING_STATUS_TRADING: TradingStatus.TRADING,
+    instrument_pb2.TRADING_STATUS_BREAK: TradingStatus.BREAK,
+    instrument_pb2.TRADING_STATUS_ENDED: TradingStatus.ENDED,
+}
+_KINDS: Mapping[int, InstrumentKind] = {
+    instrument_pb2.INSTRUMENT_KIND_SPOT: InstrumentKind.SPOT,
+    instrument_pb2.INSTRUMENT_KIND_PERPETUAL: InstrumentKind.PERPETUAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[RowT]):
+    """Rows by symbol, and what was wrong with the rows that could not be read."""
+
+    rows: Mapping[str, RowT]
+    malformed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRead:
+    """Settlement times in milliseconds and rates by symbol; `malformed` names damaged symbols."""
+
+    rows: Mapping[str, tuple[list[int], list[float]]]
+    malformed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What only a shortlist is asked for; None where the venue told no such figure.
+
+    Open interest in base units, and in quote where the venue values it itself.
+    """
+
+    price_volatility: float | None
+    open_interest: Decimal | None
+    open_interest_notional: Decimal | None
+
+
+Reading = Read[SymbolRow] | Read[TickerRow] | Read[RateRow] | Read[Decimal] | HistoryRead | Detail
+"""Any answer to a task."""
+
+
+def read_symbols(answer: exchange_pb2.GetSymbolsResponse, kind: InstrumentKind) -> Read[SymbolRow]:
+    """Return the listed instruments of the venue's kind; those without details are of unknown
+    status.
+    """
+    infos = [info for info in answer.symbol_infos if _KINDS.get(info.kind, kind) is kind]
+    read = _each(infos, lambda info: info.symbol, _symbol_row)
+    bare = {name: _bare_symbol(name) for name in answer.symbols} if not answer.symbol_infos else {}
+    return Read({**bare, **read.rows}, read.malformed)
+
+
+def read_tickers(answer: exchange_pb2.GetTickersResponse) -> Read[TickerRow]:
+    """Return volumes and best prices; the volume of a price without one stays unknown."""
+    return _each(answer.tickers, lambda ticker: ticker.symbol, _ticker_row)
+
+
+def read_rates(answer: exchange_pb2.GetFundingRatesResponse) -> Read[RateRow]:
+    """Return rates of the coming settlement, the venue's predicted one where it tells it apart."""
+    return _each(answer.rates, lambda rate: rate.symbol, _rate_row)
+
+
+def read_fees(answer: exchange_pb2.GetTradingFeesResponse) -> Read[Decimal]:
+    """Return taker fees by symbol; the key "" is the fee of every symbol. Rows without one are
+    left out.
+    """
+    told = [fee for fee in answer.fees if fee.HasField("taker_fee_ratio")]
+    return _each(
+        told, lambda fee: fee.symbol, lambda fee: parse_decimal(fee.taker_fee_ratio.value, "fee")
+    )
+
+
+def read_borrow_rates(answer: exchange_pb2.GetBorrowRatesResponse) -> Read[Decimal]:
+    """Return borrow rates a year by asset. Rows without one are left out."""
+    told = [rate for rate in answer.rates if rate.HasField("annualized_rate")]
+    return _each(
+        told,
+        lambda rate: rate.asset,
+        lambda rate: parse_decimal(rate.annualized_rate.value, "rate"),
+    )
+
+
+def read_history(pages: Iterable[exchange_pb2.GetHistoricalFundingRatesResponse]) -> HistoryRead:
+    """Return the settlements of all pages; one damaged row marks its symbol, whose others stand."""
+    rows: dict[str, tuple[list[int], list[float]]] = {}
+    malformed: dict[str, str] = {}
+    for page in pages:
+        for row in page.rates:
+            try:
+                if row.timestamp <= 0 or not row.HasField("rate"):
+                    raise InvalidFieldError("history", "a row without time or rate")
+                # Rates of history feed statistics only, which are floats.
+                rate = float(parse_decimal(row.rate.value, "history rate"))
+            except InvalidFieldError as error:
+                malformed[row.symbol] = str(error)
+                continue
+            times, rates = rows.setdefault(row.symbol, ([], []))
+            times.append(row.timestamp)
+            rates.append(rate)
+    return HistoryRead(rows, malformed)
+
+
+def price_volatility(answer: exchange_pb2.GetHistoricalKlinesResponse) -> float | None:
+    """Return the standard deviation of log returns of closed candles; None for fewer than three.
+
+    Candles are sorted by time; the unfinished one is ignored. Raises InvalidFieldError for a bad
+    price.
+    """
+    closed = sorted((candle for candle in answer.candles if candle.is_closed), key=_candle_time)
+    closes = [decimal_from_proto(candle, "close") for candle in closed]
+    prices = [float(close) for close in closes if close is not None and close > 0]
+    if len(prices) < 3:
+        return None
+    returns = [math.log(later / earlier) for earlier, later in itertools.pairwise(prices)]
+    mean = sum(returns) / len(returns)
+    return math.sqrt(sum((each - mean) ** 2 for each in returns) / len(returns))
+
+
+def _each(
+    messages: Iterable[MessageT], name: Callable[[MessageT], str], read: Callable[[MessageT], RowT]
+) -> Read[RowT]:
+    rows: dict[str, RowT] = {}
+    malformed: dict[str, str] = {}
+    for message in messages:
+        key = name(message)
+        try:
+            rows[key] = read(message)
+        except InvalidFieldError as error:
+            malformed[key] = str(error)
+    return Read(rows, malformed)
+
+
+def _symbol_row(info: resources_pb2.SymbolInfo) -> SymbolRow:
+    return SymbolRow(
+        symbol=info.symbol,
+        base_asset=info.base_asset,
+        quote_asset=info.quote_asset,
+        status=_STATUSES.get(info.trading_status, TradingStatus.UNKNOWN),
+        margin_allowed=info.margin_allowed,
+        funding_interval=_interval(info, "funding_interval"),
+    )
+
+
+def _bare_symbol(symbol: str) -> SymbolRow:
+    return SymbolRow(
+        symbol, "", "", TradingStatus.UNKNOWN, margin_allowed=False, funding_interval=None
+    )
+
+
+def _ticker_row(ticker: resources_pb2.Ticker) -> TickerRow:
+    return TickerRow(
+        symbol=ticker.symbol,
+        quote_volume=decimal_from_proto(ticker, "quote_volume"),
+        bid=decimal_from_proto(ticker, "best_bid_price"),
+        ask=decimal_from_proto(ticker, "best_ask_price"),
+    )
+
+
+def _rate_row(rate: resources_pb2.FundingRate) -> RateRow:
+    predicted = decimal_from_proto(rate, "predicted_rate")
+    return RateRow(
+        symbol=rate.symbol,
+        rate=predicted if predicted is not None else decimal_from_proto(rate, "rate"),
+        next_funding_time=_instant(rate.next_funding_time, "next_funding_time"),
+        stamp=_instant(rate.timestamp, "timestamp"),
+        interval=_interval(rate, "interval"),
+    )
+
+
+def _instant(milliseconds: int, name: str) -> datetime | None:
+    """Return an old int64 time; zero means unknown there."""
+    if milliseconds == 0:
+        return None
+    try:
+        return from_millis(milliseconds)
+    except OverflowError:
+        raise InvalidFieldError(name, "is not a time") from None
+
+
+def _interval(
+    message: resources_pb2.SymbolInfo | resources_pb2.FundingRate, name: str
+) -> timedelta | None:
+    length = optional_duration(message, name)
+    return length if length is not None and length > timedelta(0) else None
+
+
+def _candle_time(candle: resources_pb2.Candle) -> int:
+    return candle.timestamp

@@ -1,0 +1,161 @@
+"""Reads one venue through its connector: every call with a deadline, again where a read may be."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc
+from services.common.call_errors import from_call_error
+from services.common.codec import decimal_from_proto, from_millis, to_timestamp
+from services.common.errors import FatalError, RetryableError
+from services.scanner import venue_codec
+from services.scanner.tasks import (
+    ReadBorrowRates,
+    ReadDetail,
+    ReadFees,
+    ReadHistory,
+    ReadRates,
+    ReadSymbols,
+    ReadTickers,
+    VenueTask,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from services.common.clock import Clock
+    from services.scanner.instruments import InstrumentKind
+    from services.scanner.metrics import ScannerMetrics
+    from services.scanner.venue_codec import Reading
+
+AnswerT = TypeVar("AnswerT", bound=Message, covariant=True)
+RequestT = TypeVar("RequestT", bound=Message, contravariant=True)
+
+_FIRST_WAIT = timedelta(milliseconds=200)
+_LONGEST_WAIT = timedelta(seconds=60)
+# A week of hourly candles: enough for a volatility, one call.
+_CANDLE_COUNT = 169
+# A reading of more pages than this is a venue that repeats itself.
+_MAX_PAGES = 200
+
+
+class _Method(Protocol[RequestT, AnswerT]):
+    def __call__(self, request: RequestT, /) -> Awaitable[AnswerT]: ...
+
+
+class VenueReader:
+    """Turns tasks into calls of one connector and answers into rows.
+
+    Raises what `services.common.errors` holds for a failed read. A rate limit or an unreachable
+    connector is waited for and tried again, as often as `attempts` says.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        kind: InstrumentKind,
+        channel: grpc.aio.Channel,
+        *,
+        attempts: int,
+        page_size: int,
+        clock: Clock,
+        metrics: ScannerMetrics,
+    ) -> None:
+        self._venue = venue
+        self._kind = kind
+        self._stub = exchange_pb2_grpc.ExchangeServiceStub(channel)
+        self._attempts = attempts
+        self._page_size = page_size
+        self._clock = clock
+        self._metrics = metrics
+        self.call_count = 0
+
+    async def read(self, task: VenueTask) -> Reading:
+        """Carry out a task of this venue."""
+        stub = self._stub
+        match task:
+            case ReadSymbols():
+                symbols = await self._call(stub.GetSymbols, exchange_pb2.GetSymbolsRequest())
+                return venue_codec.read_symbols(symbols, self._kind)
+            case ReadTickers():
+                tickers = await self._call(stub.GetTickers, exchange_pb2.GetTickersRequest())
+                return venue_codec.read_tickers(tickers)
+            case ReadRates():
+                rates = await self._call(
+                    stub.GetFundingRates, exchange_pb2.GetFundingRatesRequest()
+                )
+                return venue_codec.read_rates(rates)
+            case ReadFees():
+                fees = await self._call(stub.GetTradingFees, exchange_pb2.GetTradingFeesRequest())
+                return venue_codec.read_fees(fees)
+            case ReadBorrowRates():
+                asked = exchange_pb2.GetBorrowRatesRequest(assets=task.assets)
+                return venue_codec.read_borrow_rates(await self._call(stub.GetBorrowRates, asked))
+            case ReadHistory():
+                return await self._history(task)
+            case ReadDetail():
+                return await self._detail(task)
+
+    async def _history(self, task: ReadHistory) -> venue_codec.HistoryRead:
+        """Read a span page by page."""
+        pages: list[exchange_pb2.GetHistoricalFundingRatesResponse] = []
+        token = ""
+        while len(pages) < _MAX_PAGES:
+            request = exchange_pb2.GetHistoricalFundingRatesRequest(
+                symbol=task.symbol,
+                start_time=to_timestamp(from_millis(task.span.start_ms)),
+                end_time=to_timestamp(from_millis(task.span.end_ms)),
+                page_size=self._page_size,
+                page_token=token,
+            )
+            page = await self._call(self._stub.GetHistoricalFundingRates, request)
+            pages.append(page)
+            token = page.next_page_token
+            if not token:
+                return venue_codec.read_history(pages)
+        raise FatalError(f"the history did not end within {_MAX_PAGES} pages")
+
+    async def _detail(self, task: ReadDetail) -> venue_codec.Detail:
+        """Read candles and open interest of one perpetual."""
+        candles = exchange_pb2.GetHistoricalKlinesRequest(
+            symbol=task.symbol, interval="1h", limit=_CANDLE_COUNT
+        )
+        history = await self._call(self._stub.GetHistoricalKlines, candles)
+        asked = exchange_pb2.GetOpenInterestRequest(symbol=task.symbol)
+        interest = await self._call(self._stub.GetOpenInterest, asked)
+        return venue_codec.Detail(
+            venue_codec.price_volatility(history),
+            decimal_from_proto(interest, "open_interest"),
+            decimal_from_proto(interest, "notional"),
+        )
+
+    async def _call(self, method: _Method[RequestT, AnswerT], request: RequestT) -> AnswerT:
+        """Make one read, again after a rate limit or a lost connection; the task's time is the
+        bound.
+        """
+        name = type(request).__name__.removesuffix("Request")
+        wait = _FIRST_WAIT
+        for attempt in range(1, self._attempts + 1):
+            self.call_count += 1
+            try:
+                answer = await method(request)
+            except grpc.aio.AioRpcError as failed:
+                error = from_call_error(failed)
+                self._count(name, error.code.value)
+                if not isinstance(error, RetryableError) or attempt == self._attempts:
+                    raise error from failed
+                await self._clock.sleep(
+                    min(error.retry_after or wait, _LONGEST_WAIT).total_seconds()
+                )
+                wait *= 2
+            else:
+                self._count(name, "OK")
+                return answer
+        raise FatalError("a read was not attempted at all")
+
+    def _count(self, method: str, outcome: str) -> None:
+        self._metrics.venue_calls.labels(self._venue, method, outcome).inc()

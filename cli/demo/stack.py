@@ -1,0 +1,207 @@
+"""The whole system as processes on loopback: simulator, two connectors, scanner, engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cli.demo.control import SimulatorControl
+from cli.demo.processes import ServiceProcess, StackError
+from cli.demo.toml_text import to_toml
+from cli.settings import ArbSettings, EndpointSettings
+from services.common.settings import VenueSettings
+
+SPOT = "binance"
+PERPETUAL = "binanceusdm"
+ACCOUNT = "demo"
+READY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What the stack is made of; `tables` are merged into the files of the services they name.
+
+    `data` is a directory of recordings, else the market is generated. The fence of the connectors
+    is the sum of the three bounds, in seconds; the venue's own are 5, 10 and 1.
+    """
+
+    data: Path | None = None
+    seed: int = 7
+    symbol_count: int = 320
+    recv_window_seconds: float = 5.0
+    processing_bound_seconds: float = 10.0
+    clock_bound_seconds: float = 1.0
+    spot_balances: dict[str, str] = field(default_factory=lambda: {"USDT": "200000"})
+    futures_balances: dict[str, str] = field(default_factory=lambda: {"USDT": "200000"})
+    margin_balances: dict[str, str] = field(default_factory=lambda: {"USDT": "100000"})
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class LocalStack:
+    """Starts, restarts and stops the processes; everything it writes is under `directory`."""
+
+    def __init__(self, directory: Path, options: StackOptions) -> None:
+        self.directory = directory
+        self.options = options
+        self.services: dict[str, ServiceProcess] = {}
+        self.addresses: dict[str, str] = {}
+        self._configs: dict[str, dict[str, Any]] = {}
+        self._token_file = directory / "secrets" / "token"
+
+    @property
+    def control(self) -> SimulatorControl:
+        """The simulator's control endpoint."""
+        return SimulatorControl(self.addresses["simulator"])
+
+    def arb_settings(self) -> ArbSettings:
+        """Settings of an `arb` command for this stack."""
+        return ArbSettings(
+            engine=EndpointSettings(address=self.addresses["engine"], token_file=self._token_file),
+            scanner=EndpointSettings(
+                address=self.addresses["scanner"], token_file=self._token_file
+            ),
+            connectors=(
+                self._venue(SPOT, "spot"),
+                self._venue(PERPETUAL, "perpetual"),
+            ),
+        )
+
+    def _venue(self, name: str, kind: str) -> VenueSettings:
+        return VenueSettings.model_validate(self._venue_table(name, kind))
+
+    def _venue_table(self, name: str, kind: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "kind": kind,
+            "address": self.addresses[f"connector-{name}"],
+            "token_file": self._token_file,
+        }
+
+    async def start(self) -> None:
+        """Start everything in the order of dependence and wait until all serve.
+
+        Raises StackError when a service does not come up; what was started is for `stop` to end.
+        """
+        self._write_secrets()
+        await self._launch("simulator", "services.simulator", self._simulator_table())
+        async with asyncio.TaskGroup() as group:
+            for venue in (SPOT, PERPETUAL):
+                table = self._connector_table(venue)
+                group.create_task(self._launch(f"connector-{venue}", "services.connector", table))
+        await self._launch("scanner", "services.scanner", self._scanner_table())
+        await self._launch("engine", "services.engine", self._engine_table())
+
+    async def stop(self) -> None:
+        """Stop every process, the one that depends on the others first."""
+        for service in reversed(list(self.services.values())):
+            await service.stop()
+
+    async def restart(self, name: str) -> None:
+        """Start an ended service again, on the address it had."""
+        service = self.services[name]
+        await service.wait_ended()
+        self._pin_address(name)
+        await service.start()
+        await service.wait_ready(READY_SECONDS)
+
+    async def _launch(self, name: str, module: str, table: dict[str, Any]) -> None:
+        extra = self.options.tables.get(name.partition("-")[0], {})
+        self._configs[name] = _merged({**self._common_table(name), **table}, extra)
+        service = ServiceProcess(
+            name=name,
+            module=module,
+            config_file=self.directory / f"{name}.toml",
+            ready_file=self.directory / f"{name}.ready.json",
+            log_file=self.directory / f"{name}.log",
+        )
+        self.services[name] = service
+        service.config_file.write_text(to_toml(self._configs[name]), encoding="utf-8")
+        await service.start()
+        ready = await service.wait_ready(READY_SECONDS)
+        self.addresses[name] = ready.get("http_address") or ready["grpc_address"]
+
+    def _pin_address(self, name: str) -> None:
+        if name == "simulator":
+            raise StackError("a restarted simulator has lost its books")
+        port = int(self.addresses[name].rpartition(":")[2])
+        config = self._configs[name]
+        config["grpc"] = {**config.get("grpc", {}), "port": port}
+        self.services[name].config_file.write_text(to_toml(config), encoding="utf-8")
+
+    def _common_table(self, name: str) -> dict[str, Any]:
+        table: dict[str, Any] = {"ready_file": self.directory / f"{name}.ready.json"}
+        if name != "simulator":
+            table["grpc"] = {"port": 0, "token_file": self._token_file, "drain_seconds": 5.0}
+        return table
+
+    def _write_secrets(self) -> None:
+        folder = self.directory / "secrets"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("token", "api-key", "api-secret"):
+            descriptor = os.open(folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+
+    def _keys(self) -> dict[str, Path]:
+        folder = self.directory / "secrets"
+        return {"api_key_file": folder / "api-key", "api_secret_file": folder / "api-secret"}
+
+    def _simulator_table(self) -> dict[str, Any]:
+        options = self.options
+        account = {
+            "name": ACCOUNT,
+            **self._keys(),
+            "spot": options.spot_balances,
+            "margin": options.margin_balances,
+            "futures": options.futures_balances,
+        }
+        return {
+            "accounts": [account],
+            "market": {
+                "seed": options.seed,
+                "symbol_count": options.symbol_count,
+                "data": options.data,
+            },
+            "rules": {"processing_bound_seconds": options.processing_bound_seconds},
+        }
+
+    def _connector_table(self, venue: str) -> dict[str, Any]:
+        options = self.options
+        return {
+            "connector": {
+                "exchange": venue,
+                "base_url": f"http://{self.addresses['simulator']}",
+                **self._keys(),
+                "ledger_path": self.directory / f"ledger-{venue}.db",
+                "recv_window_ms": int(options.recv_window_seconds * 1000),
+                "venue_processing_seconds": options.processing_bound_seconds,
+                "clock_bound_seconds": options.clock_bound_seconds,
+            }
+        }
+
+    def _venue_tables(self) -> list[dict[str, Any]]:
+        return [self._venue_table(SPOT, "spot"), self._venue_table(PERPETUAL, "perpetual")]
+
+    def _scanner_table(self) -> dict[str, Any]:
+        return {"venues": self._venue_tables()}
+
+    def _engine_table(self) -> dict[str, Any]:
+        scanner = {"address": self.addresses["scanner"], "token_file": self._token_file}
+        return {
+            "venues": self._venue_tables(),
+            "journal_path": self.directory / "journal.db",
+            "scanner": scanner,
+        }
+
+
+def _merged(table: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(table)
+    for key, value in extra.items():
+        held = merged.get(key)
+        both = isinstance(held, dict) and isinstance(value, dict)
+        merged[key] = _merged(held, value) if both and isinstance(held, dict) else value
+    return merged

@@ -1,0 +1,198 @@
+"""What the demo does, step by step, on a running stack: scan, enter, hold, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from cli.clients import connector_client, engine_client, scanner_client
+from cli.demo.books import read_books
+from cli.demo.processes import StackError
+from cli.demo.result import Evidence
+from cli.demo.stack import ACCOUNT
+from cli.scanning import OpportunityFilter, list_opportunities, run_scan
+from cli.tables import figure, instrument, opportunity_table, order_table, percent, scan_summary
+from cli.trading import ENDED_STATES, SETTLED_STATES, EntryOrder, entry_request, wait_settled
+from opensqt.market_maker.v1 import (
+    engine_pb2,
+    exchange_pb2,
+    instrument_pb2,
+    opportunity_pb2,
+    resources_pb2,
+    scanner_pb2,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cli.demo.stack import LocalStack
+
+TABLE_ROWS = 10
+NOTIONAL = Decimal(2000)
+PARTIAL_RATIO = "0.6"
+FAST_SPEED = 3600
+SETTLEMENTS_TO_HOLD = 3
+HOLD_SECONDS = 120.0
+POLL_SECONDS = 0.25
+OWN_COINS = {"BTC": "0.5", "ETH": "3"}
+OWN_BASE = "12.5"
+_SPOT = instrument_pb2.INSTRUMENT_KIND_SPOT
+
+
+class Story:
+    """Plays the steps and keeps what was seen. Prints as it goes."""
+
+    def __init__(self, stack: LocalStack, console: Console) -> None:
+        self._stack = stack
+        self._settings = stack.arb_settings()
+        self._console = console
+
+    async def play(self) -> Evidence:
+        """Run the whole demo; raises StackError when a step does not end as it must."""
+        scan, rows = await self._scan()
+        opportunity = self._choose(rows)
+        infos = await self._read_infos(opportunity)
+        await self._seed_own_coins(infos[0].base_asset)
+        before = await read_books(self._stack.control)
+        opened = await self._enter(opportunity)
+        await self._hold(opened, infos)
+        closed = await self._leave(opened)
+        after = await read_books(self._stack.control)
+        return Evidence(scan, opportunity, opened, closed, infos, before, after)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False)
+
+    async def _scan(self) -> tuple[scanner_pb2.Scan, list[opportunity_pb2.Opportunity]]:
+        self._say("\n[bold]1. Scan[/]: every symbol, its true funding interval, net of cost")
+        seen = -1
+
+        def follow(scan: scanner_pb2.Scan) -> None:
+            nonlocal seen
+            if scan.task_count and scan.ended_task_count != seen:
+                seen = scan.ended_task_count
+                self._say(f"   {scan.ended_task_count} of {scan.task_count} readings")
+
+        async with scanner_client(self._settings.scanner) as scanner:
+            scan = await run_scan(scanner, str(uuid.uuid4()), follow)
+            rows = await list_opportunities(scanner, OpportunityFilter(), 500)
+        self._say(f"   {scan_summary(scan)}")
+        if not rows:
+            raise StackError("the scan published no opportunity")
+        self._console.print(opportunity_table(rows[:TABLE_ROWS], f"Best {TABLE_ROWS}"))
+        return scan, rows
+
+    def _choose(self, rows: list[opportunity_pb2.Opportunity]) -> opportunity_pb2.Opportunity:
+        """Take the best one that is long spot and short its perpetual, else simply the best."""
+        cash_and_carry = [row for row in rows if row.long_leg.kind == _SPOT]
+        chosen = (cash_and_carry or rows)[0]
+        self._say(
+            f"   chosen: [bold]{chosen.symbol}[/], long {instrument(chosen.long_leg)}, short "
+            f"{instrument(chosen.short_leg)}, net APR {percent(chosen.net_apr, 1)}"
+        )
+        return chosen
+
+    async def _read_infos(
+        self, opportunity: opportunity_pb2.Opportunity
+    ) -> tuple[resources_pb2.SymbolInfo, resources_pb2.SymbolInfo]:
+        venues = {venue.name: venue for venue in self._settings.connectors}
+        infos: list[resources_pb2.SymbolInfo] = []
+        for leg in (opportunity.long_leg, opportunity.short_leg):
+            async with connector_client(venues[leg.exchange]) as connector:
+                request = exchange_pb2.GetSymbolInfoRequest(symbol=leg.symbol)
+                infos.append(await connector.GetSymbolInfo(request))
+        return infos[0], infos[1]
+
+    async def _seed_own_coins(self, base_asset: str) -> None:
+        """Put coins of the user's own into the account, the traded one among them."""
+        own = {**OWN_COINS, base_asset: OWN_BASE}
+        options = self._stack.options
+        body = {
+            "name": ACCOUNT,
+            "spot": {**options.spot_balances, **own},
+            "margin": options.margin_balances,
+            "futures": options.futures_balances,
+        }
+        await self._stack.control.post("accounts", body)
+        coins = ", ".join(f"{amount} {asset}" for asset, amount in own.items())
+        self._say(f"   the account also holds coins of its owner's own: {coins}")
+
+    async def _enter(self, opportunity: opportunity_pb2.Opportunity) -> engine_pb2.HedgedPosition:
+        self._say(
+            f"\n[bold]2. Enter[/] {NOTIONAL} USDT a leg; the venue will fill only "
+            f"{PARTIAL_RATIO} of the lead order"
+        )
+        partial = {
+            "id": "partial-lead",
+            "match": {"operation": "place_order", "times": 1},
+            "action": {"type": "partial", "ratio": PARTIAL_RATIO},
+        }
+        await self._stack.control.post("faults", [partial])
+        spot_is_long = opportunity.long_leg.kind == _SPOT
+        order = EntryOrder(
+            opportunity_id=opportunity.opportunity_id,
+            notional=NOTIONAL,
+            lead_leg=engine_pb2.LEG_SIDE_LONG if spot_is_long else engine_pb2.LEG_SIDE_SHORT,
+        )
+        async with engine_client(self._settings.engine) as engine:
+            request = entry_request(order, str(uuid.uuid4()))
+            position = (await engine.OpenHedgedPosition(request)).position
+            position = await wait_settled(engine, position, SETTLED_STATES)
+        await self._stack.control.delete("faults")
+        self._console.print(order_table(position))
+        if position.state != engine_pb2.HEDGED_POSITION_STATE_OPEN:
+            raise StackError(f"the entry ended flat: {position.state_reason}")
+        self._say(
+            f"   lead asked {figure(position.lead_requested_quantity)}, executed "
+            f"{figure(position.lead_executed_quantity)}, net of the fee in the coin "
+            f"{figure(position.lead_net_quantity)}; hedged "
+            f"{figure(position.hedge_executed_quantity)}; residual "
+            f"{figure(position.residual_quantity)}; "
+            f"{position.unhedged_time.ToTimedelta().total_seconds() * 1000:.1f} ms without hedge"
+        )
+        return position
+
+    async def _hold(
+        self,
+        position: engine_pb2.HedgedPosition,
+        infos: tuple[resources_pb2.SymbolInfo, resources_pb2.SymbolInfo],
+    ) -> None:
+        """Let the market's clock run fast until funding was paid a few times."""
+        self._say(f"\n[bold]3. Hold[/]: the market's clock runs {FAST_SPEED} times as fast")
+        symbols = {info.exchange_symbol for info in infos if info.kind != _SPOT}
+        await self._stack.control.post("clock", {"speed": FAST_SPEED})
+        try:
+            async with asyncio.timeout(HOLD_SECONDS):
+                await self._wait_for_funding(symbols)
+        except TimeoutError:
+            raise StackError(f"no funding was paid within {HOLD_SECONDS:.0f} s") from None
+        finally:
+            await self._stack.control.post("clock", {"speed": 1})
+
+    async def _wait_for_funding(self, symbols: set[str]) -> None:
+        paid = 0
+        while paid < SETTLEMENTS_TO_HOLD:
+            await asyncio.sleep(POLL_SECONDS)
+            rows = [
+                row
+                for row in await self._stack.control.get("income")
+                if row["type"] == "FUNDING_FEE" and row["symbol"] in symbols
+            ]
+            for row in rows[paid:]:
+                self._say(f"   funding {row['amount']} {row['asset']} on {row['symbol']}")
+            paid = len(rows)
+
+    async def _leave(self, position: engine_pb2.HedgedPosition) -> engine_pb2.HedgedPosition:
+        self._say("\n[bold]4. Leave[/]: both legs at once")
+        async with engine_client(self._settings.engine) as engine:
+            request = engine_pb2.CloseHedgedPositionRequest(
+                request_id=str(uuid.uuid4()), position_id=position.position_id
+            )
+            closing = (await engine.CloseHedgedPosition(request)).position
+            closed = await wait_settled(engine, closing, ENDED_STATES)
+        self._console.print(order_table(closed))
+        skew = closed.dispatch_skew.ToTimedelta().total_seconds() * 1000
+        self._say(f"   both legs left the engine within {skew:.3f} ms")
+        return closed

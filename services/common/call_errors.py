@@ -139,7 +139,8 @@ def _plain(code: Code, reason: str) -> type[OpensqtError]:
 def _read_details(error: grpc.aio.AioRpcError, code: Code) -> _Details:
     fallback = _Details(SERVICE_UNREACHABLE if code is Code.UNAVAILABLE else code.value)
     try:
-        # The function reads code, details and trailing metadata, which this error has as a call has.
+        # The function reads code, details and trailing metadata, which this error has as a call
+        # has.
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # stub knows only grpc.Call
     except ValueError:
         # Status and transport disagree: an intermediary rewrote one of them.

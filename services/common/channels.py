@@ -1,4 +1,4 @@
-"""Channels to other services: found dead in seconds, back in seconds, every call with a deadline."""
+"""Channels to other services: found dead and back in seconds, every call with a deadline."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _Interceptors = list[grpc.aio.ClientInterceptor]
 class Deadlines:
     """How long a call with one reply may take when its caller does not say.
 
-    `methods` maps full method names (`/package.Service/Method`) to their own. Streams of replies get
-    none: they live until their reader or the service ends them.
+    `methods` maps full method names (`/package.Service/Method`) to their own. Streams of replies
+    get none: they live until their reader or the service ends them.
     """
 
     default: timedelta = timedelta(seconds=10)

@@ -1,8 +1,8 @@
 """Decimals and enums between the wire and the domain.
 
-On the wire a decimal is `google.type.Decimal`: plain ASCII notation, at most 18 digits before and 18
-after the point. An absent message means unknown; a present one must hold a number. The pattern is
-checked before `Decimal` sees the text, because `Decimal` takes NaN, `1_000`, Arabic digits and
+On the wire a decimal is `google.type.Decimal`: plain ASCII notation, at most 18 digits before and
+18 after the point. An absent message means unknown; a present one must hold a number. The pattern
+is checked before `Decimal` sees the text, because `Decimal` takes NaN, `1_000`, Arabic digits and
 `1e999999`, whose integer form costs seconds to compute.
 """
 
@@ -70,7 +70,8 @@ def parse_decimal(text: str, field: str) -> Decimal:
     """Return the number that `text` writes in plain notation, exactly.
 
     Raises InvalidFieldError naming `field` for anything else: exponent, sign `+`, NaN, infinity,
-    spaces, underscores, non-ASCII digits, leading zeros, negative zero, too many digits, empty text.
+    spaces, underscores, non-ASCII digits, leading zeros, negative zero, too many digits, empty
+    text.
     """
     if not DECIMAL_PATTERN.fullmatch(text):
         raise InvalidFieldError(field, f"must be {_WANTED}")
@@ -81,7 +82,7 @@ def parse_decimal(text: str, field: str) -> Decimal:
 
 
 def format_decimal(value: Decimal) -> str:
-    """Write `value` in plain notation without trailing zeros or exponent; the inverse of parse_decimal.
+    """Write `value` in plain notation, no exponent, no trailing zeros; parse_decimal reads it back.
 
     Raises ValueError when the value is not finite or has more than 18 digits on either side of the
     point: rounding is a decision of the caller (see `limit_fraction`), never of the codec.
@@ -105,7 +106,10 @@ def format_decimal(value: Decimal) -> str:
 
 
 def limit_fraction(value: Decimal) -> Decimal:
-    """Round half-even to the 18 fraction digits the wire carries; for quotients such as averages."""
+    """Round half-even to the 18 fraction digits the wire carries.
+
+    For quotients such as averages.
+    """
     with localcontext() as context:
         context.prec = _PRECISION
         return value.quantize(_STEP, rounding=ROUND_HALF_EVEN)
@@ -123,8 +127,10 @@ def decimal_from_proto(message: Message | None, field: str, path: str = "") -> D
     """Return the decimal in field `field` of `message`, or None when it is absent.
 
     `message` is the message that holds the field; a `google.type.Decimal` itself (an element of a
-    repeated field) is taken as present. `path` goes before the field's name in errors (`orders[2].`).
-    Raises InvalidFieldError when the message is present and not a plain number, the empty text included.
+    repeated field) is taken as present. `path` goes before the field's name in errors
+    (`orders[2].`).
+    Raises InvalidFieldError when the message is present and not a plain number, the empty text
+    included.
     """
     if message is None:
         return None
@@ -163,7 +169,7 @@ def optional_decimal(
     minimum: Decimal | None = None,
     path: str = "",
 ) -> Decimal | None:
-    """Return the decimal in field `field` under the same bounds as `require_decimal`, None when absent."""
+    """Return the decimal in field `field` as `require_decimal` does, None when it is absent."""
     value = decimal_from_proto(message, field, path)
     if value is None:
         return None
@@ -182,7 +188,10 @@ def check_decimal(
 
 
 def require_enum(message: Message, field: str, *, path: str = "") -> int:
-    """Return the number of an enum field; raise InvalidFieldError for 0 (unspecified) and unknown numbers."""
+    """Return the number of an enum field.
+
+    Raise InvalidFieldError for 0 (unspecified) and unknown numbers.
+    """
     number = optional_enum(message, field, path=path)
     if number is None:
         raise InvalidFieldError(path + field, f"is required; one of {_names(message, field)}")
@@ -190,7 +199,10 @@ def require_enum(message: Message, field: str, *, path: str = "") -> int:
 
 
 def optional_enum(message: Message, field: str, *, path: str = "") -> int | None:
-    """Return the number of an enum field, None for 0 (unspecified); unknown numbers raise InvalidFieldError."""
+    """Return the number of an enum field, None for 0 (unspecified).
+
+    Unknown numbers raise InvalidFieldError.
+    """
     number: int = getattr(message, field)
     if number == 0:
         return None
@@ -201,7 +213,10 @@ def optional_enum(message: Message, field: str, *, path: str = "") -> int | None
 
 
 def require_text(message: Message, field: str, *, max_length: int = 128, path: str = "") -> str:
-    """Return a text field that must be printable ASCII and not empty; raise InvalidFieldError otherwise."""
+    """Return a text field that must be printable ASCII and not empty.
+
+    Raise InvalidFieldError otherwise.
+    """
     text: str = getattr(message, field)
     if not text:
         raise InvalidFieldError(path + field, "is required")

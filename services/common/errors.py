@@ -12,7 +12,7 @@ The branches answer the caller's one question: what may I do now?
     |   +-- UnimplementedError        this service or venue cannot do it
     +-- RetryableError                refused for certain; may work later (retry_after says when)
     |   +-- UnreachableError          nobody answered and nothing was sent
-    +-- OutcomeUnknownError           sent, not answered: ask by client order id before anything else
+    +-- OutcomeUnknownError           sent, not answered: ask by client order id first
     +-- FatalError                    a bug or a broken invariant; stop and look
 
 The module knows nothing of gRPC, so that decision modules may raise these errors;
@@ -34,7 +34,10 @@ DOMAIN = "opensqt.market_maker.v1"
 
 
 class Code(StrEnum):
-    """The canonical gRPC codes an error may travel under; values are the names of grpc.StatusCode."""
+    """The canonical gRPC codes an error may travel under.
+
+    Values are the names of grpc.StatusCode.
+    """
 
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     NOT_FOUND = "NOT_FOUND"
@@ -87,7 +90,7 @@ class RejectedError(OpensqtError):
 
 
 class InvalidFieldError(RejectedError):
-    """One field of the request is wrong: `field` is its path (`orders[2].price`), `problem` says why."""
+    """One field of the request is wrong: `field` is its path (`orders[2].price`)."""
 
     default_reason = "FIELD_INVALID"
     default_code = Code.INVALID_ARGUMENT
@@ -127,7 +130,7 @@ class AlreadyExistsError(RejectedError):
 
 
 class AuthError(RejectedError):
-    """The caller did not prove who it is (UNAUTHENTICATED) or may not do this (PERMISSION_DENIED)."""
+    """The caller did not prove who it is (UNAUTHENTICATED), or it may not do this."""
 
     default_reason = "TOKEN_INVALID"
     default_code = Code.UNAUTHENTICATED

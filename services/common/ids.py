@@ -17,7 +17,7 @@ class Ids(Protocol):
     """A source of ids that nobody used before."""
 
     def new_id(self) -> str:
-        """Return a fresh id fit for a client order id: `[a-z0-9]`, at most 26, not starting with `t`."""
+        """Return a fresh client order id: `[a-z0-9]`, at most 26, not starting with `t`."""
         ...
 
     def new_uuid(self) -> str:
@@ -31,7 +31,8 @@ class RandomIds:
     def new_id(self) -> str:
         """Return 20 random characters of `[a-z0-9]`.
 
-        The first is a letter other than `t`: ccxt's Binance class treats ids starting with `t` as its own.
+        The first is a letter other than `t`: ccxt's Binance class treats ids starting with `t` as
+        its own.
         """
         return secrets.choice(_FIRST) + "".join(secrets.choice(_REST) for _ in range(ID_LENGTH - 1))
 

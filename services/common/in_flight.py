@@ -14,7 +14,8 @@ class Call:
     """One call at work. Not frozen: it follows the call's progress.
 
     `is_waiting` is true while a streaming handler waits for its own next message: only then may a
-    drain interrupt it, since cancelling inside a send of gRPC would end the stream without a status.
+    drain interrupt it, since cancelling inside a send of gRPC would end the stream without a
+    status.
     """
 
     method: str

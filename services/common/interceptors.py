@@ -1,7 +1,7 @@
 """The one server interceptor: token, room, decoding, and the observation around each handler.
 
-One wrapper instead of a chain, because every part needs the same call: the token is checked before a
-byte of the request is parsed, and each way a call can end passes through one place.
+One wrapper instead of a chain, because every part needs the same call: the token is checked
+before a byte of the request is parsed, and each way a call can end passes through one place.
 """
 
 from __future__ import annotations
@@ -167,8 +167,9 @@ def _draining() -> UnreachableError:
 
 
 def _safe_decoder(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
-    # grpc.aio answers a failing deserializer with its own INTERNAL, before any handler runs. So it is
-    # never let fail: the stand-in travels to the handler's place and is refused there, by name.
+    # grpc.aio answers a failing deserializer with its own INTERNAL, before any handler runs. So
+    # it is never let fail: the stand-in travels to the handler's place and is refused there, by
+    # name.
     def guarded(raw: bytes) -> Any:
         if decode is None:
             return raw

@@ -30,7 +30,10 @@ _registered: set[str] = set()
 
 
 def register_secret(value: str) -> None:
-    """Mask every later occurrence of `value` in log lines; values under 6 characters are ignored."""
+    """Mask every later occurrence of `value` in log lines.
+
+    Values under 6 characters are ignored.
+    """
     if len(value) >= MIN_SECRET_LENGTH:
         _registered.add(value)
 
@@ -43,7 +46,7 @@ def mask_text(text: str) -> str:
 
 
 def escape_control(text: str) -> str:
-    """Return `text` with control and direction-changing characters written as escapes: one line stays one."""
+    """Return `text` on one line, its control and direction-changing characters as escapes."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
@@ -55,7 +58,10 @@ def cap_text(text: str, limit: int = MAX_TEXT_LENGTH) -> str:
 
 
 def mask_value(value: object, *, key: str = "", depth: int = 0) -> object:
-    """Return `value` fit for a log line, masked through mappings and sequences; other objects become text."""
+    """Return `value` fit for a log line, masked through mappings and sequences.
+
+    Other objects become text.
+    """
     if key and _SECRET_KEY.search(key) and value is not None and not isinstance(value, bool):
         return MASK
     if value is None or isinstance(value, bool | int | float):

@@ -42,7 +42,8 @@ LATENCY_BUCKETS = (
 class ServiceMetrics:
     """Makes the metrics of one service, named `opensqt_<service>_<thing>_<unit>`.
 
-    Holds those of gRPC calls itself. Labels come from fixed sets: never an order id, never a caller.
+    Holds those of gRPC calls itself. Labels come from fixed sets: never an order id, never a
+    caller.
     """
 
     def __init__(self, service: str, registry: CollectorRegistry | None = None) -> None:

@@ -27,8 +27,8 @@ _log = get_logger(__name__)
 class Observation:
     """Surrounds the handling of one call; errors leave it as `google.rpc.Status`.
 
-    Our own errors go out with their details. Anything else is a bug: the caller gets a fixed text and
-    an id, the log gets the traceback under the same id.
+    Our own errors go out with their details. Anything else is a bug: the caller gets a fixed text
+    and an id, the log gets the traceback under the same id.
     """
 
     def __init__(

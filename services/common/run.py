@@ -26,8 +26,9 @@ _LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, object]]) -> int:
     """Run a service to its end and return the exit code of the process.
 
-    `main` gets an event that SIGTERM or SIGINT sets; a second signal cancels it. Uses uvloop where it
-    is installed. An OpensqtError or OSError is logged in one line, code 1; others pass through.
+    `main` gets an event that SIGTERM or SIGINT sets; a second signal cancels it. Uses uvloop
+    where it is installed. An OpensqtError or OSError is logged in one line, code 1; others pass
+    through.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_supervise(main))

@@ -38,7 +38,10 @@ def read_secret_lines(path: Path) -> tuple[SecretStr, ...]:
 
 
 def read_secret(path: Path) -> SecretStr:
-    """Return the secret of a file with exactly one line; raise ValueError as `read_secret_lines` does."""
+    """Return the secret of a file with exactly one line.
+
+    Raise ValueError as `read_secret_lines` does.
+    """
     lines = read_secret_lines(path)
     if len(lines) != 1:
         raise ValueError("the secret file must hold exactly one line")

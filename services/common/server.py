@@ -43,8 +43,8 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class GrpcServer:
     """A grpc.aio server: `add` servicers, `start`, and in the end `drain`.
 
-    Must be made inside the running event loop. Off-loopback settings without token and TLS cannot be
-    constructed, so this class need not check them again.
+    Must be made inside the running event loop. Off-loopback settings without token and TLS cannot
+    be constructed, so this class need not check them again.
     """
 
     def __init__(
@@ -87,7 +87,10 @@ class GrpcServer:
             await self._health.set(name, _SERVING if serving else _NOT_SERVING)
 
     async def start(self) -> str:
-        """Listen and serve; return the address as `host:port`. Raises FatalError when it is taken."""
+        """Listen and serve.
+
+        Return the address as `host:port`. Raises FatalError when it is taken.
+        """
         if self._settings.reflection:
             names = [name for name in self._serving if name]
             listed = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -116,8 +119,9 @@ class GrpcServer:
     async def drain(self) -> int:
         """Stop in order and return how many calls were cut off.
 
-        Health turns NOT_SERVING, streams end with UNAVAILABLE (their clients resume elsewhere), calls
-        with one reply have `drain_seconds` to finish, the rest is cancelled and has two seconds more.
+        Health turns NOT_SERVING, streams end with UNAVAILABLE (their clients resume elsewhere),
+        calls with one reply have `drain_seconds` to finish, the rest is cancelled and has two
+        seconds more.
         """
         await self._health.enter_graceful_shutdown()
         self._calls.start_drain()

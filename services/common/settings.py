@@ -1,8 +1,9 @@
 """Settings every service has: where it listens, who may call, how it logs.
 
-A service subclasses `ServiceSettings`, names itself in `service` and adds its own fields. Sources, the
-first that knows a key wins: environment `OPENSQT_<SERVICE>__FIELD__SUB`, the TOML file, the defaults.
-`services.common.settings_loader.load_settings` reads them; constructing a class reads nothing.
+A service subclasses `ServiceSettings`, names itself in `service` and adds its own fields.
+Sources, the first that knows a key wins: environment `OPENSQT_<SERVICE>__FIELD__SUB`, the TOML
+file, the defaults. `services.common.settings_loader.load_settings` reads them; constructing a
+class reads nothing.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ class TlsSettings(SettingsPart):
 
 
 class ClientTlsSettings(SettingsPart):
-    """How a client trusts a server and, for mTLS, shows itself; without `ca_file`: the public roots."""
+    """How a client trusts a server and, for mTLS, shows itself.
+
+    Without `ca_file`: the public roots.
+    """
 
     ca_file: ReadableFile | None = None
     certificate_file: ReadableFile | None = None
@@ -130,7 +134,10 @@ class ServerSettings(SettingsPart):
 
 
 class MetricsSettings(SettingsPart):
-    """Where the Prometheus exporter listens (plain HTTP: keep it inside); port 0 takes a free one."""
+    """Where the Prometheus exporter listens (plain HTTP: keep it inside).
+
+    Port 0 takes a free one.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 0

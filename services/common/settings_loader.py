@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="ServiceSettings")
 EXIT_BAD_SETTINGS = 2
+CONFIG_FLAG = "--config"
 _DISTRIBUTION = "opensqt-arb"
 
 
@@ -45,11 +46,12 @@ class SettingsProblemsError(Exception):
 def load_settings(settings_class: type[T], argv: Sequence[str] | None = None) -> T:
     """Return the settings named by the command line (`--config FILE.toml`) and the environment.
 
-    Prints all problems to stderr and exits with status 2 when there are any; `--version` prints and exits 0.
+    Prints all problems to stderr and exits with status 2 when there are any; `--version` prints
+    and exits 0.
     """
     service = settings_class.service
     parser = argparse.ArgumentParser(prog=f"services.{service}", allow_abbrev=False)
-    parser.add_argument("--config", type=Path, help="TOML file with the settings")
+    parser.add_argument(CONFIG_FLAG, type=Path, help="TOML file with the settings")
     parser.add_argument("--version", action="version", version=_version())
     config: Path | None = parser.parse_args(argv).config
     try:
@@ -59,7 +61,10 @@ def load_settings(settings_class: type[T], argv: Sequence[str] | None = None) ->
 
 
 def read_settings(settings_class: type[T], config: Path | None, environ: Mapping[str, str]) -> T:
-    """Return the settings of a file and an environment; raise SettingsProblemsError with all problems."""
+    """Return the settings of a file and an environment.
+
+    Raise SettingsProblemsError with all problems.
+    """
     problems: list[Problem] = []
     values = _read_file(config, problems) if config is not None else {}
     values = _merge(values, _read_environment(settings_class, environ, problems))
@@ -67,7 +72,10 @@ def read_settings(settings_class: type[T], config: Path | None, environ: Mapping
         settings = settings_class(**values)
     except ValidationError as error:
         prefix = _env_prefix(settings_class)
-        problems += [_describe(detail, settings_class, prefix) for detail in error.errors()]
+        # Without the file every key seems missing; that would bury the one true cause.
+        hidden = "missing" if problems and problems[0].path == CONFIG_FLAG else ""
+        details = [detail for detail in error.errors() if detail["type"] != hidden]
+        problems += [_describe(detail, settings_class, prefix) for detail in details]
     if problems:
         raise SettingsProblemsError(problems)
     return settings
@@ -77,13 +85,13 @@ def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        problems.append(Problem("--config", f"cannot read {path}: {error.strerror}"))
+        problems.append(Problem(CONFIG_FLAG, f"cannot read {path}: {error.strerror}"))
     except UnicodeDecodeError:
-        problems.append(Problem("--config", f"{path} is not UTF-8 text"))
+        problems.append(Problem(CONFIG_FLAG, f"{path} is not UTF-8 text"))
     except tomllib.TOMLDecodeError as error:
         # The parser's text may quote the line; only its place is safe to show.
         place = str(error).rpartition("(")[2].rstrip(")")
-        problems.append(Problem("--config", f"{path} is not valid TOML ({place})"))
+        problems.append(Problem(CONFIG_FLAG, f"{path} is not valid TOML ({place})"))
     return {}
 
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 MAX_TEXT = 512
-"""Characters of a message or metadata value sent: all details must fit a caller's 8 KiB of headers."""
+"""Characters of a message or metadata value sent: all must fit a caller's 8 KiB of headers."""
 
 MAX_METADATA_KEYS = 16
 
 
 def to_status_proto(error: OpensqtError) -> status_pb2.Status:
-    """Return the whole status: code, text, ErrorInfo, and BadRequest or RetryInfo where they apply."""
+    """Return the whole status: ErrorInfo always, BadRequest or RetryInfo where they apply."""
     details: list[Message] = [_error_info(error)]
     if isinstance(error, InvalidFieldError):
         violation = error_details_pb2.BadRequest.FieldViolation(

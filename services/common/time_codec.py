@@ -1,7 +1,7 @@
 """Instants and lengths of time between the wire, venue milliseconds and the domain.
 
-The domain has aware `datetime` in UTC and `timedelta`; both keep microseconds, so the nanoseconds of
-the wire are cut to microseconds. Nothing passes through a float.
+The domain has aware `datetime` in UTC and `timedelta`; both keep microseconds, so the nanoseconds
+of the wire are cut to microseconds. Nothing passes through a float.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def to_timestamp(instant: datetime) -> Timestamp:
 
 
 def from_timestamp(timestamp: Timestamp, field: str = "time") -> datetime:
-    """Return the instant in UTC, cut to microseconds; raise InvalidFieldError outside years 1 to 9999."""
+    """Return the instant in UTC, cut to microseconds.
+
+    Raise InvalidFieldError outside years 1 to 9999.
+    """
     if not 0 <= timestamp.nanos < _NANOS_PER_SECOND:
         raise InvalidFieldError(field, "nanos must be from 0 to 999999999")
     first, last = (_FIRST - EPOCH) // _MICROSECOND, (_LAST - EPOCH) // _MICROSECOND
@@ -67,7 +70,10 @@ def to_duration(length: timedelta) -> Duration:
 
 
 def from_duration(duration: Duration, field: str = "duration") -> timedelta:
-    """Return the length, cut to microseconds; raise InvalidFieldError when malformed or beyond timedelta."""
+    """Return the length, cut to microseconds.
+
+    Raise InvalidFieldError when malformed or beyond timedelta.
+    """
     seconds, nanos = duration.seconds, duration.nanos
     if abs(nanos) >= _NANOS_PER_SECOND or (seconds and nanos and (seconds < 0) != (nanos < 0)):
         raise InvalidFieldError(field, "nanos must be below one second, with the sign of seconds")
@@ -81,7 +87,10 @@ def from_duration(duration: Duration, field: str = "duration") -> timedelta:
 def optional_duration(
     message: Message, field: str, *, positive: bool = False, path: str = ""
 ) -> timedelta | None:
-    """Return the Duration field `field`, None when absent; with `positive` it must be above zero."""
+    """Return the Duration field `field`, None when absent.
+
+    With `positive` it must be above zero.
+    """
     if not message.HasField(field):
         return None
     length = from_duration(getattr(message, field), path + field)

@@ -25,7 +25,7 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
 
 
 def channel_credentials(tls: ClientTlsSettings) -> grpc.ChannelCredentials:
-    """Return a client's credentials: the CA it trusts and, for mTLS, its own certificate and key."""
+    """Return a client's credentials: the CA it trusts and, for mTLS, its own certificate."""
     return grpc.ssl_channel_credentials(
         root_certificates=_read(tls.ca_file),
         private_key=_read(tls.key_file),

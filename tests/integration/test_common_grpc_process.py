@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from services.common.channels import open_channel
-from tests.support.echo_service import Number, method, unary
+from tests.support.echo_service import Number, method, raw, unary
 
 ROOT = Path(__file__).parents[2]
 WAIT = 20.0
@@ -45,19 +45,22 @@ async def echo_process(config: Path) -> AsyncIterator[Process]:
 
 async def ready(path: Path) -> dict[str, Any]:
     """Return the ready file once it is there."""
-    async with asyncio.timeout(WAIT):
-        while not path.exists():
-            await asyncio.sleep(0.02)
-    document: dict[str, Any] = json.loads(path.read_text())
+    await until(path.exists)
+    document: dict[str, Any] = json.loads(await asyncio.to_thread(path.read_text))
     return document
+
+
+async def until(is_met: Callable[[], bool]) -> None:
+    """Wait until a condition outside this process is met; fail after the deadline."""
+    async with asyncio.timeout(WAIT):
+        while not is_met():  # noqa: ASYNC110 - another process changes it, no event reaches us
+            await asyncio.sleep(0.02)
 
 
 def configured(folder: Path, drain_seconds: float) -> tuple[Path, Path]:
     """Write a configuration and return it with the path of the ready file it names."""
     config, ready_file = folder / "echo.toml", folder / "ready.json"
-    config.write_text(
-        f'ready_file = "{ready_file}"\n[grpc]\ndrain_seconds = {drain_seconds}\n'
-    )
+    config.write_text(f'ready_file = "{ready_file}"\n[grpc]\ndrain_seconds = {drain_seconds}\n')
     return config, ready_file
 
 
@@ -71,7 +74,9 @@ async def test_a_signal_drains_the_call_in_flight_and_exits_with_0(
         document = await ready(ready_file)
         assert (document["service"], document["pid"]) == ("echo", process.pid)
         async with open_channel(document["grpc_address"]) as channel:
-            stream = channel.unary_stream(method("Many"))(Number(value="1").SerializeToString())
+            stream = raw(channel).unary_stream(method("Many"))(
+                Number(value="1").SerializeToString()
+            )
             await stream.read()
             slow = unary(channel, "Slow")(Number(value="1"))
             await unary(channel, "One")(Number(value="1"))
@@ -99,8 +104,7 @@ async def test_a_second_signal_ends_a_long_drain(tmp_path: Path) -> None:
             await unary(channel, "One")(Number(value="1"))
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(WAIT):
-                while ready_file.exists():
-                    await asyncio.sleep(0.02)
+                await until(lambda: not ready_file.exists())
                 process.send_signal(signal.SIGTERM)
                 with pytest.raises(grpc.aio.AioRpcError):
                     await slow

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from pydantic import SecretStr
 
 from services.common.call_errors import from_call_error
@@ -20,7 +20,7 @@ from services.common.settings import (
     VenueSettings,
 )
 from tests.support.certificates import CertificateAuthority
-from tests.support.echo_service import Number, echo_server, method, unary
+from tests.support.echo_service import Number, echo_server, health, method, raw, unary
 
 FIRST, SECOND = "first-token-0123456789", "second-token-0123456789"
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -81,8 +81,8 @@ async def test_anything_else_is_refused(token_file: Path, metadata: Metadata) ->
     """UNAUTHENTICATED, unary and streaming, before a byte of the request is parsed."""
     settings = ServerSettings(token_file=token_file)
     async with echo_server(settings) as (server, _), open_channel(server.address) as channel:
-        error = await refusal(channel.unary_unary(method("One"))(b"\xff", metadata=metadata))
-        stream = channel.unary_stream(method("Many"))(b"\xff", metadata=metadata)
+        error = await refusal(raw(channel).unary_unary(method("One"))(b"\xff", metadata=metadata))
+        stream = raw(channel).unary_stream(method("Many"))(b"\xff", metadata=metadata)
         streamed = await refusal(stream.read())
     assert error.reason in ("TOKEN_MISSING", "TOKEN_INVALID")
     assert streamed.reason == error.reason
@@ -103,11 +103,11 @@ async def test_only_health_is_open(token_file: Path, path: str) -> None:
     """Look-alikes of the health methods, reflection and unknown methods ask for the token."""
     settings = ServerSettings(token_file=token_file)
     async with echo_server(settings) as (server, _), open_channel(server.address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
-        reply = await health.Check(health_pb2.HealthCheckRequest())
+        stub = health(channel)
+        reply = await stub.Check(health_pb2.HealthCheckRequest())
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
-        assert (await health.Watch(health_pb2.HealthCheckRequest()).read()) == reply
-        assert (await refusal(channel.unary_unary(path)(b""))).reason == "TOKEN_MISSING"
+        assert (await stub.Watch(health_pb2.HealthCheckRequest()).read()) == reply
+        assert (await refusal(raw(channel).unary_unary(path)(b""))).reason == "TOKEN_MISSING"
 
 
 async def test_the_channel_sends_its_token(token_file: Path, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_the_channel_sends_its_token(token_file: Path, tmp_path: Path) -> 
         ):
             async with channel:
                 assert await unary(channel, "One")(Number(value="1")) == Number(value="1")
-                stream = channel.unary_stream(method("Many"))(b"")
+                stream = raw(channel).unary_stream(method("Many"))(b"")
                 assert await stream.read() == b""
 
 

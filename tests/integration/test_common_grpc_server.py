@@ -12,8 +12,8 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
 from services.common.call_errors import from_call_error, retry_read, translated
@@ -36,7 +36,16 @@ from services.common.errors import (
 from services.common.metrics import ServiceMetrics
 from services.common.server import GrpcServer
 from services.common.settings import ServerSettings
-from tests.support.echo_service import SERVICE, Number, echo_server, method, unary
+from tests.support.echo_service import (
+    SERVICE,
+    Number,
+    echo_server,
+    health,
+    method,
+    raw,
+    reflection_stub,
+    unary,
+)
 
 GARBAGE = b"\xff\xff\xff\xff"
 WAIT = 10.0
@@ -91,13 +100,13 @@ ERRORS = [
 async def test_an_error_of_the_tree_arrives_as_itself(
     error: OpensqtError, code: Code, shape: str
 ) -> None:
-    """Class, code, reason, metadata and details survive the way over the wire, unary and streaming."""
+    """Class, code, reason and metadata survive the wire, unary and streaming."""
     async with echo_server(failure=error) as (server, _), open_channel(server.address) as channel:
         request = Number(value="1")
         if shape == "One":
             call = unary(channel, "One")(request)
         else:
-            call = collect(channel.unary_stream(method("Many"))(request.SerializeToString()))
+            call = collect(raw(channel).unary_stream(method("Many"))(request.SerializeToString()))
         raised = await failed(call)
     assert raised.code().name == code.value
     info = details_of(raised)["ErrorInfo"]
@@ -147,13 +156,15 @@ async def _send(*messages: bytes) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("shape", ["One", "Many", "SumUp", "Chat"])
 async def test_garbage_bytes_are_an_invalid_argument(shape: str) -> None:
-    """Bytes that are no message give INVALID_ARGUMENT naming the request, in every shape of call."""
+    """Bytes that are no message give INVALID_ARGUMENT in every shape of call."""
     async with echo_server() as (server, _), open_channel(server.address) as channel:
         calls: dict[str, Any] = {
-            "One": lambda: channel.unary_unary(method("One"))(GARBAGE),
-            "Many": lambda: collect(channel.unary_stream(method("Many"))(GARBAGE)),
-            "SumUp": lambda: channel.stream_unary(method("SumUp"))(_send(b"", GARBAGE)),
-            "Chat": lambda: collect(channel.stream_stream(method("Chat"))(_send(b"", GARBAGE))),
+            "One": lambda: raw(channel).unary_unary(method("One"))(GARBAGE),
+            "Many": lambda: collect(raw(channel).unary_stream(method("Many"))(GARBAGE)),
+            "SumUp": lambda: raw(channel).stream_unary(method("SumUp"))(_send(b"", GARBAGE)),
+            "Chat": lambda: collect(
+                raw(channel).stream_stream(method("Chat"))(_send(b"", GARBAGE))
+            ),
         }
         raised = await failed(calls[shape]())
     assert raised.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -164,8 +175,8 @@ async def test_streams_of_requests_reach_the_handler() -> None:
     """Stream-unary and stream-stream calls work through the interceptors of both sides."""
     async with echo_server() as (server, _), open_channel(server.address) as channel:
         one = Number(value="1").SerializeToString()
-        total = await channel.stream_unary(method("SumUp"))(_send(one, one, one))
-        echoed = await collect(channel.stream_stream(method("Chat"))(_send(one, one)))
+        total = await raw(channel).stream_unary(method("SumUp"))(_send(one, one, one))
+        echoed = await collect(raw(channel).stream_stream(method("Chat"))(_send(one, one)))
     assert Number.FromString(total).value == "3"
     assert echoed == [one, one]
 
@@ -173,8 +184,8 @@ async def test_streams_of_requests_reach_the_handler() -> None:
 async def test_an_unknown_method_is_unimplemented_with_a_reason() -> None:
     """UNIMPLEMENTED carries our ErrorInfo too, for unary and streaming callers."""
     async with echo_server() as (server, _), open_channel(server.address) as channel:
-        raised = await failed(channel.unary_unary("/no.Such/Method")(b""))
-        streamed = await failed(collect(channel.unary_stream("/no.Such/Method")(b"")))
+        raised = await failed(raw(channel).unary_unary("/no.Such/Method")(b""))
+        streamed = await failed(collect(raw(channel).unary_stream("/no.Such/Method")(b"")))
     assert details_of(raised)["ErrorInfo"].reason == "METHOD_UNKNOWN"
     assert streamed.code() is grpc.StatusCode.UNIMPLEMENTED
 
@@ -183,20 +194,20 @@ async def test_a_request_over_the_limit_is_refused() -> None:
     """The receive limit of the settings holds: RESOURCE_EXHAUSTED, and the next call works."""
     settings = ServerSettings(max_message_bytes=2_000)
     async with echo_server(settings) as (server, _), open_channel(server.address) as channel:
-        raised = await failed(channel.unary_unary(method("One"))(b"\n\xd0\x0f" + b"1" * 2_000))
+        raised = await failed(raw(channel).unary_unary(method("One"))(b"\n\xd0\x0f" + b"1" * 2_000))
         assert await unary(channel, "One")(Number(value="1")) == Number(value="1")
     assert raised.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_calls_over_the_cap_are_refused_and_health_is_not() -> None:
-    """With one call at work and a cap of one, the second gets RESOURCE_EXHAUSTED with our reason."""
+    """With one call at work and a cap of one, the second gets RESOURCE_EXHAUSTED."""
     settings = ServerSettings(max_concurrent_calls=1, drain_seconds=1)
     async with echo_server(settings) as (server, echo), open_channel(server.address) as channel:
         first = unary(channel, "Slow")(Number(value="1"))
         async with asyncio.timeout(WAIT):
             await echo.arrived.wait()
         back = from_call_error(await failed(unary(channel, "One")(Number(value="1"))))
-        reply = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        reply = await health(channel).Check(health_pb2.HealthCheckRequest())
         echo.gate.set()
         await first
     assert (type(back), back.reason) == (RetryableError, "CALL_LIMIT_REACHED")
@@ -225,7 +236,7 @@ async def test_health_follows_each_service() -> None:
     server = GrpcServer(ServerSettings(), metrics=ServiceMetrics("echo"))
     server.add(lambda _servicer, _server: None, None, SERVICE, serving=False)
     async with server, open_channel(server.address) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
+        check = health(channel).Check
         before = await check(health_pb2.HealthCheckRequest(service=SERVICE))
         await server.set_serving(SERVICE, serving=True)
         after = await check(health_pb2.HealthCheckRequest(service=SERVICE))
@@ -237,52 +248,48 @@ async def test_health_follows_each_service() -> None:
 
 async def test_reflection_lists_services_and_gives_descriptors() -> None:
     """A stranger with reflection alone finds the services and the file of a known symbol."""
-    request = reflection_pb2.ServerReflectionRequest
+    request: Any = reflection_pb2.ServerReflectionRequest
     async with echo_server() as (server, _), open_channel(server.address) as channel:
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        stub = reflection_stub(channel)
 
-        async def ask() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+        async def ask() -> AsyncIterator[Any]:
             yield request(list_services="")
             yield request(file_containing_symbol="grpc.health.v1.Health")
 
         listed, described = await collect(stub.ServerReflectionInfo(ask()))
     names = {service.name for service in listed.list_services_response.service}
     assert {SERVICE, "grpc.health.v1.Health"} <= names
-    raw = described.file_descriptor_response.file_descriptor_proto[0]
-    assert descriptor_pb2.FileDescriptorProto.FromString(raw).package == "grpc.health.v1"
+    encoded = described.file_descriptor_response.file_descriptor_proto[0]
+    assert descriptor_pb2.FileDescriptorProto.FromString(encoded).package == "grpc.health.v1"
 
 
 async def test_drain_lets_a_call_finish_and_ends_streams() -> None:
-    """Health watchers see NOT_SERVING, streams end with UNAVAILABLE, a call in flight gets its answer."""
-    seen: list[int] = []
+    """Health turns NOT_SERVING, streams end with UNAVAILABLE, a call in flight is answered."""
+    seen: asyncio.Queue[int] = asyncio.Queue()
     async with (
         echo_server(ServerSettings(drain_seconds=8)) as (server, echo),
         open_channel(server.address) as channel,
     ):
 
         async def watch() -> None:
-            stub = health_pb2_grpc.HealthStub(channel)
             with contextlib.suppress(grpc.aio.AioRpcError):
-                async for reply in stub.Watch(health_pb2.HealthCheckRequest()):
-                    seen.append(reply.status)
+                async for reply in health(channel).Watch(health_pb2.HealthCheckRequest()):
+                    await seen.put(reply.status)
 
-        stream = channel.unary_stream(method("Many"))(Number(value="1").SerializeToString())
+        stream = raw(channel).unary_stream(method("Many"))(Number(value="1").SerializeToString())
         await stream.read()
         slow = unary(channel, "Slow")(Number(value="1"))
         async with asyncio.timeout(WAIT), asyncio.TaskGroup() as group:
             group.create_task(watch())
             await echo.arrived.wait()
-            while not seen:
-                await asyncio.sleep(0.01)
+            assert await seen.get() == health_pb2.HealthCheckResponse.SERVING
             draining = group.create_task(server.drain())
             ended = await failed(collect(stream))
             echo.gate.set()
             assert await slow == Number(value="1")
         assert draining.result() == 0
-    assert seen == [
-        health_pb2.HealthCheckResponse.SERVING,
-        health_pb2.HealthCheckResponse.NOT_SERVING,
-    ]
+    assert seen.get_nowait() == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert seen.empty()
     assert (ended.code(), from_call_error(ended).reason) == (
         grpc.StatusCode.UNAVAILABLE,
         "SERVICE_STOPPING",
@@ -291,7 +298,10 @@ async def test_drain_lets_a_call_finish_and_ends_streams() -> None:
 
 
 async def test_drain_is_bounded_and_counts_what_it_cut() -> None:
-    """A call that outlives the grace is cancelled; its writer learns that the outcome is unknown."""
+    """A call that outlives the grace is cancelled.
+
+    Its writer learns that the outcome is unknown.
+    """
     settings = ServerSettings(drain_seconds=0.2)
     async with echo_server(settings) as (server, echo), open_channel(server.address) as channel:
         slow = unary(channel, "Slow")(Number(value="1"))
@@ -322,7 +332,7 @@ async def test_calls_are_counted_by_method_and_code() -> None:
     ):
         await unary(channel, "One")(Number(value="1"))
         await failed(unary(channel, "One")(Number(value="NaN")))
-        await failed(channel.unary_unary("/no.Such/Method")(b""))
+        await failed(raw(channel).unary_unary("/no.Such/Method")(b""))
     value = metrics.registry.get_sample_value
     total = "opensqt_echo_grpc_requests_total"
     assert value(total, {"method": method("One"), "code": "OK"}) == 1

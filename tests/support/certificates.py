@@ -40,7 +40,7 @@ class CertificateAuthority:
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str) -> CertificateFiles:
-        """Sign a certificate for `name`, valid for localhost and 127.0.0.1, as server and client."""
+        """Sign a certificate for `name`, valid for localhost and 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [
             x509.DNSName("localhost"),

@@ -1,4 +1,4 @@
-"""The echo service as a process of its own, to be signalled: `python -m tests.support.echo_process`."""
+"""The echo service as a process, to be signalled: `python -m tests.support.echo_process`."""
 
 from __future__ import annotations
 

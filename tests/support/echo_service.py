@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.type import decimal_pb2
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2_grpc
 
 from services.common.codec import decimal_from_proto
 from services.common.errors import OpensqtError
@@ -17,7 +19,7 @@ from services.common.server import GrpcServer
 from services.common.settings import ServerSettings
 
 SERVICE = "opensqt.test.v1.EchoService"
-Number = decimal_pb2.Decimal
+Number: TypeAlias = decimal_pb2.Decimal
 
 
 def method(name: str) -> str:
@@ -109,6 +111,22 @@ async def echo_server(
     server.add(service.add_to, service, SERVICE)
     async with server:
         yield server, service
+
+
+def raw(channel: grpc.aio.Channel) -> Any:
+    """Return the channel without its types: calls made by hand send bytes."""
+    return channel
+
+
+def health(channel: grpc.aio.Channel) -> Any:
+    """Return the stub of the health service, whose stubs know no aio channel."""
+    return health_pb2_grpc.HealthStub(channel)
+
+
+def reflection_stub(channel: grpc.aio.Channel) -> Any:
+    """Return the stub of the reflection service, untyped for the same reason."""
+    make: Any = reflection_pb2_grpc.ServerReflectionStub
+    return make(channel)
 
 
 def unary(channel: grpc.aio.Channel, name: str) -> Any:

@@ -61,7 +61,7 @@ class ConfigurationReader:
         return from_millis(int(answer)) - (before + (after - before) / 2)
 
 
-def to_position_mode(hedge: bool | None) -> types_pb2.PositionMode:
+def to_position_mode(hedge: bool | None) -> types_pb2.PositionMode.ValueType:
     """Return the wire's word; None (spot, or not known) is unspecified."""
     if hedge is None:
         return types_pb2.POSITION_MODE_UNSPECIFIED

@@ -87,6 +87,11 @@ class FundingReader:
         self._read_at: float | None = None
         self._lock = asyncio.Lock()
 
+    @property
+    def known_intervals(self) -> FundingIntervals:
+        """Intervals as last read, unknown before the first read."""
+        return self._intervals
+
     async def intervals(self) -> FundingIntervals:
         """Return the present intervals; unknown ones when the venue cannot be asked."""
         async with self._lock:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
+from collections import OrderedDict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -25,7 +25,7 @@ from services.common.errors import (
 from services.common.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 
     from services.common.clock import Clock
 
@@ -79,31 +79,57 @@ class HubStats:
     slow_subscribers: int = 0
 
 
+class _Queue(Generic[T]):
+    """Rows in order; with a key, a row takes the place of the waiting one of the same key."""
+
+    def __init__(self, key: Callable[[T], Hashable] | None) -> None:
+        self._rows: OrderedDict[Hashable, T] = OrderedDict()
+        self._key = key
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def extend(self, rows: Iterable[T]) -> None:
+        for row in rows:
+            self._count += 1
+            self._rows[self._count if self._key is None else self._key(row)] = row
+
+    def take(self) -> T:
+        return self._rows.popitem(last=False)[1]
+
+    def drain(self) -> list[T]:
+        rows = list(self._rows.values())
+        self._rows.clear()
+        return rows
+
+
 class _Subscriber(Generic[T]):
     """The queue of one subscriber; ends with the error given to `end`."""
 
-    def __init__(self, limit: int) -> None:
-        self._rows: deque[T] = deque()
+    def __init__(self, limit: int, key: Callable[[T], Hashable] | None) -> None:
+        self._rows = _Queue(key)
+        self._held = _Queue(key)
+        self._holds = False
         self._limit = limit
         self._wake = asyncio.Event()
         self._error: Exception | None = None
-        self._held: list[T] | None = None
 
     def hold(self) -> None:
         """Keep changes back until `release` has put a snapshot before them."""
-        self._held = []
+        self._holds = True
 
     def release(self, snapshot: Sequence[T]) -> None:
-        held, self._held = self._held or [], None
+        self._holds = False
         self._rows.extend(snapshot)
-        self._rows.extend(held)
+        self._rows.extend(self._held.drain())
         self._wake.set()
 
     def offer(self, rows: Sequence[T]) -> bool:
         """Queue a batch; False when the subscriber is already `limit` rows behind."""
         if self._error is not None:
             return True
-        queue = self._rows if self._held is None else self._held
+        queue = self._held if self._holds else self._rows
         if len(queue) >= self._limit:
             return False
         queue.extend(rows)
@@ -114,13 +140,13 @@ class _Subscriber(Generic[T]):
         """Drop what is queued and raise `error` to the reader."""
         if self._error is None:
             self._error = error
-            self._rows.clear()
+            self._rows.drain()
             self._wake.set()
 
     async def rows(self) -> AsyncIterator[T]:
         while True:
             while self._rows:
-                yield self._rows.popleft()
+                yield self._rows.take()
             if self._error is not None:
                 raise self._error
             self._wake.clear()
@@ -138,7 +164,11 @@ class _Channel(Generic[T]):
 
 
 class StreamHub(Generic[K, T]):
-    """Fan-out of sources by key, made on demand by `make_source`."""
+    """Fan-out of sources by key, made on demand by `make_source`.
+
+    With `key`, a reader that is behind gets the newest row per key instead of all of them: right
+    for prices, wrong for anything that must not be missed.
+    """
 
     def __init__(
         self,
@@ -146,6 +176,8 @@ class StreamHub(Generic[K, T]):
         make_source: Callable[[K], StreamSource[T]],
         clock: Clock,
         options: HubOptions | None = None,
+        *,
+        key: Callable[[T], Hashable] | None = None,
         jitter: Callable[[], float] = _RANDOM.random,
     ) -> None:
         self._name = name
@@ -153,6 +185,7 @@ class StreamHub(Generic[K, T]):
         self._clock = clock
         self._options = options or HubOptions()
         self._jitter = jitter
+        self._key = key
         self._channels: dict[K, _Channel[T]] = {}
         self.stats = HubStats()
 
@@ -175,7 +208,7 @@ class StreamHub(Generic[K, T]):
             channel.task = asyncio.create_task(
                 self._run(key, channel), name=f"stream {self._name} {key}"
             )
-        subscriber: _Subscriber[T] = _Subscriber(self._options.queue_limit)
+        subscriber: _Subscriber[T] = _Subscriber(self._options.queue_limit, self._key)
         channel.subscribers.add(subscriber)
         try:
             if channel.live:

@@ -64,7 +64,9 @@ async def read_history(
 
     `fetch(start, end, limit)` asks the venue; `place` gives a row's (time, key). Without a start
     time the newest rows come, in one page. A page may be shorter than asked for although there is
-    a token. Raises RejectedError (HISTORY_TOO_DENSE) when one millisecond has more rows than an answer.
+    a token.
+
+    Raises RejectedError (HISTORY_TOO_DENSE) when one millisecond has more rows than an answer.
     """
     if request.limit < 0:
         raise InvalidFieldError("limit", "must not be negative")

@@ -1,0 +1,66 @@
+"""The half of the connector that reads: composed here, used by the servicer's data methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.connector.account_reader import AccountReader
+from services.connector.account_stream import AccountStreams
+from services.connector.configuration_reader import ConfigurationReader
+from services.connector.funding_reader import FundingReader
+from services.connector.market_reader import MarketReader
+from services.connector.market_stream import MarketStreams
+from services.connector.row_quarantine import RowQuarantine
+from services.connector.stream_hub import HubOptions
+from services.connector.stream_tap import MessageTap
+from services.connector.venue_reads import VenueReads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from services.connector.venue import Venue
+
+
+@dataclass(frozen=True, slots=True)
+class DataPart:
+    """Readers and streams of one venue account."""
+
+    venue: Venue
+    market: MarketReader
+    funding: FundingReader
+    account: AccountReader
+    configuration: ConfigurationReader
+    market_streams: MarketStreams
+    account_streams: AccountStreams
+    quarantine: RowQuarantine
+
+    async def close(self) -> None:
+        """End all subscribers and stop their sources; call before the ccxt instances are closed."""
+        await self.market_streams.close()
+        await self.account_streams.close()
+
+
+def build_data_part(
+    venue: Venue,
+    reload_markets: Callable[[], Awaitable[None]],
+    options: HubOptions | None = None,
+) -> DataPart:
+    """Compose the readers of `venue`; `reload_markets` reads the trading rules anew."""
+    quarantine = RowQuarantine()
+    reads = VenueReads(venue)
+    tap = MessageTap(venue.exchange)
+    bounds = options or HubOptions()
+    funding = FundingReader(reads, quarantine)
+    market = MarketReader(reads, funding, quarantine, reload_markets)
+    account = AccountReader(reads, quarantine)
+    return DataPart(
+        venue=venue,
+        market=market,
+        funding=funding,
+        account=account,
+        configuration=ConfigurationReader(reads, account),
+        market_streams=MarketStreams(reads, tap, market, funding, bounds),
+        account_streams=AccountStreams(reads, tap, account, bounds),
+        quarantine=quarantine,
+    )

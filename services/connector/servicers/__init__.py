@@ -1,0 +1,3 @@
+"""The methods of `ExchangeService`: decode, call, encode."""
+
+from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def rewrite_urls(urls: Any, base_url: str) -> Any:
-    """Return ccxt's `urls['api']` with scheme and host of every URL replaced by those of `base_url`.
+    """Return ccxt's `urls['api']` with scheme and host of each URL those of `base_url`.
 
     Paths stay; `wss` becomes `ws` when the base is plain HTTP. Values that are no URL stay too.
     """
@@ -29,10 +29,13 @@ def rewrite_urls(urls: Any, base_url: str) -> Any:
     if not isinstance(urls, str) or "://" not in urls:
         return urls
     base, old = urlsplit(base_url), urlsplit(urls)
-    scheme = base.scheme
+    scheme, path = base.scheme, base.path.rstrip("/") + old.path
     if old.scheme in ("ws", "wss"):
         scheme = "wss" if base.scheme == "https" else "ws"
-    return urlunsplit((scheme, base.netloc, base.path.rstrip("/") + old.path, old.query, ""))
+        if (old.hostname or "").startswith("stream."):
+            # ccxt tells Binance spot from futures by "/stream" in the URL, live a part of the host.
+            path = f"{base.path.rstrip('/')}/stream{old.path}"
+    return urlunsplit((scheme, base.netloc, path, old.query, ""))
 
 
 def new_session() -> aiohttp.ClientSession:

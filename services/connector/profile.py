@@ -65,14 +65,17 @@ class Fence:
 class VenueProfile:
     """One venue as ccxt knows it by `code`: tables, and the few functions it truly needs.
 
-    `stream_order` reads a message of the user stream (None: not about an order), `order_row` a
-    reply about an order, `fill_row` a row of our trades; they raise ValueError on a broken one.
+    `stream_ready` tells whether a message (None: the opening of the socket) means that the user
+    stream is on, `stream_ended` that the venue has ended it. `stream_order` reads a message of the
+    user stream (None: not about an order), `order_row` a reply about an order, `fill_row` a row of
+    our trades; they raise ValueError on a broken one.
     """
 
     code: str
     kind: InstrumentKind
     options: Mapping[str, Any]
     client_id_pattern: re.Pattern[str]
+    reserved_id_prefixes: tuple[str, ...]
     allowances: Mapping[EndpointClass, tuple[Allowance, ...]]
     weights: Mapping[str, int]
     answers: Mapping[tuple[int | None, int], AnswerClass]
@@ -81,9 +84,12 @@ class VenueProfile:
     is_listed: Callable[[Mapping[str, Any]], bool]
     trading_status: Callable[[Mapping[str, Any]], TradingStatus]
     stream_order: Callable[[Mapping[str, Any]], VenueOrder | None]
+    stream_ready: Callable[[Mapping[str, Any] | None], bool]
+    stream_ended: Callable[[Mapping[str, Any]], bool]
     order_row: Callable[[Mapping[str, Any]], VenueOrder]
     fill_row: Callable[[Mapping[str, Any]], VenueFill]
     order_params: Callable[[OrderIntent, str], dict[str, Any]]
+    trades_window: timedelta
     batch_place_size: int
     batch_cancel_size: int
     margin_supported: bool

@@ -45,8 +45,9 @@ def build_instruments(
     """Turn ccxt's markets into instruments, leaving out what the profile does not list.
 
     Where a venue lists a coin both singly and by the thousand, the single one keeps the canonical
-    name and the other is known by the venue's own (still per single coin). A market with broken numbers is left out: one bad
-    row must not take the rest away. `allowed` restricts to these canonical symbols.
+    name and the other is known by the venue's own (still per single coin). A market with broken
+    numbers is left out: one bad row must not take the rest away. `allowed` restricts to these
+    canonical symbols.
     """
     singles: dict[str, Instrument] = {}
     multiples: list[Instrument] = []
@@ -69,7 +70,7 @@ def build_instruments(
 
 
 def build_instrument(market: Mapping[str, Any], profile: VenueProfile) -> Instrument:
-    """Turn one ccxt market (numbers as text) into an instrument; raise ValueError when it is broken."""
+    """Turn one ccxt market (numbers as text) into an instrument; ValueError if it is broken."""
     venue_base = str(market["base"])
     base, multiplier = split_base(venue_base)
     quote = str(market["quote"])

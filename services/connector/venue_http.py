@@ -7,6 +7,8 @@ body. Here a reply that is not a JSON success becomes `VenueAnswerError`, whatev
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +27,10 @@ class VenueObserver(Protocol):
 
     def on_message(self, message: Any) -> None:
         """Take a WebSocket message before ccxt does."""
+        ...
+
+    def on_connected(self, url: str) -> None:
+        """Learn that a WebSocket has opened."""
         ...
 
 
@@ -58,10 +64,30 @@ def read_answer(
     return VenueAnswerError(status, code, message, read_retry_after(headers))
 
 
+@dataclass(slots=True)
+class RequestTrace:
+    """Whether the request of the present call has left. Mutable: set on the way down."""
+
+    left: bool = False
+
+
+REQUEST_TRACE: ContextVar[RequestTrace | None] = ContextVar("request_trace", default=None)
+"""Set by whoever must know afterwards if an error came before or after the sending."""
+
+
 class VenueHttpMixin:
     """Mixed in before a ccxt.pro class; `observer` may be set after construction."""
 
     observer: VenueObserver | None = None
+
+    async def fetch(
+        self, url: str, method: str = "GET", headers: Any = None, body: Any = None
+    ) -> Any:
+        """Note that the request leaves now, and send it."""
+        trace = REQUEST_TRACE.get()
+        if trace is not None:
+            trace.left = True
+        return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # ccxt's class
 
     def on_rest_response(
         self,
@@ -91,7 +117,7 @@ class VenueHttpMixin:
         requestHeaders: Any,  # noqa: N803 - ccxt's name
         requestBody: Any,  # noqa: N803 - ccxt's name
     ) -> None:
-        """Raise VenueAnswerError for anything but a JSON success; ccxt calls this for each reply."""
+        """Raise VenueAnswerError for all but a JSON success; ccxt calls this for each reply."""
         status = code
         if url.startswith("ws"):
             # ccxt passes the venue's code of a WebSocket error where the HTTP status would stand.
@@ -99,6 +125,12 @@ class VenueHttpMixin:
         error = read_answer(status, headers, body, response)
         if error is not None:
             raise error
+
+    def on_connected(self, client: Any, message: Any = None) -> None:
+        """Tell the observer that a WebSocket has opened."""
+        if self.observer is not None:
+            self.observer.on_connected(str(client.url))
+        super().on_connected(client, message)  # type: ignore[misc]  # ccxt's class comes after
 
     def handle_message(self, client: Any, message: Any) -> None:
         """Show the message to the observer, then let ccxt have it."""

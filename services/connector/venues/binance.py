@@ -11,10 +11,16 @@ from services.connector.venues.binance_answers import ANSWER_MESSAGES, ANSWERS
 from services.connector.venues.binance_family import (
     CLIENT_ID_PATTERN,
     COMMON_OPTIONS,
+    RESERVED_ID_PREFIXES,
     order_params,
     trading_status,
 )
-from services.connector.venues.binance_rows import fill_row, order_row, stream_order
+from services.connector.venues.binance_rows import (
+    fill_row,
+    order_row,
+    stream_ended,
+    stream_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,11 +30,18 @@ def _is_listed(market: Mapping[str, Any]) -> bool:
     return market.get("spot") is True
 
 
+def _stream_ready(message: Mapping[str, Any] | None) -> bool:
+    # The WebSocket API answers the signed subscription with its id.
+    result = None if message is None else message.get("result")
+    return isinstance(result, dict) and "subscriptionId" in result
+
+
 PROFILE: Final = VenueProfile(
     code="binance",
     kind=InstrumentKind.SPOT,
     options={**COMMON_OPTIONS, "defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
     client_id_pattern=CLIENT_ID_PATTERN,
+    reserved_id_prefixes=RESERVED_ID_PREFIXES,
     allowances={
         EndpointClass.WEIGHT: (Allowance(6_000, 60.0, "x-mbx-used-weight-1m"),),
         EndpointClass.ORDER: (
@@ -65,9 +78,13 @@ PROFILE: Final = VenueProfile(
     is_listed=_is_listed,
     trading_status=trading_status,
     stream_order=stream_order,
+    stream_ready=_stream_ready,
+    stream_ended=stream_ended,
     order_row=order_row,
     fill_row=fill_row,
     order_params=order_params,
+    # myTrades: startTime and endTime at most 24 h apart.
+    trades_window=timedelta(hours=24),
     batch_place_size=1,
     batch_cancel_size=1,
     margin_supported=True,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 CLIENT_ID_PATTERN: Final = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}", re.ASCII)
 """newClientOrderId of both, spot rest-api.md and USD-M New-Order."""
 
+RESERVED_ID_PREFIXES: Final = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
+"""Ids of orders the venue itself places at a liquidation, an ADL or a settlement."""
+
 COMMON_OPTIONS: Final[dict[str, Any]] = {
     # Both would sign hidden calls to /sapi at every load of the markets.
     "fetchCurrencies": False,

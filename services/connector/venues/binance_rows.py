@@ -38,6 +38,7 @@ _STATUSES: Final = {
     "NEW_INSURANCE": OrderStatus.NEW,
     "NEW_ADL": OrderStatus.NEW,
 }
+_STREAM_ENDS: Final = ("listenKeyExpired", "eventStreamTerminated")
 _FORCED: Final = {
     "autoclose-": ForcedFill.LIQUIDATION,
     "adl_autoclose": ForcedFill.AUTO_DELEVERAGING,
@@ -124,6 +125,12 @@ def stream_order(message: Mapping[str, Any]) -> VenueOrder | None:
         executed = _number(row, "z")
         return _stream_row(row, quote=None if average is None else average * executed)
     return None
+
+
+def stream_ended(message: Mapping[str, Any]) -> bool:
+    """Tell whether the venue says that the user stream is over, though the socket may be open."""
+    body = message.get("event", message)
+    return isinstance(body, dict) and body.get("e") in _STREAM_ENDS
 
 
 def _stream_row(row: Mapping[str, Any], quote: Decimal | None) -> VenueOrder:

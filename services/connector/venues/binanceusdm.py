@@ -11,10 +11,16 @@ from services.connector.venues.binance_answers import ANSWER_MESSAGES, ANSWERS
 from services.connector.venues.binance_family import (
     CLIENT_ID_PATTERN,
     COMMON_OPTIONS,
+    RESERVED_ID_PREFIXES,
     order_params,
     trading_status,
 )
-from services.connector.venues.binance_rows import fill_row, order_row, stream_order
+from services.connector.venues.binance_rows import (
+    fill_row,
+    order_row,
+    stream_ended,
+    stream_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,11 +30,17 @@ def _is_listed(market: Mapping[str, Any]) -> bool:
     return market.get("swap") is True and market.get("linear") is True
 
 
+def _stream_ready(message: Mapping[str, Any] | None) -> bool:
+    # The listen key is in the URL: an open socket is a running stream.
+    return message is None
+
+
 PROFILE: Final = VenueProfile(
     code="binanceusdm",
     kind=InstrumentKind.PERPETUAL,
     options={**COMMON_OPTIONS, "fetchMarkets": {"types": ["linear"]}},
     client_id_pattern=CLIENT_ID_PATTERN,
+    reserved_id_prefixes=RESERVED_ID_PREFIXES,
     allowances={
         EndpointClass.WEIGHT: (Allowance(2_400, 60.0, "x-mbx-used-weight-1m"),),
         EndpointClass.ORDER: (
@@ -73,9 +85,13 @@ PROFILE: Final = VenueProfile(
     is_listed=_is_listed,
     trading_status=trading_status,
     stream_order=stream_order,
+    stream_ready=_stream_ready,
+    stream_ended=stream_ended,
     order_row=order_row,
     fill_row=fill_row,
     order_params=order_params,
+    # userTrades: startTime and endTime at most 7 days apart.
+    trades_window=timedelta(days=7),
     batch_place_size=5,
     batch_cancel_size=10,
     margin_supported=False,

@@ -1,0 +1,344 @@
+"""Place orders: each once, each known to the ledger before it leaves, each followed to its end.
+
+An order's task belongs to the process. Callers wait for news of it; one who hangs up or runs out of
+time cancels nothing, and whoever asks again with the same id and content joins what is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from services.common.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    OpensqtError,
+    OutcomeUnknownError,
+)
+from services.common.logs import get_logger
+from services.connector.ledger import Ledger, LedgerRow, Phase
+from services.connector.order_mapping import to_state
+from services.connector.order_record import OrderRecord, read_refusal, write_refusal
+from services.connector.order_request import build_intent, check_request, hash_content
+from services.connector.order_text import read_intent, read_state, write_intent, write_state
+from services.connector.rate_budget import CALL_DEADLINE
+from services.connector.record_shelf import RecordShelf
+from services.connector.send_judgement import Verdict
+from services.connector.venue_client_ids import to_venue_client_id
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from services.common.ids import Ids
+    from services.connector.desk_options import DeskOptions
+    from services.connector.instruments import Instrument
+    from services.connector.order_request import OrderRequest
+    from services.connector.order_settler import OrderSettler
+    from services.connector.order_types import OrderIntent, OrderState
+    from services.connector.venue import Venue
+    from services.connector.venue_orders import VenueOrders
+
+_logger = get_logger(__name__)
+
+
+class OrderDesk:
+    """All orders of one venue account that this process sends or has sent."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        orders: VenueOrders,
+        settler: OrderSettler,
+        ledger: Ledger,
+        ids: Ids,
+        options: DeskOptions,
+    ) -> None:
+        self._venue = venue
+        self._orders = orders
+        self._settler = settler
+        self._ledger = ledger
+        self._ids = ids
+        self._options = options
+        self.shelf = RecordShelf(options.kept_records)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> int:
+        """Take up every order the ledger holds open, and return how many there are.
+
+        Their sending ended with the last process at the latest, so the fence runs from now.
+        """
+        rows = await self._ledger.open_rows()
+        for row in rows:
+            record = self._restore(row)
+            if record is not None:
+                self._spawn(record, self._follow(record))
+        return len(rows)
+
+    async def close(self, seconds: float) -> int:
+        """Wait for the orders under way, at most so long; return how many stay with the ledger."""
+        tasks = list(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return len(left)
+
+    async def place(self, request: OrderRequest, instrument: Instrument) -> OrderState:
+        """Place the order, or join or return the one that has its id and content; return its state.
+
+        Raises InvalidFieldError, PreconditionError, AlreadyExistsError, RejectedError (refused, or
+        proven never to have arrived), RetryableError (not sent), OutcomeUnknownError (sent, not
+        known in time; the process goes on asking).
+        """
+        check_request(request, instrument)
+        content = hash_content(request)
+        client_order_id = request.client_order_id or self._ids.new_id()
+        record = self.shelf.find(client_order_id)
+        if record is None:
+            record = OrderRecord(
+                client_order_id=client_order_id,
+                venue_client_id=to_venue_client_id(client_order_id, self._venue.profile),
+                content_hash=content,
+                instrument=instrument,
+                use_margin=request.use_margin,
+            )
+            # On the shelf before the first await: a second call with the id must find this one.
+            self.shelf.add(record)
+            self._spawn(record, self._run(record, request))
+        elif record.content_hash != content:
+            raise _other_content_error(client_order_id)
+        return await self._answer(record, request.fill_timeout)
+
+    async def find(self, client_order_id: str) -> OrderRecord | None:
+        """Return the record of a client order id, from memory or the ledger; None when not ours."""
+        record = self.shelf.find(client_order_id)
+        if record is None:
+            row = await self._ledger.find(client_order_id)
+            record = None if row is None else self._restore(row)
+        return record
+
+    async def find_exchange_id(self, symbol: str, exchange_order_id: str) -> OrderRecord | None:
+        """Return the record that has the venue's order id on a symbol; None when it is not ours."""
+        record = self.shelf.find_exchange_id(symbol, exchange_order_id)
+        if record is None:
+            row = await self._ledger.find_exchange_id(symbol, exchange_order_id)
+            record = None if row is None else self._restore(row)
+        return record
+
+    async def await_outcome(
+        self, record: OrderRecord, patience: timedelta = timedelta(0)
+    ) -> OrderState:
+        """Wait until something is proven about an order under way, within the caller's deadline.
+
+        Raises as `place` does. An order that is known and not yet closed with all its fees is given
+        `patience` to get there, then returned as it is.
+        """
+        return await self._answer(record, patience)
+
+    async def refresh(self, record: OrderRecord) -> None:
+        """Ask the venue for an order of ours now; raise RetryableError when it cannot be asked."""
+        row = await self._orders.query(record.key)
+        if row is not None:
+            self.learn(record, to_state(row, record.instrument, record.client_order_id))
+
+    def learn(self, record: OrderRecord, seen: OrderState) -> bool:
+        """Take what the stream or a query said of an order of ours; return whether it was news."""
+        if record.error is not None:
+            _logger.error(
+                "order_evidence_contradicts",
+                client_order_id=record.client_order_id,
+                believed=record.error.reason,
+                status=seen.status.value,
+            )
+        news = record.learn(seen)
+        if news and not record.busy:
+            self._spawn(record, self._follow(record))
+        return news
+
+    def _spawn(self, record: OrderRecord, work: Coroutine[None, None, None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except Exception:
+                # The row stays open in the ledger, so the next start takes the order up again.
+                _logger.exception("order_task_broke", client_order_id=record.client_order_id)
+            finally:
+                record.busy = False
+
+        record.busy = True
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, record: OrderRecord, request: OrderRequest) -> None:
+        try:
+            known = await self._prepare(record, request)
+            if known is None:
+                await self._send(record)
+            else:
+                self._adopt(record, known)
+        except OpensqtError as error:
+            # Nothing was sent: the id is free again for its owner.
+            record.fail(error)
+            self.shelf.remove(record)
+            return
+        await self._follow(record)
+
+    async def _prepare(self, record: OrderRecord, request: OrderRequest) -> LedgerRow | None:
+        best = None
+        if request.slippage_bound_ratio is not None:
+            best = await self._orders.best_opposite_price(record.instrument, request.side)
+        intent = build_intent(request, record.instrument, record.client_order_id, best)
+        record.intent = intent
+        row = LedgerRow(
+            client_order_id=record.client_order_id,
+            venue_client_id=record.venue_client_id,
+            content_hash=record.content_hash,
+            symbol=record.instrument.symbol,
+            phase=Phase.OPEN,
+            created_us=round(self._venue.clock.now().timestamp() * 1_000_000),
+            intent=write_intent(intent),
+        )
+        known = await self._ledger.record(row)
+        if known is not None and known.content_hash != record.content_hash:
+            raise _other_content_error(record.client_order_id)
+        return known
+
+    async def _send(self, record: OrderRecord) -> None:
+        intent = _require_intent(record)
+        record.sent = True
+        result = await self._orders.place(intent, record.instrument, record.venue_client_id)
+        # What follows is the process's own errand: the caller's deadline bounds it no more.
+        CALL_DEADLINE.set(None)
+        fence = self._venue.fence.total.total_seconds()
+        record.fence_end = self._venue.clock.monotonic() + fence
+        if result.verdict is Verdict.ACCEPTED and result.row is not None:
+            if result.row.client_order_id in ("", record.venue_client_id):
+                record.learn(to_state(result.row, record.instrument, record.client_order_id))
+        elif result.verdict is Verdict.UNKNOWN:
+            _logger.warning(
+                "order_outcome_unknown", client_order_id=record.client_order_id, note=result.note
+            )
+            record.announce()
+        elif result.error is not None:
+            await self._end_without_order(record, result.verdict, result.error)
+
+    async def _end_without_order(
+        self, record: OrderRecord, verdict: Verdict, error: OpensqtError
+    ) -> None:
+        phase = Phase.NOT_SENT if verdict is Verdict.NOT_SENT else Phase.REJECTED
+        await self._write(record, phase, refusal=write_refusal(error))
+        record.fail(error)
+        if phase is Phase.NOT_SENT:
+            self.shelf.remove(record)
+
+    async def _follow(self, record: OrderRecord) -> None:
+        CALL_DEADLINE.set(None)
+        while True:
+            if record.error is None:
+                await self._settler.settle(record)
+            state = record.state
+            if state is not None:
+                self.shelf.index(record)
+                phase = Phase.CLOSED if state.is_confirmed else Phase.OPEN
+                await self._write(record, phase, state=write_state(state))
+            elif record.error is not None and record.error.reason == "ORDER_NOT_ARRIVED":
+                await self._write(record, Phase.NOT_ARRIVED, refusal=write_refusal(record.error))
+            # News may have come while the row was written; without news nothing is left to do.
+            if record.state is state:
+                return
+
+    async def _write(
+        self, record: OrderRecord, phase: Phase, *, state: str = "", refusal: str = ""
+    ) -> None:
+        order_id = "" if record.state is None else record.state.exchange_order_id
+        try:
+            await self._ledger.update(
+                record.client_order_id,
+                phase,
+                exchange_order_id=order_id,
+                state=state,
+                refusal=refusal,
+            )
+        except (sqlite3.Error, OpensqtError) as error:
+            # The row stays open; the next start asks the venue again, which is slower, not wrong.
+            _logger.error(
+                "ledger_update_failed",
+                client_order_id=record.client_order_id,
+                problem=type(error).__name__,
+            )
+
+    async def _answer(self, record: OrderRecord, fill_timeout: timedelta | None) -> OrderState:
+        clock = self._venue.clock
+        started = clock.monotonic()
+        deadline = CALL_DEADLINE.get()
+        last = started + self._options.max_wait_seconds
+        if deadline is not None:
+            last = min(last, deadline - self._options.answer_margin(deadline - started))
+        patience = started + self._options.fill_wait(fill_timeout)
+        while not record.is_answerable:
+            now = clock.monotonic()
+            if record.state is not None and now >= min(patience, last):
+                break
+            if now >= last:
+                raise OutcomeUnknownError(
+                    "the order was sent and its outcome is not known yet; ask by client order id, "
+                    "do not send another",
+                    client_order_id=record.client_order_id,
+                )
+            until = last if record.state is None else min(patience, last)
+            await record.wait_change(until - now)
+        if record.error is not None:
+            raise record.error.with_traceback(None)
+        if record.state is None:
+            raise NotFoundError("no such order", reason="ORDER_NOT_FOUND")
+        return record.state
+
+    def _restore(self, row: LedgerRow) -> OrderRecord | None:
+        held = self.shelf.find(row.client_order_id)
+        if held is not None:
+            return held
+        instrument = self._venue.instruments.find(row.symbol)
+        if instrument is None:
+            _logger.error("ledger_symbol_unknown", symbol=row.symbol)
+            return None
+        intent = read_intent(row.intent)
+        record = OrderRecord(
+            client_order_id=row.client_order_id,
+            venue_client_id=row.venue_client_id,
+            content_hash=row.content_hash,
+            instrument=instrument,
+            use_margin=intent.use_margin,
+            sent=True,
+        )
+        self._adopt(record, row)
+        self.shelf.add(record)
+        return record
+
+    def _adopt(self, record: OrderRecord, row: LedgerRow) -> None:
+        record.intent = read_intent(row.intent)
+        record.venue_client_id = row.venue_client_id
+        fence = self._venue.fence.total.total_seconds()
+        record.fence_end = self._venue.clock.monotonic() + fence
+        if row.state:
+            record.state = read_state(row.state)
+        if row.phase in (Phase.REJECTED, Phase.NOT_ARRIVED, Phase.NOT_SENT):
+            record.error = read_refusal(row.refusal, row.client_order_id)
+        record.announce()
+
+
+def _require_intent(record: OrderRecord) -> OrderIntent:
+    if record.intent is None:
+        raise NotFoundError("no such order", reason="ORDER_NOT_FOUND")
+    return record.intent
+
+
+def _other_content_error(client_order_id: str) -> AlreadyExistsError:
+    return AlreadyExistsError(
+        "the client order id was used for another order",
+        metadata={"clientOrderId": client_order_id},
+    )

@@ -1,0 +1,124 @@
+"""One order in memory: what was asked, how far it is, and whoever waits for news of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from services.common.errors import Code, OpensqtError, RejectedError
+from services.connector.order_mapping import apply_intent, merge_states
+from services.connector.venue_orders import OrderKey
+
+if TYPE_CHECKING:
+    from services.connector.instruments import Instrument
+    from services.connector.order_types import OrderIntent, OrderState
+
+
+# Not frozen: it is the live state of one order, owned by the desk.
+@dataclass(slots=True, eq=False)
+class OrderRecord:
+    """The desk's knowledge of one client order id.
+
+    `state` is None while nothing is proven; `error` is the definite end of an order that never
+    lived (refused, not sent, never arrived). `fence_end` is monotonic: before it "not found" means
+    nothing.
+    """
+
+    client_order_id: str
+    venue_client_id: str
+    content_hash: str
+    instrument: Instrument
+    use_margin: bool = False
+    intent: OrderIntent | None = None
+    state: OrderState | None = None
+    error: OpensqtError | None = None
+    fence_end: float = 0.0
+    sent: bool = False
+    busy: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def key(self) -> OrderKey:
+        """Return how to name the order to the venue."""
+        known = "" if self.state is None else self.state.exchange_order_id
+        return OrderKey(self.instrument, self.venue_client_id, known, self.use_margin)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will be learned: refused, or closed with all fees known."""
+        return self.error is not None or (self.state is not None and self.state.is_confirmed)
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether a caller can be told: finished, or resting at the venue."""
+        if self.is_finished:
+            return True
+        resting = self.intent is not None and not self.intent.is_immediate
+        return resting and self.state is not None and not self.state.is_closed
+
+    def learn(self, seen: OrderState) -> bool:
+        """Merge what the venue said; return whether anything changed."""
+        if self.state is None and self.intent is not None:
+            seen = apply_intent(seen, self.intent)
+        merged = merge_states(self.state, seen)
+        if merged == self.state:
+            return False
+        self.state = merged
+        self.error = None
+        self.announce()
+        return True
+
+    def fail(self, error: OpensqtError) -> None:
+        """Record a definite end without an order."""
+        self.error = error
+        self.announce()
+
+    def announce(self) -> None:
+        """Wake everyone who waits for news."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_change(self, seconds: float) -> bool:
+        """Wait for news at most so long; return whether there was any."""
+        changed = self._changed
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def write_refusal(error: OpensqtError) -> str:
+    """Return a definite refusal as JSON for the ledger."""
+    return json.dumps(
+        {
+            "message": error.message,
+            "reason": error.reason,
+            "code": error.code.value,
+            "metadata": dict(error.metadata),
+        }
+    )
+
+
+def read_refusal(text: str, client_order_id: str) -> RejectedError:
+    """Return the refusal the ledger holds."""
+    held = json.loads(text) if text else {}
+    return RejectedError(
+        held.get("message", "the order was refused"),
+        reason=held.get("reason"),
+        code=Code(held["code"]) if "code" in held else None,
+        metadata={**held.get("metadata", {}), "clientOrderId": client_order_id},
+    )
+
+
+def not_arrived_error(client_order_id: str) -> RejectedError:
+    """Return the end of an order that the venue does not know after the fence."""
+    return RejectedError(
+        "the venue does not know the order after its processing window: it never arrived; "
+        "send again under a new client order id",
+        reason="ORDER_NOT_ARRIVED",
+        metadata={"clientOrderId": client_order_id},
+    )

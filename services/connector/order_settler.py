@@ -1,0 +1,111 @@
+"""Follow one sent order until everything about it is proven: outcome, end, fills, fees.
+
+Evidence is the order stream, a query by client order id, and the order's trades. "Not found" proves
+that it never arrived only when asked after the fence; until then the
+venue may be at it still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from services.common.errors import AlreadyExistsError, OpensqtError
+from services.common.logs import get_logger
+from services.connector.order_mapping import matches_intent, to_fill, to_state
+from services.connector.order_record import OrderRecord, not_arrived_error
+
+if TYPE_CHECKING:
+    from services.common.clock import Clock
+    from services.connector.order_types import OrderState, VenueOrder
+    from services.connector.venue_orders import VenueOrders
+
+_logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePace:
+    """Waits between questions; the stream usually answers within `grace_seconds`, before any."""
+
+    grace_seconds: float = 0.1
+    first_seconds: float = 0.1
+    factor: float = 2.0
+    most_seconds: float = 2.0
+    most_closed_seconds: float = 15.0
+
+
+class OrderSettler:
+    """Asks the venue about orders in doubt; used by the desk, one call per order at a time."""
+
+    def __init__(self, orders: VenueOrders, clock: Clock, pace: SettlePace) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._pace = pace
+
+    async def settle(self, record: OrderRecord) -> None:
+        """Return when the record is finished, or is a resting order that the venue has.
+
+        Never raises for what the venue does; it goes on asking, ever slower, up to a bound.
+        """
+        delay = self._pace.grace_seconds
+        while not record.is_answerable:
+            if await record.wait_change(delay):
+                continue
+            try:
+                await self._ask(record)
+            except OpensqtError as error:
+                _logger.warning(
+                    "order_question_failed",
+                    client_order_id=record.client_order_id,
+                    reason=error.reason,
+                    problem=error.message,
+                )
+            except ValueError as error:
+                _logger.warning(
+                    "order_answer_broken",
+                    client_order_id=record.client_order_id,
+                    problem=str(error),
+                )
+            delay = self._next_delay(record, delay)
+
+    def _next_delay(self, record: OrderRecord, delay: float) -> float:
+        pace = self._pace
+        closed = record.state is not None and record.state.is_closed
+        most = pace.most_closed_seconds if closed else pace.most_seconds
+        delay = min(max(delay, pace.first_seconds) * pace.factor, most)
+        until_fence = record.fence_end - self._clock.monotonic()
+        # The question that can prove absence is asked as soon as it can.
+        return min(delay, until_fence) if until_fence > 0 else delay
+
+    async def _ask(self, record: OrderRecord) -> None:
+        if record.state is not None and record.state.is_closed:
+            await self._ask_fills(record, record.state)
+            return
+        past_fence = self._clock.monotonic() >= record.fence_end
+        row = await self._orders.query(record.key)
+        if row is not None:
+            self._take_row(record, row)
+        elif past_fence and record.state is None:
+            record.fail(not_arrived_error(record.client_order_id))
+
+    async def _ask_fills(self, record: OrderRecord, state: OrderState) -> None:
+        found = await self._orders.order_fills(record.key)
+        fills = tuple(
+            to_fill(fill, state.side, record.instrument, record.client_order_id) for fill in found
+        )
+        record.learn(replace(state, fills=fills))
+
+    def _take_row(self, record: OrderRecord, row: VenueOrder) -> None:
+        intent = record.intent
+        if intent is not None and not matches_intent(row, intent, record.instrument):
+            if record.state is None:
+                record.fail(_foreign_order_error(record.client_order_id))
+            return
+        record.learn(to_state(row, record.instrument, record.client_order_id))
+
+
+def _foreign_order_error(client_order_id: str) -> AlreadyExistsError:
+    return AlreadyExistsError(
+        "the venue has another order under this client order id",
+        metadata={"clientOrderId": client_order_id},
+    )

@@ -1,0 +1,72 @@
+"""The records in memory, found by every id an order has; finished ones leave when it is full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services.connector.order_record import OrderRecord
+
+
+class RecordShelf:
+    """Records by client order id, venue client id and venue order id; bounded by finished ones."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_id: dict[str, OrderRecord] = {}
+        self._by_venue_id: dict[str, OrderRecord] = {}
+        self._by_exchange_id: dict[tuple[str, str], OrderRecord] = {}
+
+    def add(self, record: OrderRecord) -> None:
+        """Put a record on the shelf, taking finished ones off when there are too many."""
+        self._by_id[record.client_order_id] = record
+        self._by_venue_id[record.venue_client_id] = record
+        self.index(record)
+        if len(self._by_id) > self._limit:
+            self._shrink()
+
+    def index(self, record: OrderRecord) -> None:
+        """Make a record findable by the venue's order id once that is known."""
+        if record.state is not None and record.state.exchange_order_id:
+            self._by_exchange_id[_exchange_key(record)] = record
+
+    def remove(self, record: OrderRecord) -> None:
+        """Take a record off the shelf."""
+        if self._by_id.get(record.client_order_id) is record:
+            del self._by_id[record.client_order_id]
+            self._by_venue_id.pop(record.venue_client_id, None)
+            if record.state is not None:
+                self._by_exchange_id.pop(_exchange_key(record), None)
+
+    def find(self, client_order_id: str) -> OrderRecord | None:
+        """Return the record of the caller's id."""
+        return self._by_id.get(client_order_id)
+
+    def find_venue_id(self, venue_client_id: str) -> OrderRecord | None:
+        """Return the record of the client id the venue was given."""
+        return self._by_venue_id.get(venue_client_id)
+
+    def find_exchange_id(self, symbol: str, exchange_order_id: str) -> OrderRecord | None:
+        """Return the record of the venue's order id, which is unique per symbol only."""
+        return self._by_exchange_id.get((symbol, exchange_order_id))
+
+    def unfinished(self) -> Iterator[OrderRecord]:
+        """Yield the records that can still change."""
+        return (record for record in list(self._by_id.values()) if not record.is_finished)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def _shrink(self) -> None:
+        # A tenth at a time, oldest first, so that a full shelf does not sweep at every order.
+        spare = len(self._by_id) - self._limit * 9 // 10
+        finished = (one for one in list(self._by_id.values()) if one.is_finished and not one.busy)
+        for record, _ in zip(finished, range(spare), strict=False):
+            self.remove(record)
+
+
+def _exchange_key(record: OrderRecord) -> tuple[str, str]:
+    order_id = "" if record.state is None else record.state.exchange_order_id
+    return record.instrument.symbol, order_id

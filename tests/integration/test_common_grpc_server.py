@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -376,3 +376,41 @@ async def test_only_unavailable_is_retried() -> None:
         with pytest.raises(PreconditionError):
             await retry_read(read)
     assert attempts == 1
+
+
+async def test_a_caller_who_leaves_cancels_its_handlers() -> None:
+    """Unary and streaming handlers end when their caller does, and nothing stays counted."""
+    metrics = ServiceMetrics("echo")
+    async with (
+        echo_server(metrics=metrics) as (server, echo),
+        open_channel(server.address) as channel,
+    ):
+        starts: list[Callable[[], Any]] = [
+            lambda: unary(channel, "Slow")(Number(value="1")),
+            lambda: raw(channel).unary_stream(method("Many"))(b""),
+        ]
+        for start in starts:
+            call = start()
+            async with asyncio.timeout(WAIT):
+                await echo.arrived.wait()
+                call.cancel()
+                await echo.cancelled.wait()
+            echo.arrived.clear()
+            echo.cancelled.clear()
+    value = metrics.registry.get_sample_value
+    for name in ("Slow", "Many"):
+        labels = {"method": method(name)}
+        assert value("opensqt_echo_grpc_requests_in_flight", labels) == 0
+        assert value("opensqt_echo_grpc_requests_total", {**labels, "code": "CANCELLED"}) == 1
+
+
+async def test_headers_and_compressed_bodies_have_limits() -> None:
+    """Headers over 8 KiB and a small body that inflates over the limit are RESOURCE_EXHAUSTED."""
+    async with echo_server() as (server, _), open_channel(server.address) as channel:
+        large = (("x-large", "a" * 20_000),)
+        headers = await failed(unary(channel, "One")(Number(value="1"), metadata=large))
+        bomb = Number(value="1" * 3_000_000)
+        body = await failed(unary(channel, "One")(bomb, compression=grpc.Compression.Gzip))
+        assert await unary(channel, "One")(Number(value="1")) == Number(value="1")
+    assert headers.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert body.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

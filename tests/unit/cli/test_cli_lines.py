@@ -10,20 +10,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = tuple(
-    [
-        "scan",
-        "watch",
-        "enter",
-        "exit",
-        "reduce",
-        "close-all",
-        "positions",
-        "halt",
-        "resume",
-        "doctor",
-    ]
-)
+COMMANDS = ("scan", "watch", "enter", "exit", "reduce", "close-all", "positions", "halt", "doctor")
 
 
 def _arb(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from opensqt.market_maker.v1 import scanner_pb2_grpc
@@ -131,12 +131,13 @@ async def _readers(
 
 @asynccontextmanager
 async def _owned(desk: ScanDesk) -> AsyncIterator[None]:
-    """Run the desk's task for the length of the block; its failure ends the block."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(desk.run())
-        # The desk takes scans once its task has begun.
-        await asyncio.sleep(0)
-        try:
-            yield
-        finally:
-            task.cancel()
+    """Run the desk's task for the length of the block; raises what ended the desk before that."""
+    task = asyncio.create_task(desk.run())
+    # The desk takes scans once its task has begun.
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from types import TracebackType
 
     from services.common.clock import Clock
     from services.scanner.metrics import PoolMetrics
@@ -72,16 +71,12 @@ class WorkerPool(Generic[TaskT, ResultT]):
         self._workers = [self._group.create_task(self._work()) for _ in range(self._size)]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Stop the workers with what they run, and wait for them."""
         for worker in self._workers:
             worker.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        # Not told of the block's own error, which is to pass through as it is, in no group.
+        await self._group.__aexit__(None, None, None)
 
     async def run(
         self,

@@ -1,0 +1,602 @@
+"""The scanner over real gRPC against scripted venues: what it finds, and what faults cost."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import grpc
+import pytest
+
+from opensqt.market_maker.v1 import instrument_pb2, scanner_pb2, scanner_pb2_grpc
+from services.common.call_errors import translated
+from services.common.channels import open_channel
+from services.common.errors import (
+    InvalidFieldError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+    UnreachableError,
+)
+from services.common.metrics import ServiceMetrics
+from services.common.settings import VenueSettings
+from services.scanner.bootstrap import scanner
+from services.scanner.settings import ScannerSettings
+from tests.support.fake_exchange import (
+    NOW,
+    FakeExchange,
+    FakeListing,
+    exchange_server,
+    history,
+)
+
+RUNNING = scanner_pb2.SCAN_STATE_RUNNING
+SUCCEEDED = scanner_pb2.SCAN_STATE_SUCCEEDED
+PARTIAL = scanner_pb2.SCAN_STATE_PARTIAL
+FAILED = scanner_pb2.SCAN_STATE_FAILED
+CANCELED = scanner_pb2.SCAN_STATE_CANCELED
+Stub = Any
+
+
+def markets() -> tuple[FakeExchange, FakeExchange]:
+    """Return a spot and a perpetual venue with a good, a dull and a negative symbol."""
+    spot, perpetual = FakeExchange(perpetual=False), FakeExchange(perpetual=True)
+    for symbol, rate in (("AAAUSDT", "0.0005"), ("BBBUSDT", "0.00001"), ("CCCUSDT", "-0.0008")):
+        spot.list(FakeListing(symbol))
+        perpetual.list(FakeListing(symbol, rates=history(rate), next_rate=rate))
+    return spot, perpetual
+
+
+@asynccontextmanager
+async def scanning(
+    spot: FakeExchange, perpetual: FakeExchange, **options: Any
+) -> AsyncIterator[Stub]:
+    """Run both venues and a scanner; yield a client of the scanner."""
+    async with exchange_server(spot) as first, exchange_server(perpetual) as second:
+        venues = (
+            VenueSettings(name="spotty", kind="spot", address=first.address),
+            VenueSettings(name="perpy", kind="perpetual", address=second.address),
+        )
+        async with scanner_of(venues, **options) as stub:
+            yield stub
+
+
+@asynccontextmanager
+async def scanner_of(venues: tuple[VenueSettings, ...], **options: Any) -> AsyncIterator[Stub]:
+    """Run a scanner over venues; yield a client."""
+    settings = ScannerSettings(venues=venues, **{"workers": 3, "queue_capacity": 4, **options})
+    async with (
+        scanner(settings, ServiceMetrics("scanner")) as server,
+        server,
+        open_channel(server.address) as channel,
+    ):
+        yield scanner_pb2_grpc.ScannerServiceStub(channel)
+
+
+async def started(stub: Stub) -> str:
+    """Start a scan and return its id."""
+    request = scanner_pb2.StartScanRequest(request_id=str(uuid.uuid4()))
+    return str((await stub.StartScan(request)).scan.scan_id)
+
+
+async def status(stub: Stub, scan_id: str = "") -> scanner_pb2.Scan:
+    """Return a scan as it stands."""
+    answer = await stub.GetScanStatus(scanner_pb2.GetScanStatusRequest(scan_id=scan_id))
+    scan: scanner_pb2.Scan = answer.scan
+    return scan
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Wait for a condition, plain or asynchronous, with a deadline."""
+    async with asyncio.timeout(seconds):
+        while True:
+            result = condition()
+            if await result if asyncio.iscoroutine(result) else result:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def scanned(stub: Stub) -> scanner_pb2.Scan:
+    """Run one scan to its end."""
+    scan_id = await started(stub)
+
+    async def is_over() -> bool:
+        return (await status(stub, scan_id)).state != RUNNING
+
+    await until(is_over)
+    return await status(stub, scan_id)
+
+
+async def listed(stub: Stub, **filters: Any) -> list[Any]:
+    """List opportunities."""
+    answer = await stub.ListOpportunities(scanner_pb2.ListOpportunitiesRequest(**filters))
+    return list(answer.opportunities)
+
+
+def reasons(scan: scanner_pb2.Scan) -> dict[tuple[str, str], str]:
+    """Return reasons by (venue, symbol), joined where there are several."""
+    found: dict[tuple[str, str], str] = {}
+    for each in scan.excluded_instruments:
+        key = (each.instrument.exchange, each.instrument.symbol)
+        found[key] = f"{found[key]},{each.reason}" if key in found else each.reason
+    return found
+
+
+async def test_scan_publishes_what_earns_with_every_figure() -> None:
+    """A steady positive rate is published as long spot, short perpetual, with its costs."""
+    async with scanning(*markets()) as stub:
+        scan = await scanned(stub)
+        assert (scan.state, scan.symbol_count, list(scan.missing_parts)) == (SUCCEEDED, 3, [])
+        (found,) = await listed(stub)
+        assert found.symbol == "AAAUSDT"
+        assert (found.long_leg.exchange, found.short_leg.exchange) == ("spotty", "perpy")
+        assert found.long_leg.kind == instrument_pb2.INSTRUMENT_KIND_SPOT
+        # 0.0005 every 8 h is 54.75 % a year; fees 4 * 0.0004, half-spreads 4 * 0.0001.
+        assert Decimal(found.gross_apr.value) == Decimal("0.5475")
+        assert Decimal(found.round_trip_cost_ratio.value) == Decimal("0.0020")
+        costs = sum(Decimal(cost.value) for cost in found.costs.values())
+        assert costs == Decimal(found.round_trip_cost_ratio.value)
+        assert sorted(found.costs) == [
+            "long_half_spread",
+            "long_taker_fee",
+            "short_half_spread",
+            "short_taker_fee",
+        ]
+        assert found.expected_holding_time.seconds == 30 * 86400
+        net = Decimal("0.5475") - Decimal("0.0020") * 8760 / 720
+        assert abs(Decimal(found.net_apr.value) - net) < Decimal("1e-15")
+        assert abs(Decimal(found.break_even_hours.value) - 32) < Decimal("1e-9")
+        assert not found.HasField("long_funding")
+        assert [each.settlement_count for each in found.short_funding.windows] == [3, 9, 21, 90]
+        assert found.short_funding.interval.seconds == 8 * 3600
+        assert found.short_funding.price_volatility.value.startswith("0.00988")
+        assert Decimal(found.short_funding.open_interest_to_volume.value) == Decimal("0.5")
+        assert found.expire_time.ToDatetime() > found.observe_time.ToDatetime()
+        assert scan.ended_task_count == scan.task_count > 0
+        assert reasons(scan)["perpy", "BBBUSDT"] == "CARRY_LOW"
+
+
+async def test_short_spot_needs_lending_and_pays_borrow() -> None:
+    """A negative rate is earned by shorting spot, only where the venue lends and told its rate."""
+    spot, perpetual = markets()
+    async with scanning(spot, perpetual) as stub:
+        assert "CCCUSDT" not in {each.symbol for each in await _after_scan(stub)}
+        assert spot.calls["GetBorrowRates"] == 0
+        spot.listings["CCCUSDT"].margin_allowed = True
+        scan = await scanned(stub)
+        assert reasons(scan)["spotty", "CCCUSDT"] == "BORROW_UNKNOWN"
+        spot.borrow_aprs["CCC"] = "0.1"
+        scan = await scanned(stub)
+        found = {each.symbol: each for each in await listed(stub)}["CCCUSDT"]
+        assert found.short_leg.exchange == "spotty"
+        assert Decimal(found.gross_apr.value) == Decimal("0.876")
+        assert Decimal(found.borrow_apr.value) == Decimal("0.1")
+
+
+async def _after_scan(stub: Stub) -> list[Any]:
+    await scanned(stub)
+    return await listed(stub)
+
+
+async def test_two_perpetual_venues_are_paired_in_the_direction_that_earns() -> None:
+    """Between perpetuals the dearer rate is shorted and the cheaper one is held long."""
+    first, second = FakeExchange(perpetual=True), FakeExchange(perpetual=True)
+    first.list(FakeListing("AAAUSDT", rates=history("0.0001", hours=4), interval_hours=4))
+    second.list(FakeListing("AAAUSDT", rates=history("0.0009"), interval_hours=8))
+    async with exchange_server(first) as one, exchange_server(second) as two:
+        venues = (
+            VenueSettings(name="one", kind="perpetual", address=one.address),
+            VenueSettings(name="two", kind="perpetual", address=two.address),
+        )
+        async with scanner_of(venues) as stub:
+            (found,) = await _after_scan(stub)
+    assert (found.long_leg.exchange, found.short_leg.exchange) == ("one", "two")
+    # 9 bp every 8 h against 1 bp every 4 h: 0.9855 - 0.219.
+    assert abs(Decimal(found.gross_apr.value) - Decimal("0.7665")) < Decimal("1e-11")
+    assert found.HasField("long_funding")
+    assert found.HasField("short_funding")
+
+
+async def test_excluded_instruments_come_with_their_reason() -> None:
+    """Dead, short, stuck, wild, lone, illiquid, suspended and ended instruments are named as
+    such.
+    """
+    spot, perpetual = markets()
+    cases = {
+        "DEADUSDT": FakeListing("DEADUSDT", history(until=NOW - timedelta(hours=30))),
+        "NEWUSDT": FakeListing("NEWUSDT", history(days=2)),
+        "ZEROUSDT": FakeListing("ZEROUSDT", history("0")),
+        "WILDUSDT": FakeListing("WILDUSDT", history("0.2")),
+        "LONEUSDT": FakeListing("LONEUSDT", history()),
+        "THINUSDT": FakeListing("THINUSDT", history(), volume="10"),
+        "PAUSUSDT": FakeListing("PAUSUSDT", history(), status=instrument_pb2.TRADING_STATUS_BREAK),
+        "ENDSUSDT": FakeListing("ENDSUSDT", history(), status=instrument_pb2.TRADING_STATUS_ENDED),
+        "WIDEUSDT": FakeListing("WIDEUSDT", history(), bid="90", ask="110"),
+        "BOOKUSDT": FakeListing("BOOKUSDT", history(), bid="0", ask="0"),
+        "NONEUSDT": FakeListing("NONEUSDT"),
+    }
+    for symbol, listing in cases.items():
+        perpetual.list(listing)
+        if symbol != "LONEUSDT":
+            spot.list(FakeListing(symbol))
+    async with scanning(spot, perpetual) as stub:
+        scan = await scanned(stub)
+        assert {each.symbol for each in await listed(stub)} == {"AAAUSDT"}
+    found = reasons(scan)
+    assert scan.state == SUCCEEDED
+    assert {symbol: found["perpy", symbol] for symbol in cases} == {
+        "DEADUSDT": "MARKET_DEAD",
+        "NEWUSDT": "HISTORY_SHORT",
+        "ZEROUSDT": "ZERO_RUN",
+        "WILDUSDT": "RATE_IMPLAUSIBLE",
+        "LONEUSDT": "LEG_MISSING",
+        "THINUSDT": "ILLIQUID",
+        "PAUSUSDT": "NOT_TRADING",
+        "ENDSUSDT": "DELISTED",
+        "WIDEUSDT": "SPREAD_WIDE",
+        "BOOKUSDT": "BOOK_MISSING",
+        "NONEUSDT": "HISTORY_MISSING",
+    }
+
+
+async def test_warm_scan_reads_only_what_is_new() -> None:
+    """The second scan makes the bulk calls and one call of history, whatever the number of
+    symbols.
+    """
+    spot, perpetual = markets()
+    for index in range(60):
+        perpetual.list(FakeListing(f"X{index}USDT", history("0.0002", hours=4), interval_hours=4))
+        spot.list(FakeListing(f"X{index}USDT"))
+    async with scanning(spot, perpetual, shortlist_count=0, history_page_size=500) as stub:
+        cold = await scanned(stub)
+        read = perpetual.calls["GetHistoricalFundingRates"]
+        # 60 symbols at 4 h and 3 at 8 h over 30 days are 11,070 rows: 23 pages of 500, cut at
+        # settlements.
+        assert 23 <= read <= 28
+        perpetual.now = NOW + timedelta(hours=8)
+        for listing in perpetual.listings.values():
+            rate = listing.rates[0][1]
+            listing.rates = history(rate, hours=listing.interval_hours, until=perpetual.now)
+        warm = await scanned(stub)
+        assert perpetual.calls["GetHistoricalFundingRates"] == read + 1
+        assert (cold.symbol_count, warm.symbol_count) == (63, 63)
+        assert warm.venue_call_count == 8
+        found = {each.symbol: each for each in await listed(stub, page_size=100)}
+        last = found["X7USDT"].short_funding.last_settlement_time.ToDatetime()
+        assert last == (NOW + timedelta(hours=8)).replace(hour=8, minute=0, tzinfo=None)
+
+
+async def test_venue_without_bulk_history_is_read_by_symbol() -> None:
+    """A venue that refuses history without a symbol is asked for the symbols that can qualify."""
+    spot, perpetual = markets()
+    perpetual.has_bulk_history = False
+    for index in range(30):
+        perpetual.list(FakeListing(f"LONE{index}USDT", history()))
+    perpetual.list(FakeListing("DDDUSDT", history("0.0004")))
+    spot.list(FakeListing("DDDUSDT"))
+    async with scanning(spot, perpetual, history_page_size=1000, shortlist_count=0) as stub:
+        scan = await scanned(stub)
+        assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
+        assert {each.symbol for each in await listed(stub)} == {"AAAUSDT", "DDDUSDT"}
+        # Bulk was tried once, then four symbols with a twin were read; from then on only those.
+        before = perpetual.calls["GetHistoricalFundingRates"]
+        assert (await scanned(stub)).state == SUCCEEDED
+        assert perpetual.calls["GetHistoricalFundingRates"] == before + 4
+
+
+async def test_venue_that_is_down_keeps_what_was_published() -> None:
+    """With the perpetual venue gone the scan fails by name and the list stands until it expires."""
+    spot, perpetual = markets()
+    async with exchange_server(spot) as first:
+        async with exchange_server(perpetual) as second:
+            venues = (
+                VenueSettings(name="spotty", kind="spot", address=first.address),
+                VenueSettings(
+                    name="perpy",
+                    kind="perpetual",
+                    address=second.address,
+                    call_timeout=timedelta(seconds=2),
+                ),
+            )
+            settings = ScannerSettings(venues=venues, workers=4, read_attempts=2)
+            stack = scanner(settings, ServiceMetrics("scanner"))
+            server = await stack.__aenter__()
+            await server.start()
+            channel = open_channel(server.address)
+            stub: Stub = scanner_pb2_grpc.ScannerServiceStub(channel)
+            (before,) = await _after_scan(stub)
+        scan = await scanned(stub)
+        assert scan.state == FAILED
+        assert any(part.startswith("perpy: ") for part in scan.missing_parts)
+        (after,) = await listed(stub)
+        assert (after.revision, after.scan_id) == (before.revision, before.scan_id)
+        await channel.close()
+        await server.drain()
+        await stack.__aexit__(None, None, None)
+
+
+async def test_one_of_three_venues_down_leaves_the_others_published() -> None:
+    """A scan that lacks one venue publishes the rest and says what it lacks."""
+    spot, perpetual = markets()
+    other = FakeExchange(perpetual=True)
+    other.list(FakeListing("AAAUSDT", history("0.0002")))
+    async with (
+        exchange_server(spot) as a,
+        exchange_server(perpetual) as b,
+        exchange_server(other) as c,
+    ):
+        venues = tuple(
+            VenueSettings(name=name, kind=kind, address=server.address)
+            for name, kind, server in (
+                ("s", "spot", a),
+                ("p", "perpetual", b),
+                ("q", "perpetual", c),
+            )
+        )
+        async with scanner_of(venues, read_attempts=1) as stub:
+            whole = {each.opportunity_id for each in await _after_scan(stub)}
+            other.faults["GetFundingRates"] = [UnreachableError("gone for now")]
+            scan = await scanned(stub)
+            kept = {each.opportunity_id: each for each in await listed(stub)}
+            assert scan.state == PARTIAL
+            assert scan.missing_parts == ["q: funding rates: gone for now"]
+            # Pairs with the silent venue keep the older figures, the others carry the new scan's.
+            assert kept.keys() == whole
+            fresh = {each.scan_id == scan.scan_id for key, each in kept.items() if ":q:" not in key}
+            stale = {each.scan_id == scan.scan_id for key, each in kept.items() if ":q:" in key}
+            assert (fresh, stale) == ({True}, {False})
+
+
+async def test_malformed_symbol_degrades_only_itself() -> None:
+    """Rows that are no numbers leave out their own symbol; the scan succeeds."""
+    spot, perpetual = markets()
+    perpetual.list(FakeListing("BADRUSDT", history("1e-4")), FakeListing("BADTUSDT", history()))
+    perpetual.list(FakeListing("BADNUSDT", history(), next_rate="NaN"))
+    perpetual.listings["BADTUSDT"].bid = "1_000"
+    for symbol in ("BADRUSDT", "BADTUSDT", "BADNUSDT"):
+        spot.list(FakeListing(symbol))
+    async with scanning(spot, perpetual) as stub:
+        scan = await scanned(stub)
+        assert scan.state == SUCCEEDED
+        assert {each.symbol for each in await listed(stub)} == {"AAAUSDT"}
+        for symbol in ("BADRUSDT", "BADTUSDT", "BADNUSDT"):
+            assert reasons(scan)["perpy", symbol] == "DATA_MALFORMED"
+
+
+async def test_rate_limit_in_mid_scan_is_waited_for() -> None:
+    """A rate limit delays the reading as long as it says, and nothing is lost."""
+    spot, perpetual = markets()
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+    perpetual.on_call = lambda method: (
+        times.append(loop.time()) if method == "GetHistoricalFundingRates" else None
+    )
+    limited = RetryableError("slow down", retry_after=timedelta(milliseconds=300))
+    perpetual.faults["GetHistoricalFundingRates"] = [limited]
+    async with scanning(spot, perpetual, workers=1) as stub:
+        scan = await scanned(stub)
+        assert (scan.state, scan.failed_task_count) == (SUCCEEDED, 0)
+        assert {each.symbol for each in await listed(stub)} == {"AAAUSDT"}
+    assert times[1] - times[0] >= 0.3
+
+
+async def test_history_that_cannot_be_read_is_missing_not_dead() -> None:
+    """When history fails for good, symbols are left out as unread and nothing is called dead."""
+    spot, perpetual = markets()
+    async with scanning(spot, perpetual, read_attempts=1) as stub:
+        before = await _after_scan(stub)
+        perpetual.now = NOW + timedelta(hours=40)
+        perpetual.faults["GetHistoricalFundingRates"] = [RejectedError("no")] * 50
+        scan = await scanned(stub)
+        after = await listed(stub)
+        assert scan.state == FAILED
+        assert "funding history" in scan.missing_parts[0]
+        assert reasons(scan)["perpy", "AAAUSDT"] == "HISTORY_MISSING"
+        assert [each.revision for each in after] == [each.revision for each in before]
+
+
+async def test_cancelled_scan_frees_the_workers_and_keeps_the_list() -> None:
+    """Cancelling ends the scan and its tasks at once; the next scan has all the workers."""
+    spot, perpetual = markets()
+    async with scanning(spot, perpetual) as stub:
+        before = await _after_scan(stub)
+        perpetual.gates["GetFundingRates"] = asyncio.Event()
+        scan_id = await started(stub)
+        calls = perpetual.calls["GetFundingRates"]
+        await until(lambda: perpetual.calls["GetFundingRates"] >= calls)
+        answer = await stub.CancelScan(scanner_pb2.CancelScanRequest(scan_id=scan_id))
+        assert answer.scan.state == CANCELED
+        assert answer.scan.HasField("end_time")
+        assert [each.revision for each in await listed(stub)] == [each.revision for each in before]
+        del perpetual.gates["GetFundingRates"]
+        assert (await scanned(stub)).state == SUCCEEDED
+        # Cancelling what has ended changes nothing.
+        again = await stub.CancelScan(scanner_pb2.CancelScanRequest(scan_id=scan_id))
+        assert again.scan.state == CANCELED
+        with pytest.raises(NotFoundError), translated():
+            await stub.CancelScan(scanner_pb2.CancelScanRequest())
+
+
+async def test_start_scan_is_idempotent_and_joins_a_running_scan() -> None:
+    """A repeated request id names the same scan for ever; another one joins while the scan runs."""
+    spot, perpetual = markets()
+    perpetual.gates["GetFundingRates"] = asyncio.Event()
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    async with scanning(spot, perpetual) as stub:
+        one = (await stub.StartScan(scanner_pb2.StartScanRequest(request_id=first))).scan
+        two = (await stub.StartScan(scanner_pb2.StartScanRequest(request_id=second))).scan
+        assert one.state == RUNNING
+        assert one.scan_id == two.scan_id
+        perpetual.gates["GetFundingRates"].set()
+
+        async def is_over() -> bool:
+            return (await status(stub)).state == SUCCEEDED
+
+        await until(is_over)
+        again = (await stub.StartScan(scanner_pb2.StartScanRequest(request_id=second))).scan
+        assert (again.scan_id, again.state) == (one.scan_id, SUCCEEDED)
+        assert perpetual.calls["GetFundingRates"] == 1
+        for bad in ("", "seven"):
+            with pytest.raises(InvalidFieldError) as refused, translated():
+                await stub.StartScan(scanner_pb2.StartScanRequest(request_id=bad))
+            assert refused.value.field == "request_id"
+        with pytest.raises(NotFoundError) as unknown, translated():
+            await status(stub, "nothing")
+        assert unknown.value.reason == "SCAN_NOT_FOUND"
+
+
+async def test_progress_grows_while_the_scan_runs() -> None:
+    """GetScanStatus counts tasks and calls of a running scan."""
+    spot, perpetual = markets()
+    perpetual.gates["GetHistoricalFundingRates"] = asyncio.Event()
+    async with scanning(spot, perpetual) as stub:
+        await started(stub)
+        await until(lambda: perpetual.calls["GetHistoricalFundingRates"] > 0)
+        scan = await status(stub)
+        assert scan.state == RUNNING
+        assert 0 < scan.ended_task_count < scan.task_count
+        assert scan.venue_call_count >= 7
+        perpetual.gates["GetHistoricalFundingRates"].set()
+
+
+async def test_list_pages_filters_and_refuses_bad_requests() -> None:
+    """Pages follow each other without gaps, filters hold, wrong fields are named."""
+    spot, perpetual = markets()
+    for index in range(7):
+        perpetual.list(FakeListing(f"X{index}USDT", history(f"0.000{index + 2}")))
+        spot.list(FakeListing(f"X{index}USDT"))
+    async with scanning(spot, perpetual) as stub:
+        everything = [each.opportunity_id for each in await _after_scan(stub)]
+        assert len(everything) == 8
+        scores = [Decimal(each.quality_score.value) for each in await listed(stub)]
+        assert scores == sorted(scores, reverse=True)
+        token, seen = "", []
+        while True:
+            request = scanner_pb2.ListOpportunitiesRequest(page_size=3, page_token=token)
+            page = await stub.ListOpportunities(request)
+            seen += [each.opportunity_id for each in page.opportunities]
+            token = page.next_page_token
+            if not token:
+                break
+        assert seen == everything
+        assert [each.symbol for each in await listed(stub, symbols=["X3USDT"])] == ["X3USDT"]
+        high = await listed(stub, min_net_apr={"value": "0.6"})
+        assert {each.symbol for each in high} == {"X4USDT", "X5USDT", "X6USDT"}
+        for field, bad in (
+            ("page_size", {"page_size": -1}),
+            ("min_net_apr", {"min_net_apr": {"value": "NaN"}}),
+            ("page_token", {"page_token": "junk"}),
+            ("symbols[0]", {"symbols": [""]}),
+        ):
+            with pytest.raises(InvalidFieldError) as refused, translated():
+                await listed(stub, **bad)
+            assert refused.value.field == field
+
+
+async def test_watch_sends_snapshot_changes_removals_and_resumes() -> None:
+    """A watcher sees what stands, then changes, and goes on from its token after a break."""
+    spot, perpetual = markets()
+    perpetual.list(FakeListing("DDDUSDT", history("0.0004")))
+    spot.list(FakeListing("DDDUSDT", volume="1"))
+    async with scanning(spot, perpetual) as stub:
+        await scanned(stub)
+        watch = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
+        first = await watch.read()
+        marker = await watch.read()
+        assert first.upsert.symbol == "AAAUSDT"
+        assert marker.caught_up.resource_count == 1
+        watch.cancel()
+        spot.list(FakeListing("DDDUSDT"), FakeListing("AAAUSDT", volume="1"))
+        await scanned(stub)
+        request = scanner_pb2.WatchOpportunitiesRequest(resume_token=marker.resume_token)
+        resumed = stub.WatchOpportunities(request)
+        events = [await resumed.read() for _ in range(3)]
+        assert [event.WhichOneof("event") for event in events] == [
+            "removed_opportunity_id",
+            "upsert",
+            "caught_up",
+        ]
+        assert events[0].removed_opportunity_id == first.upsert.opportunity_id
+        assert events[1].upsert.symbol == "DDDUSDT"
+        resumed.cancel()
+        stale = scanner_pb2.WatchOpportunitiesRequest(resume_token=b"another:1")
+        with pytest.raises(RejectedError) as expired, translated():
+            await stub.WatchOpportunities(stale).read()
+        assert expired.value.reason == "RESUME_TOKEN_EXPIRED"
+
+
+async def test_slow_subscriber_gets_the_latest_state_only() -> None:
+    """A watcher that does not read misses middle revisions, never the last, and holds nobody up."""
+    spot, perpetual = markets()
+    async with scanning(spot, perpetual) as stub:
+        await scanned(stub)
+        slow = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
+        assert (await slow.read()).upsert.symbol == "AAAUSDT"
+        for _ in range(5):
+            await scanned(stub)
+        (last,) = await listed(stub)
+        revisions: list[int] = []
+        async with asyncio.timeout(5):
+            while not revisions or revisions[-1] < last.revision:
+                event = await slow.read()
+                if event.WhichOneof("event") == "upsert":
+                    revisions.append(event.upsert.revision)
+        assert revisions == sorted(set(revisions))
+        slow.cancel()
+
+
+async def test_idle_watch_gets_heartbeats_that_move_the_token() -> None:
+    """With nothing new the stream still proves life."""
+    async with scanning(*markets(), heartbeat_seconds=0.05) as stub:
+        watch = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
+        assert (await watch.read()).WhichOneof("event") == "caught_up"
+        beat = await watch.read()
+        assert beat.WhichOneof("event") == "heartbeat"
+        assert beat.heartbeat.server_time.seconds > 0
+        watch.cancel()
+
+
+async def test_expired_opportunities_are_removed() -> None:
+    """What has expired is neither listed nor kept from watchers."""
+    async with scanning(*markets(), lifetime_seconds=0.6) as stub:
+        assert await _after_scan(stub)
+        watch = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
+        async with asyncio.timeout(10):
+            while (event := await watch.read()).WhichOneof("event") != "removed_opportunity_id":
+                pass
+        assert ":perpy:" in event.removed_opportunity_id
+        assert await listed(stub) == []
+        watch.cancel()
+
+
+async def test_scans_repeat_on_their_interval() -> None:
+    """With an interval the scanner starts by itself and goes on."""
+    async with scanning(*markets(), scan_interval_seconds=0.05) as stub:
+        spot_scans: set[str] = set()
+
+        async def has_repeated() -> bool:
+            try:
+                spot_scans.add((await status(stub)).scan_id)
+            except grpc.aio.AioRpcError:
+                return False
+            return len(spot_scans) >= 3
+
+        await until(has_repeated)
+        assert await listed(stub)
+
+
+async def test_fees_that_no_venue_told_are_marked_as_default() -> None:
+    """Without fees of the account the settings' fee stands in, under a name that says so."""
+    spot, perpetual = markets()
+    spot.taker_fee = None
+    async with scanning(spot, perpetual) as stub:
+        scan = await scanned(stub)
+        (found,) = await listed(stub)
+        assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
+        assert Decimal(found.costs["long_taker_fee_default"].value) == Decimal("0.002")
+        assert Decimal(found.costs["short_taker_fee"].value) == Decimal("0.0008")

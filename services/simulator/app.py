@@ -13,6 +13,8 @@ from services.simulator.control import ControlHandlers
 from services.simulator.gateway import Gateway
 from services.simulator.http import RestHandler
 from services.simulator.simulation import Simulation
+from services.simulator.user_streams import UserStreams
+from services.simulator.ws import StreamHandlers
 
 MAX_BODY_BYTES = 1_048_576
 
@@ -32,6 +34,8 @@ class Application:
     ) -> None:
         self.simulation = simulation
         self.gateway = Gateway(simulation)
+        self._user_streams = UserStreams(simulation)
+        self._streams = StreamHandlers(simulation, self._user_streams, stream_queue)
         self._host = host
         self._port = port
         self._control_token = control_token
@@ -47,7 +51,8 @@ class Application:
 
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
-        ControlHandlers(self.simulation, self._control_token).register(application)
+        ControlHandlers(self.simulation, self._streams, self._control_token).register(application)
+        self._streams.register(application)
         application.router.add_route("*", "/{tail:.*}", RestHandler(self.gateway))
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -69,6 +74,8 @@ class Application:
             self._ticker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
+        # open streams would keep the server waiting for its whole shutdown time
+        self._streams.cut_all()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -76,3 +83,5 @@ class Application:
         while True:
             await asyncio.sleep(self._tick_seconds)
             self.simulation.exchange.advance()
+            self._user_streams.poll()
+            self._streams.poll()

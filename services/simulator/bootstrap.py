@@ -67,6 +67,7 @@ def make_simulation(
         settings.fees.schedule(),
         MarginDesk(market, settings.margin.hourly_rates, settings.margin.hourly_rate),
         processing_bound=timedelta(seconds=rules.processing_bound_seconds),
+        liquidates=rules.liquidates,
     )
     return Simulation(
         wire=wire,
@@ -76,6 +77,7 @@ def make_simulation(
         faults=FaultBook(),
         limits=Limits(is_enabled=rules.limits, scale=rules.limit_scale),
         listen_keys=ListenKeys(wire, timedelta(seconds=rules.listen_key_seconds)),
+        listen_tokens=ListenKeys(wire, timedelta(hours=24)),
     )
 
 

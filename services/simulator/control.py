@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.simulator.core.accounts import AccountSeed
 from services.simulator.core.clock import millis
+from services.simulator.core.errors import VenueError
 from services.simulator.core.faults import FaultRule
+from services.simulator.core.orders import PositionSide
 from services.simulator.dialects.binance_common import encode
 from services.simulator.records import (
     balance_records,
@@ -24,6 +26,7 @@ from services.simulator.records import (
     trade_records,
 )
 from services.simulator.simulation import Simulation
+from services.simulator.ws import StreamHandlers
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _RULES = TypeAdapter(list[FaultRule])
@@ -52,11 +55,22 @@ class AccountBody(_Body):
     futures: dict[str, Amount] = {}
 
 
+class ForcedBody(_Body):
+    """A position to close by force, whole unless a quantity is given, at mark unless at a price."""
+
+    account: str
+    symbol: str
+    position_side: PositionSide = PositionSide.BOTH
+    quantity: Annotated[Decimal, Field(gt=0)] | None = None
+    price: Annotated[Decimal, Field(gt=0)] | None = None
+
+
 class ControlHandlers:
     """Handlers under /control, guarded by a token where one is set."""
 
-    def __init__(self, simulation: Simulation, token: str | None) -> None:
+    def __init__(self, simulation: Simulation, streams: StreamHandlers, token: str | None) -> None:
         self._simulation = simulation
+        self._streams = streams
         self._token = token
 
     def register(self, application: web.Application) -> None:
@@ -68,6 +82,9 @@ class ControlHandlers:
             ("POST", "faults"): self._add_faults,
             ("DELETE", "faults"): self._clear_faults,
             ("POST", "accounts"): self._set_account,
+            ("POST", "streams/cut"): self._cut_streams,
+            ("POST", "liquidate"): self._liquidate,
+            ("POST", "adl"): self._deleverage,
         }
         for name, records in (
             ("orders", order_records),
@@ -92,7 +109,7 @@ class ControlHandlers:
             except ValidationError as error:
                 problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
                 return web.json_response({"error": "; ".join(problems)}, status=400)
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, VenueError) as error:
                 return web.json_response({"error": str(error)}, status=400)
             return web.Response(body=encode(value), content_type="application/json")
 
@@ -135,6 +152,29 @@ class ControlHandlers:
     async def _clear_faults(self, _: web.Request) -> object:
         self._simulation.faults.clear()
         return []
+
+    async def _cut_streams(self, _: web.Request) -> object:
+        return {"cut": self._streams.cut_all()}
+
+    async def _liquidate(self, request: web.Request) -> object:
+        return self._force(await request.text(), is_liquidation=True)
+
+    async def _deleverage(self, request: web.Request) -> object:
+        return self._force(await request.text(), is_liquidation=False)
+
+    def _force(self, text: str, *, is_liquidation: bool) -> object:
+        body = ForcedBody.model_validate_json(text)
+        exchange = self._simulation.exchange
+        exchange.advance()
+        order = exchange.liquidation.close(
+            exchange.accounts.by_name(body.account),
+            body.symbol,
+            body.position_side,
+            is_liquidation=is_liquidation,
+            quantity=body.quantity,
+            price=body.price,
+        )
+        return {"order_id": order.order_id, "client_order_id": order.request.client_order_id}
 
     async def _set_account(self, request: web.Request) -> object:
         body = AccountBody.model_validate_json(await request.text())

@@ -54,6 +54,7 @@ class Simulation:
     faults: FaultBook
     limits: Limits
     listen_keys: ListenKeys
+    listen_tokens: ListenKeys
     arrivals: list[Arrival] = field(default_factory=list)
     _cache: dict[str, Cached] = field(default_factory=dict)
     _served: dict[tuple[str, str], set[Decimal]] = field(default_factory=dict)

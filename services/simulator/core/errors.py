@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class VenueError(Exception):
-    """A refusal. `code` and `message` are the venue's, `status` is the HTTP status it answers with."""
+    """A refusal: `code` and `message` are the venue's, `status` is the HTTP status of it."""
 
     def __init__(self, code: int, message: str, status: int = 400) -> None:
         super().__init__(f"{code} {message}")

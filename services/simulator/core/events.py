@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
+from services.simulator.core.money import ZERO
 from services.simulator.core.orders import Fill, Order, PositionSide, Product
 
 
@@ -42,7 +44,10 @@ class OrderEvent:
 
 @dataclass(frozen=True, slots=True)
 class WalletEvent:
-    """Balances or positions of one product changed."""
+    """Balances or positions of one product changed.
+
+    `change` is the amount of the first asset where the cause is not a trade.
+    """
 
     account: str
     product: Product
@@ -50,6 +55,7 @@ class WalletEvent:
     assets: tuple[str, ...]
     positions: tuple[tuple[str, PositionSide], ...]
     time: datetime
+    change: Decimal = ZERO
 
 
 Event = OrderEvent | WalletEvent

@@ -16,42 +16,33 @@ from itertools import count
 from services.simulator.core.accounts import Account, Accounts
 from services.simulator.core.clock import WireClock
 from services.simulator.core.errors import VenueError, outcome_unknown
-from services.simulator.core.events import (
-    Event,
-    Execution,
-    Listener,
-    OrderEvent,
-    Reason,
-    WalletEvent,
-)
-from services.simulator.core.fees import FeeSchedule, commission
+from services.simulator.core.events import Event, Execution, Listener
+from services.simulator.core.fees import FeeSchedule
 from services.simulator.core.filters import check, check_client_order_id
 from services.simulator.core.funding import FundingDesk
 from services.simulator.core.income import IncomeHistory
+from services.simulator.core.liquidation import LiquidationDesk
 from services.simulator.core.margin import MarginDesk
 from services.simulator.core.market import Market
 from services.simulator.core.matching import Execution as Match
 from services.simulator.core.matching import cap, is_marketable, take, take_quote, total
 from services.simulator.core.money import ZERO, floor_to
 from services.simulator.core.orders import (
-    Fill,
     Order,
     OrderRequest,
     OrderStatus,
     OrderStore,
     OrderType,
-    PositionSide,
     Product,
-    Side,
     TimeInForce,
 )
 from services.simulator.core.perpetual_desk import PerpetualDesk
+from services.simulator.core.settlement import Settlement
 from services.simulator.core.spot_desk import SpotDesk
-from services.simulator.market.source import InstrumentSpec, Kind
+from services.simulator.market.source import InstrumentSpec
 
 # A market order on a perpetual takes nothing further from the mark price than this.
 MARKET_TAKE_BOUND = Decimal("0.05")
-FIRST_ORDER_ID = 8_000_000_001
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +68,26 @@ class Exchange:
         margin: MarginDesk,
         *,
         processing_bound: timedelta = timedelta(seconds=10),
+        liquidates: bool = True,
     ) -> None:
         self.market = market
         self.accounts = accounts
         self.fees = fees
         self.margin = margin
         self.processing_bound = processing_bound
+        self.liquidates = liquidates
         self.store = OrderStore()
         self.income = IncomeHistory()
         self.spot = SpotDesk(market, margin)
         self.perpetual = PerpetualDesk(market, self.store, self.income, fees)
         self.listeners: list[Listener] = []
+        self._settlement = Settlement(
+            market, self.store, self.spot, self.perpetual, fees, self.emit
+        )
+        self.liquidation = LiquidationDesk(market, accounts, self.perpetual, self._settlement)
         self._wire = wire
         self._funding = FundingDesk(market, accounts, self.income)
         self._due: list[tuple[datetime, Callable[[], None]]] = []
-        self._order_ids = count(FIRST_ORDER_ID)
-        self._trade_ids = count(1_000_001)
         self._client_ids = count(1)
 
     def emit(self, event: Event) -> None:
@@ -103,6 +98,8 @@ class Exchange:
     def advance(self) -> None:
         """Let everything happen that is due by now."""
         self._funding.advance(self.emit)
+        if self.liquidates:
+            self.liquidation.advance()
         if self._due:
             now = self._wire.now()
             ready = [action for due, action in self._due if due <= now]
@@ -123,12 +120,10 @@ class Exchange:
         Raises VenueError: a refusal, or -1007 when the execution comes late by a fault.
         """
         self.advance()
+        if not request.client_order_id:
+            request = replace(request, client_order_id=f"web_{next(self._client_ids)}")
         if interference.late is not None:
-            late = min(interference.late, self.processing_bound)
-            now = replace(interference, late=None)
-            self._due.append(
-                (self._wire.now() + late, lambda: self._place_late(account, request, now))
-            )
+            self._defer(account, request, interference.late, replace(interference, late=None))
             raise outcome_unknown()
         spec = self.market.spec(request.product.kind, request.symbol)
         self._check(account, request, spec)
@@ -139,14 +134,14 @@ class Exchange:
         if request.quantity is None:
             quantity = total(matches)
         resting = quantity - total(matches) if request.may_rest else ZERO
-        order = self._book(account, request, spec, quantity, matches, resting)
+        order = self._settlement.book(account, request, spec, quantity, matches, resting)
         for match in matches:
-            self._execute(account, order, spec, match, is_maker=False)
-        if order.status is not OrderStatus.FILLED and not request.may_rest:
-            self._close(account, order, spec, OrderStatus.EXPIRED, Execution.EXPIRED)
-        elif order.status is OrderStatus.FILLED:
-            self._finish(account, order, spec)
-        self._tell_wallet(account, spec, request)
+            self._settlement.execute(account, order, spec, match, is_maker=False)
+        if order.status is OrderStatus.FILLED:
+            self._settlement.finish(account, order, spec)
+        elif not request.may_rest:
+            self._expire(account, order, spec)
+        self._settlement.tell_wallet(account, spec, request)
         return order
 
     def cancel(
@@ -161,25 +156,8 @@ class Exchange:
         self.advance()
         spec = self.market.spec(product.kind, symbol)
         order = self.store.find_open(account.name, product, symbol, order_id, client_order_id)
-        self._close(account, order, spec, OrderStatus.CANCELED, Execution.CANCELED)
-        self._tell_wallet(account, spec, order.request)
-        return order
-
-    def force_close(
-        self,
-        account: Account,
-        request: OrderRequest,
-        price: Decimal,
-        fee: Decimal,
-    ) -> Order:
-        """Execute an order of the venue's own (liquidation, ADL) at one price."""
-        spec = self.market.spec(Kind.PERPETUAL, request.symbol)
-        quantity = request.quantity or ZERO
-        order = self._book(account, request, spec, quantity, (), ZERO)
-        match = Match(price, quantity)
-        self._execute(account, order, spec, match, is_maker=False, fee=fee, forced=True)
-        self._finish(account, order, spec)
-        self._tell_wallet(account, spec, request)
+        self._settlement.end(account, order, spec, OrderStatus.CANCELED, Execution.CANCELED)
+        self._settlement.tell_wallet(account, spec, order.request)
         return order
 
     def _defer(
@@ -215,12 +193,14 @@ class Exchange:
         quantity: Decimal,
         interference: Interference,
     ) -> tuple[Match, ...]:
-        kind = request.product.kind
-        now = self.market.now()
-        levels = self.market.liquidity.levels(kind, request.symbol, request.side, now)
+        levels = self.market.liquidity.levels(
+            request.product.kind, request.symbol, request.side, self.market.now()
+        )
         if request.quantity is None:
-            return take_quote(levels, request.quote_quantity or ZERO, spec.lot_size)
-        matches = take(levels, request.side, quantity, self._bound(request))
+            matches = take_quote(levels, request.quote_quantity or ZERO, spec.lot_size)
+            quantity = total(matches)
+        else:
+            matches = take(levels, request.side, quantity, self._bound(request))
         if request.is_post_only:
             if matches:
                 raise _post_only_refused(request.product)
@@ -230,11 +210,7 @@ class Exchange:
             matches = cap(matches, allowed)
         if request.time_in_force is TimeInForce.FOK and total(matches) < quantity:
             if request.product is Product.PERPETUAL:
-                raise VenueError(
-                    -5021,
-                    "Due to the order could not be filled immediately, the FOK order has been "
-                    "rejected. The order will not be recorded in the order history.",
-                )
+                raise _fok_refused()
             return ()
         return matches
 
@@ -244,99 +220,26 @@ class Exchange:
         mark = self.market.mark(request.symbol)
         return mark * (1 + MARKET_TAKE_BOUND * request.side.sign)
 
-    def _book(
-        self,
-        account: Account,
-        request: OrderRequest,
-        spec: InstrumentSpec,
-        quantity: Decimal,
-        matches: tuple[Match, ...],
-        resting: Decimal,
-    ) -> Order:
-        locked = ZERO
-        if request.product is Product.PERPETUAL:
-            self.perpetual.check_margin(account, request, spec, matches, resting)
-        else:
-            locked = self.spot.reserve(account, request, spec, matches, resting)
-        now = self.market.now()
-        order = Order(
-            next(self._order_ids), account.name, request, quantity, now, now, locked=locked
-        )
-        self.store.add(order)
-        self.emit(OrderEvent(account.name, order, Execution.NEW, None, now))
-        return order
-
-    def _execute(
-        self,
-        account: Account,
-        order: Order,
-        spec: InstrumentSpec,
-        match: Match,
-        *,
-        is_maker: bool,
-        fee: Decimal | None = None,
-        forced: bool = False,
-    ) -> None:
-        request = order.request
-        now = self.market.now()
-        charged = commission(
-            self.fees,
-            spec,
-            request.product,
-            request.side,
-            match.price,
-            match.quantity,
-            is_maker=is_maker,
-        )
-        if fee is not None:
-            charged = replace(charged, amount=fee)
-        trade_id = next(self._trade_ids)
-        realized = ZERO
-        if request.product is Product.PERPETUAL:
-            realized = self.perpetual.realized(account, order, match)
-            self.perpetual.settle(account, order, spec, match, charged, trade_id)
-        else:
-            self.spot.settle(account, order, spec, match, charged)
-        fill = Fill(
-            trade_id,
-            order.order_id,
-            account.name,
-            request,
-            match.price,
-            match.quantity,
-            charged.amount,
-            charged.asset,
-            is_maker,
-            realized,
-            now,
-        )
-        order.add(fill)
-        if not forced:
-            self.market.liquidity.consume(
-                request.product.kind, request.symbol, request.side, match.quantity, now
-            )
-        execution = Execution.CALCULATED if forced else Execution.TRADE
-        self.emit(OrderEvent(account.name, order, execution, fill, now))
-
     def _match_resting(self, order: Order) -> None:
         request = order.request
-        price = request.price
-        if price is None or not self.market.is_trading(request.product.kind, request.symbol):
+        kind, price = request.product.kind, request.price
+        if price is None or not self.market.is_trading(kind, request.symbol):
             return
-        now = self.market.now()
-        levels = self.market.liquidity.levels(
-            request.product.kind, request.symbol, request.side, now
-        )
+        levels = self.market.liquidity.levels(kind, request.symbol, request.side, self.market.now())
         if not levels or not is_marketable(request.side, price, levels[0].price):
             return
-        spec = self.market.spec(request.product.kind, request.symbol)
+        spec = self.market.spec(kind, request.symbol)
         account = self.accounts.by_name(order.account)
-        quantity = total(take(levels, request.side, self._fillable(account, order), price))
-        if quantity:
-            self._execute(account, order, spec, Match(price, quantity), is_maker=True)
+        wanted = self._fillable(account, order)
+        if not wanted:
+            self._expire(account, order, spec)
+            return
+        # a maker trades at its own price, however far the market has come through it
+        quantity = total(take(levels, request.side, wanted, price))
+        self._settlement.execute(account, order, spec, Match(price, quantity), is_maker=True)
         if order.status is OrderStatus.FILLED:
-            self._finish(account, order, spec)
-        self._tell_wallet(account, spec, request)
+            self._settlement.finish(account, order, spec)
+        self._settlement.tell_wallet(account, spec, request)
 
     def _fillable(self, account: Account, order: Order) -> Decimal:
         request = order.request
@@ -345,37 +248,8 @@ class Exchange:
         position = account.futures.position(request.symbol, request.position_side)
         return max(ZERO, min(order.remaining, -position.quantity * request.side.sign))
 
-    def _finish(self, account: Account, order: Order, spec: InstrumentSpec) -> None:
-        self.store.close(order)
-        if order.request.product is not Product.PERPETUAL:
-            self.spot.release(account, order, spec)
-
-    def _close(
-        self,
-        account: Account,
-        order: Order,
-        spec: InstrumentSpec,
-        status: OrderStatus,
-        execution: Execution,
-    ) -> None:
-        order.status = status
-        order.update_time = self.market.now()
-        self._finish(account, order, spec)
-        self.emit(OrderEvent(account.name, order, execution, None, order.update_time))
-
-    def _tell_wallet(self, account: Account, spec: InstrumentSpec, request: OrderRequest) -> None:
-        if request.product is Product.PERPETUAL:
-            assets: tuple[str, ...] = (spec.settle_asset or spec.quote_asset,)
-            positions: tuple[tuple[str, PositionSide], ...] = (
-                (request.symbol, request.position_side),
-            )
-        else:
-            assets, positions = (spec.base_asset, spec.quote_asset), ()
-        self.emit(
-            WalletEvent(
-                account.name, request.product, Reason.ORDER, assets, positions, self.market.now()
-            )
-        )
+    def _expire(self, account: Account, order: Order, spec: InstrumentSpec) -> None:
+        self._settlement.end(account, order, spec, OrderStatus.EXPIRED, Execution.EXPIRED)
 
 
 def _post_only_refused(product: Product) -> VenueError:
@@ -388,4 +262,9 @@ def _post_only_refused(product: Product) -> VenueError:
     return VenueError(-2010, "Order would immediately match and take.")
 
 
-__all__ = ["NO_INTERFERENCE", "Exchange", "Interference", "Side"]
+def _fok_refused() -> VenueError:
+    return VenueError(
+        -5021,
+        "Due to the order could not be filled immediately, the FOK order has been rejected. "
+        "The order will not be recorded in the order history.",
+    )

@@ -75,7 +75,8 @@ class FundingDesk:
                         Product.PERPETUAL,
                         Reason.FUNDING_FEE,
                         (asset,),
-                        ((position.symbol, position.side),),
+                        (),
                         settlement.time,
+                        amount,
                     )
                 )

@@ -27,7 +27,6 @@ from services.simulator.core.positions import (
     exposure_increase,
     initial_margin,
     liquidation_price,
-    realized_by,
 )
 from services.simulator.market.source import InstrumentSpec, Kind
 
@@ -116,12 +115,6 @@ class PerpetualDesk:
         if needed > self.summary(account, spec.settle_asset or spec.quote_asset).available:
             raise VenueError(-2019, "Margin is insufficient.")
 
-    def realized(self, account: Account, order: Order, execution: Execution) -> Decimal:
-        """Return the profit a coming fill will realize."""
-        request = order.request
-        position = account.futures.position(request.symbol, request.position_side)
-        return realized_by(position, execution.quantity * request.side.sign, execution.price)
-
     def settle(
         self,
         account: Account,
@@ -130,8 +123,8 @@ class PerpetualDesk:
         execution: Execution,
         fee: Fee,
         trade_id: int,
-    ) -> None:
-        """Move the position and the wallet for one fill, with its income rows."""
+    ) -> Decimal:
+        """Move the position and the wallet for one fill; return the profit it realized."""
         request = order.request
         now = self._market.now()
         position = account.futures.position(request.symbol, request.position_side)
@@ -144,6 +137,7 @@ class PerpetualDesk:
             (IncomeType.COMMISSION, -fee.amount),
         ):
             self._income.add(account.name, type_, spec.symbol, asset, amount, now, trade_id)
+        return profit
 
     def summary(self, account: Account, asset: str) -> FuturesSummary:
         """Return what one settle asset of the account is worth and binds."""

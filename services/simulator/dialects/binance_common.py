@@ -190,6 +190,5 @@ def all_orders(context: Context, product: Product) -> list[Order]:
     )
     first = params.integer("orderId")
     if first is not None:
-        rows = [order for order in rows if order.order_id >= first][: params.limit(500, 1000)]
-        return rows
+        return [order for order in rows if order.order_id >= first][: params.limit(500, 1000)]
     return page(rows, params, lambda order: millis(order.create_time), 500, 1000)

@@ -201,6 +201,13 @@ def interest_history(context: Context) -> object:
     }
 
 
+def listen_token(context: Context) -> object:
+    """Make the token with which a WebSocket subscribes to the margin user stream."""
+    tokens = context.simulation.listen_tokens
+    expires = context.simulation.wire.now() + tokens.lifetime
+    return {"token": tokens.create(context.account.name), "expirationTime": millis(expires)}
+
+
 def _records(context: Context, type_: str) -> list[LoanRecord]:
     desk = context.simulation.exchange.margin
     desk.accrue(context.account)
@@ -237,6 +244,9 @@ ROUTES: Routes = {
         lambda c: all_orders_as(c, _MARGIN), "get_orders", 200
     ),
     ("GET", "/sapi/v1/margin/myTrades"): _sapi(lambda c: trades_as(c, _MARGIN), "get_trades"),
+    ("POST", "/sapi/v1/userListenToken"): Endpoint(
+        listen_token, "listen_key", 1, Security.KEY, family=Family.SAPI
+    ),
     ("GET", "/sapi/v1/margin/account"): _sapi(account, "get_account"),
     ("POST", "/sapi/v1/margin/borrow-repay"): _sapi(borrow_repay, "borrow_repay", 1),
     ("GET", "/sapi/v1/margin/borrow-repay"): _sapi(loan_records, "get_loans"),

@@ -1,0 +1,180 @@
+"""Delivery of user stream messages, with the faults that make them late, double or out of order.
+
+Sync: the WebSocket layer gives sinks, the tick calls `poll` for what was held back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from services.simulator.core.clock import millis
+from services.simulator.core.events import Event, OrderEvent
+from services.simulator.core.faults import (
+    Action,
+    Call,
+    EventDuplicate,
+    EventLate,
+    EventReorder,
+    Stage,
+    StreamCut,
+)
+from services.simulator.core.orders import Product
+from services.simulator.dialects import binance_spot_events, binance_usdm_events
+from services.simulator.dialects.context import SPOT_VENUE, USDM_VENUE
+from services.simulator.simulation import Simulation
+
+Message = Mapping[str, object]
+# A reordered message goes out after the next one, or alone when none follows for this long.
+REORDER_PATIENCE = timedelta(seconds=1)
+
+
+class Sink(Protocol):
+    """One open user stream."""
+
+    def send(self, message: Message) -> None:
+        """Queue a message."""
+        ...
+
+    def cut(self) -> None:
+        """Break the connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A sink with what it listens to; a listen key bounds its life on futures."""
+
+    sink: Sink
+    account: str
+    product: Product
+    listen_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    due: datetime
+    account: str
+    product: Product
+    message: Message
+    is_reordered: bool
+
+
+class UserStreams:
+    """Sends every event of the exchange to the streams of its account."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._subscribers: list[Subscriber] = []
+        self._held: list[_Held] = []
+        simulation.exchange.listeners.append(self.on_event)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Add a stream."""
+        self._subscribers.append(subscriber)
+
+    def unsubscribe(self, sink: Sink) -> None:
+        """Remove every subscription of a connection."""
+        self._subscribers = [row for row in self._subscribers if row.sink is not sink]
+
+    def cut_all(self) -> int:
+        """Break every user stream and return how many there were."""
+        rows, self._subscribers = self._subscribers, []
+        for row in rows:
+            row.sink.cut()
+        return len(rows)
+
+    def on_event(self, event: Event) -> None:
+        """Write one event down as it is now and deliver it as the faults let it."""
+        product = event.order.request.product if isinstance(event, OrderEvent) else event.product
+        is_listened = any(
+            row.account == event.account and row.product is product for row in self._subscribers
+        )
+        actions = self._simulation.faults.actions(Stage.EVENT, _call(event, product))
+        if not is_listened:
+            return
+        exchange = self._simulation.exchange
+        if product is Product.PERPETUAL:
+            message = binance_usdm_events.message(exchange, event)
+        else:
+            message = binance_spot_events.message(exchange, event)
+        self._deliver(event.account, product, message, actions)
+
+    def poll(self) -> None:
+        """Send what is due, and end the streams whose listen key has run out."""
+        now = self._simulation.wire.now()
+        if self._held:
+            due = [row for row in self._held if row.due <= now]
+            self._held = [row for row in self._held if row.due > now]
+            for row in due:
+                self._send(row.account, row.product, row.message)
+        keys = self._simulation.listen_keys
+        for subscriber in list(self._subscribers):
+            key = subscriber.listen_key
+            if key is not None and not keys.is_valid(key):
+                self._subscribers.remove(subscriber)
+                subscriber.sink.send(binance_usdm_events.listen_key_expired(key, millis(now)))
+
+    def _deliver(
+        self, account: str, product: Product, message: Message, actions: list[Action]
+    ) -> None:
+        now = self._simulation.wire.now()
+        copies = 1
+        for action in actions:
+            if isinstance(action, StreamCut):
+                self._cut(account, product)
+                return
+            if isinstance(action, EventLate):
+                due = now + timedelta(seconds=action.seconds)
+                self._held.append(_Held(due, account, product, message, is_reordered=False))
+                return
+            if isinstance(action, EventReorder):
+                due = now + REORDER_PATIENCE
+                self._held.append(_Held(due, account, product, message, is_reordered=True))
+                return
+            if isinstance(action, EventDuplicate):
+                copies = 2
+        for _ in range(copies):
+            self._send(account, product, message)
+        self._release_reordered(account, product)
+
+    def _release_reordered(self, account: str, product: Product) -> None:
+        if not self._held:
+            return
+        mine = [
+            row
+            for row in self._held
+            if row.is_reordered and row.account == account and row.product is product
+        ]
+        self._held = [row for row in self._held if row not in mine]
+        for row in mine:
+            self._send(account, product, row.message)
+
+    def _send(self, account: str, product: Product, message: Message) -> None:
+        for row in list(self._subscribers):
+            if row.account == account and row.product is product:
+                row.sink.send(message)
+
+    def _cut(self, account: str, product: Product) -> None:
+        for row in list(self._subscribers):
+            if row.account == account and row.product is product:
+                self.unsubscribe(row.sink)
+                row.sink.cut()
+
+
+def _call(event: Event, product: Product) -> Call:
+    venue = USDM_VENUE if product is Product.PERPETUAL else SPOT_VENUE
+    if isinstance(event, OrderEvent):
+        request = event.order.request
+        return Call(
+            venue,
+            "order_event",
+            method=event.execution.value,
+            symbol=request.symbol,
+            side=request.side.value,
+            reduce_only=request.reduce_only,
+        )
+    symbol = event.positions[0][0] if event.positions else None
+    return Call(venue, "wallet_event", method=event.reason.value, symbol=symbol)

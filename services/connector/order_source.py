@@ -21,7 +21,7 @@ _QUEUE_LIMIT: Final = 50_000
 
 
 class OrderSource:
-    """Passes on what the stream says and breaks when it breaks, so that the hub sends a snapshot."""
+    """Passes on what the stream says and breaks when it does; the hub then sends a snapshot."""
 
     def __init__(self, venue: Venue, stream: OrderStream, reader: OrderReader) -> None:
         self._venue = venue

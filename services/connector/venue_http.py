@@ -17,6 +17,8 @@ from services.connector.venue_errors import VenueAnswerError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from services.connector.rate_budget import RateBudget
+
 
 class VenueObserver(Protocol):
     """Who wants to see what passes: reply headers for the budget, stream messages for the desk."""
@@ -32,6 +34,23 @@ class VenueObserver(Protocol):
     def on_connected(self, url: str) -> None:
         """Learn that a WebSocket has opened."""
         ...
+
+
+class HeaderObserver:
+    """Feeds reply headers to the budget and lets messages pass."""
+
+    def __init__(self, budget: RateBudget) -> None:
+        self._budget = budget
+
+    def on_headers(self, headers: Mapping[str, str]) -> None:
+        """Correct the budget by the venue's own counts."""
+        self._budget.observe_headers(headers)
+
+    def on_message(self, message: Any) -> None:
+        """Leave the message to ccxt."""
+
+    def on_connected(self, url: str) -> None:
+        """Leave the opening to ccxt."""
 
 
 def read_retry_after(headers: Mapping[str, str]) -> timedelta | None:

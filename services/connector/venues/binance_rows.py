@@ -78,7 +78,7 @@ def order_row(row: Mapping[str, Any]) -> VenueOrder:
         post_only=order_type == "LIMIT_MAKER" or row.get("timeInForce") == "GTX",
         create_time=_time(row.get("transactTime") or row.get("time") or row.get("updateTime")),
         update_time=_time(row.get("updateTime") or row.get("transactTime") or row.get("time")),
-        fills=tuple(_reply_fill(fill, symbol, order_id, side) for fill in row.get("fills") or ()),
+        fills=tuple(_reply_fill(fill, row, side) for fill in row.get("fills") or ()),
         fills_complete=complete,
         forced_fill=find_forced_fill(client_order_id),
     )
@@ -185,17 +185,18 @@ def _stream_fill(
     )
 
 
-def _reply_fill(fill: Mapping[str, Any], symbol: str, order_id: str, side: Side) -> VenueFill:
+def _reply_fill(fill: Mapping[str, Any], row: Mapping[str, Any], side: Side) -> VenueFill:
+    # The fills of a FULL reply have no time of their own: they happened as the order was taken.
     return VenueFill(
-        trade_id=str(fill.get("tradeId", "")),
-        exchange_order_id=order_id,
-        exchange_symbol=symbol,
+        trade_id=_text(fill, "tradeId"),
+        exchange_order_id=_text(row, "orderId"),
+        exchange_symbol=_text(row, "symbol"),
         side=side,
         price=_number(fill, "price"),
         quantity=_number(fill, "qty"),
         fee=_optional(fill, "commission"),
         fee_asset=fill.get("commissionAsset") or None,
-        time=None,
+        time=_time(row.get("transactTime")),
     )
 
 

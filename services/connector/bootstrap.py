@@ -1,0 +1,208 @@
+"""The composition root: settings in, a running connector out."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from opensqt.market_maker.v1 import events_pb2, exchange_pb2_grpc
+from services.common.clock import SystemClock
+from services.common.errors import OpensqtError
+from services.common.ids import RandomIds
+from services.common.logs import get_logger
+from services.common.metrics import ServiceMetrics
+from services.common.server import GrpcServer, serve
+from services.connector.connector_metrics import ConnectorMetrics
+from services.connector.data_part import build_data_part
+from services.connector.desk_options import DeskOptions
+from services.connector.exchange_factory import build_exchange, new_session
+from services.connector.instruments import InstrumentBook
+from services.connector.ledger import Ledger
+from services.connector.order_desk import OrderDesk
+from services.connector.order_part import OrderPart
+from services.connector.order_reader import OrderReader
+from services.connector.order_settler import OrderSettler, SettlePace
+from services.connector.order_source import OrderSource
+from services.connector.order_stream import OrderStream, close_sockets
+from services.connector.rate_budget import RateBudget
+from services.connector.servicer import SERVICE_NAME, ExchangeServicer
+from services.connector.stream_hub import HubOptions, StreamHub
+from services.connector.trade_reader import TradeReader
+from services.connector.venue import Venue
+from services.connector.venue_http import HeaderObserver
+from services.connector.venue_orders import VenueOrders
+from services.connector.venue_upkeep import VenueUpkeep
+from services.connector.venues import find_profile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    import aiohttp
+
+    from services.common.clock import Clock
+    from services.connector.settings import ConnectorPart, ConnectorSettings
+
+_logger = get_logger(__name__)
+_ORDER_STREAM_IDLE_SECONDS = 86_400.0
+"""A user stream is silent while nobody trades: silence is no drop there."""
+
+_FIRST_RETRY_SECONDS = 0.5
+_MOST_RETRY_SECONDS = 10.0
+
+
+async def run_connector(settings: ConnectorSettings, stop: asyncio.Event) -> None:
+    """Serve one venue account until `stop` is set.
+
+    Health is NOT_SERVING until the venue's markets are loaded. Raises FatalError when the ledger or
+    an address is taken.
+    """
+    metrics = ServiceMetrics(settings.service)
+    metrics.add_process_metrics()
+    async with open_servicer(settings.connector, ConnectorMetrics(metrics)) as servicer:
+        server = GrpcServer(settings.grpc, metrics=metrics)
+        server.add(exchange_pb2_grpc.add_ExchangeServiceServicer_to_server, servicer, SERVICE_NAME)
+        await serve(settings, server, metrics, stop)
+
+
+@asynccontextmanager
+async def open_servicer(
+    part: ConnectorPart, metrics: ConnectorMetrics, clock: Clock | None = None
+) -> AsyncIterator[ExchangeServicer]:
+    """Open ledger, ccxt instances and streams, yield the servicer, and close all in order."""
+    async with AsyncExitStack() as stack:
+        ledger = Ledger(part.ledger_path)
+        ledger.open()
+        stack.callback(ledger.close)
+        session = await stack.enter_async_context(new_session())
+        venue = _open_venue(part, session, metrics, clock or SystemClock(), stack)
+        upkeep = _build_upkeep(part, venue)
+        await _retry_first(upkeep.measure_clock, venue.clock)
+        await _retry_first(upkeep.load_markets, venue.clock)
+        orders, stream = _build_orders(part, venue, ledger)
+        data = build_data_part(venue, _reload(upkeep))
+        stack.push_async_callback(data.close)
+        stack.push_async_callback(orders.hub.close)
+        errands: list[Coroutine[Any, Any, None]] = [upkeep.keep_clock(), upkeep.keep_markets()]
+        if part.read_key() is not None:
+            errands.append(stream.run())
+        await stack.enter_async_context(_errands(errands))
+        await orders.desk.start()
+        stack.push_async_callback(_close_desk, orders.desk, part.drain_orders_seconds)
+        yield ExchangeServicer(orders, data)
+
+
+def _open_venue(
+    part: ConnectorPart,
+    session: aiohttp.ClientSession,
+    metrics: ConnectorMetrics,
+    clock: Clock,
+    stack: AsyncExitStack,
+) -> Venue:
+    profile = find_profile(part.exchange)
+    fence = part.fence()
+    budget = RateBudget(profile.allowances, clock, on_wait=metrics.count_wait)
+
+    def build() -> Any:
+        exchange = build_exchange(
+            profile,
+            session,
+            base_url=part.base_url,
+            api_key=part.read_key(),
+            api_secret=part.read_api_secret(),
+            recv_window=fence.recv_window,
+            request_timeout=part.request_timeout(),
+        )
+        exchange.observer = HeaderObserver(budget)
+        stack.push_async_callback(_close_exchange, exchange)
+        return exchange
+
+    return Venue(
+        code=part.exchange,
+        name=part.venue_name,
+        kind=profile.kind,
+        exchange=build(),
+        trading=build(),
+        instruments=InstrumentBook(),
+        budget=budget,
+        clock=clock,
+        profile=profile,
+        fence=fence,
+    )
+
+
+def _build_upkeep(part: ConnectorPart, venue: Venue) -> VenueUpkeep:
+    return VenueUpkeep(
+        venue,
+        allowed=frozenset(part.symbols),
+        reload_seconds=part.market_reload_seconds,
+        clock_seconds=part.clock_check_seconds,
+    )
+
+
+def _build_orders(
+    part: ConnectorPart, venue: Venue, ledger: Ledger
+) -> tuple[OrderPart, OrderStream]:
+    calls = VenueOrders(venue)
+    options = DeskOptions(
+        max_wait_seconds=part.order_wait_seconds, fill_seconds=part.fill_wait_seconds
+    )
+    settler = OrderSettler(calls, venue.clock, SettlePace())
+    desk = OrderDesk(venue, calls, settler, ledger, RandomIds(), options)
+    stream = OrderStream(venue, calls, desk)
+    venue.trading.observer = stream
+    reader = OrderReader(venue, calls, desk)
+    hub: StreamHub[str, events_pb2.OrderUpdate] = StreamHub(
+        "orders",
+        lambda _key: OrderSource(venue, stream, reader),
+        venue.clock,
+        HubOptions(
+            queue_limit=part.subscriber_queue_limit, idle_seconds=_ORDER_STREAM_IDLE_SECONDS
+        ),
+    )
+    return OrderPart(venue, desk, reader, TradeReader(venue, calls, desk), hub), stream
+
+
+def _reload(upkeep: VenueUpkeep) -> Any:
+    async def reload() -> None:
+        await upkeep.load_markets()
+
+    return reload
+
+
+async def _retry_first(read: Any, clock: Clock) -> None:
+    """Repeat a first read until it succeeds: a connector may start before its venue is up."""
+    wait = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            await read()
+        except OpensqtError as error:
+            _logger.warning("venue_not_ready", reason=error.reason, problem=error.message)
+        else:
+            return
+        await clock.sleep(wait)
+        wait = min(wait * 2, _MOST_RETRY_SECONDS)
+
+
+@asynccontextmanager
+async def _errands(work: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run endless errands beside the block and cancel them at its end."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(one) for one in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _close_desk(desk: OrderDesk, seconds: float) -> None:
+    left = await desk.close(seconds)
+    if left:
+        _logger.warning("orders_left_to_ledger", count=left)
+
+
+async def _close_exchange(exchange: Any) -> None:
+    await close_sockets(exchange)
+    await exchange.close()

@@ -1,0 +1,103 @@
+"""Settings of the connector: which venue account, where, with which keys, within which bounds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from services.common.settings import SecretFile, ServiceSettings, SettingsPart, read_secret
+from services.connector.profile import Fence
+from services.connector.venues import KNOWN_VENUES, find_profile
+
+Seconds = Annotated[float, Field(gt=0, le=3_600)]
+
+
+class ConnectorPart(SettingsPart):
+    """The table `[connector]`.
+
+    `exchange` is the venue's id in ccxt, `name` what GetName answers (default: `exchange`).
+    `base_url` replaces scheme and host of every venue address, for the simulator. Without keys only
+    market data works. The three fence parts default to the venue's own (see its profile).
+    """
+
+    exchange: str
+    name: str = Field(default="", max_length=64)
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+(/[^\s]*)?$")
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    api_key_file: SecretFile | None = None
+    api_secret_file: SecretFile | None = None
+    ledger_path: Path
+    recv_window_ms: int | None = Field(default=None, ge=100, le=60_000)
+    venue_processing_seconds: float | None = Field(default=None, ge=0, le=3_600)
+    clock_bound_seconds: float | None = Field(default=None, ge=0, le=60)
+    request_timeout_seconds: Seconds = 10.0
+    order_wait_seconds: Seconds = 30.0
+    """Longest wait of a PlaceOrder call that has no deadline of its own."""
+    fill_wait_seconds: Seconds = 10.0
+    """How long a call waits for a market, IOC or FOK order to close, unless it says otherwise."""
+    market_reload_seconds: Seconds = 900.0
+    clock_check_seconds: Seconds = 60.0
+    drain_orders_seconds: Seconds = 5.0
+    subscriber_queue_limit: int = Field(default=10_000, ge=1, le=1_000_000)
+    symbols: tuple[str, ...] = ()
+    """Canonical symbols to serve; empty: all the venue lists."""
+
+    @field_validator("exchange")
+    @classmethod
+    def _exchange_is_known(cls, code: str) -> str:
+        if code not in KNOWN_VENUES:
+            raise ValueError(f"unknown venue; known: {', '.join(KNOWN_VENUES)}")
+        return code
+
+    @model_validator(mode="after")
+    def _whole_key(self) -> Self:
+        key = self.api_key is not None or self.api_key_file is not None
+        secret = self.api_secret is not None or self.api_secret_file is not None
+        if key != secret:
+            raise ValueError("set both the API key and the API secret, or neither")
+        return self
+
+    def request_timeout(self) -> timedelta:
+        """Return how long one request to the venue may take."""
+        return timedelta(seconds=self.request_timeout_seconds)
+
+    @property
+    def venue_name(self) -> str:
+        """Return the name of the venue account."""
+        return self.name or self.exchange
+
+    def fence(self) -> Fence:
+        """Return the venue's fence with the parts that are set here."""
+        held = find_profile(self.exchange).fence
+        window, processing, bound = (
+            self.recv_window_ms,
+            self.venue_processing_seconds,
+            self.clock_bound_seconds,
+        )
+        return Fence(
+            held.recv_window if window is None else timedelta(milliseconds=window),
+            held.venue_processing if processing is None else timedelta(seconds=processing),
+            held.clock_bound if bound is None else timedelta(seconds=bound),
+        )
+
+    def read_key(self) -> SecretStr | None:
+        """Return the API key, from the settings or its file."""
+        return self.api_key if self.api_key_file is None else read_secret(self.api_key_file)
+
+    def read_api_secret(self) -> SecretStr | None:
+        """Return the API secret, from the settings or its file."""
+        return (
+            self.api_secret if self.api_secret_file is None else read_secret(self.api_secret_file)
+        )
+
+
+class ConnectorSettings(ServiceSettings):
+    """All settings of a connector process."""
+
+    service: ClassVar[str] = "connector"
+
+    connector: ConnectorPart

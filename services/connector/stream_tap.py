@@ -7,12 +7,17 @@ subscriptions and listen keys, and the rows are read here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Listener = Callable[[Any, Any], None]
+
+
+USED_URLS: Final[ContextVar[set[str] | None]] = ContextVar("used_urls", default=None)
+"""Where a task that watches notes the connections ccxt uses for it."""
 
 
 class MessageTap:
@@ -22,8 +27,10 @@ class MessageTap:
         self.exchange = exchange
         self._listeners: list[Listener] = []
         self._handle = exchange.handle_message
+        self._client = exchange.client
         # ccxt gives each new connection the attribute it finds on the instance.
         exchange.handle_message = self._on_message
+        exchange.client = self._on_client
 
     def add(self, listener: Listener) -> None:
         """Call `listener` from the next message on; it must not raise."""
@@ -33,6 +40,12 @@ class MessageTap:
         """Stop calling `listener`; not being there is no error."""
         if listener in self._listeners:
             self._listeners.remove(listener)
+
+    def _on_client(self, url: str) -> Any:
+        used = USED_URLS.get()
+        if used is not None:
+            used.add(url)
+        return self._client(url)
 
     def _on_message(self, client: Any, message: Any) -> None:
         for listener in tuple(self._listeners):

@@ -14,7 +14,7 @@ from services.common.errors import (
     UnreachableError,
 )
 from services.common.logs import get_logger
-from services.connector.stream_tap import event_of
+from services.connector.stream_tap import USED_URLS, event_of
 from services.connector.venue_errors import to_read_error
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class WatchSource(Generic[T]):
         self._count = 0
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._clients: dict[str, Any] = {}
-        self._known_urls: frozenset[str] = frozenset()
+        self._urls: set[str] = set()
 
     @property
     def is_watching(self) -> bool:
@@ -91,13 +90,12 @@ class WatchSource(Generic[T]):
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._owns_connections:
             await self._close_connections()
-        self._clients.clear()
+        self._urls.clear()
         self._rows.clear()
 
     def _start(self) -> None:
         if self._tasks:
             return
-        self._known_urls = frozenset(self._venue.exchange.clients or ())
         self._tap.add(self._on_message)
         for watch in self._watches:
             task = asyncio.create_task(self._watch(watch))
@@ -105,6 +103,7 @@ class WatchSource(Generic[T]):
             self._tasks.append(task)
 
     async def _watch(self, watch: Callable[[], Awaitable[Any]]) -> None:
+        USED_URLS.set(self._urls)
         while True:
             await watch()
 
@@ -129,7 +128,6 @@ class WatchSource(Generic[T]):
                 _logger.warning("stream_row_quarantined", error=repr(error), row=str(event)[:120])
                 continue
             if rows:
-                self._clients[client.url] = client
                 self._take(rows)
 
     def _take(self, rows: Sequence[T]) -> None:
@@ -139,16 +137,11 @@ class WatchSource(Generic[T]):
         self._wake.set()
 
     async def _close_connections(self) -> None:
-        exchange = self._venue.exchange
-        found = dict(self._clients)
-        if not found:
-            # Nothing ever came: what was opened since the start may be ours, and whoever else uses
-            # it resumes by itself.
-            opened = (exchange.clients or {}).items()
-            found = {url: client for url, client in opened if url not in self._known_urls}
-        for url, client in found.items():
-            if client is not None and (exchange.clients or {}).get(url) is client:
-                exchange.clients.pop(url, None)
+        clients = self._venue.exchange.clients or {}
+        for url in self._urls:
+            client = clients.pop(url, None)
+            if client is not None:
+                # Whoever else reads from it resumes by itself.
                 await client.close()
 
 

@@ -285,6 +285,11 @@ async def test_drain_lets_a_call_finish_and_ends_streams() -> None:
             assert await seen.get() == health_pb2.HealthCheckResponse.SERVING
             draining = group.create_task(server.drain())
             ended = await failed(collect(stream))
+            # Only once new calls are refused has the server begun to stop.
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                while True:
+                    await unary(channel, "One")(Number(value="1"))
+            assert not draining.done()
             echo.gate.set()
             assert await slow == Number(value="1")
         assert draining.result() == 0

@@ -125,7 +125,7 @@ class MarginDesk:
             self.repay(account, asset, account.margin.get(asset).free)
 
     def accrue(self, account: Account) -> None:
-        """Charge interest for every hour begun since the last charge."""
+        """Charge interest for every full hour since the last charge."""
         now = self._market.now()
         loans = account.loans
         assets = loans.assets()

@@ -79,15 +79,17 @@ class SpotDesk:
         wallet.spend_locked(self._paid_asset(request, spec), paid)
         order.locked -= paid
         wallet.credit(asset, received - fee.amount)
-        if request.product is Product.MARGIN and request.side_effect.repays:
-            self._margin.repay_what_is_free(account, asset)
 
     def release(self, account: Account, order: Order, spec: InstrumentSpec) -> None:
-        """Give back what a closed order no longer needs."""
+        """Give back what a closed order no longer needs, and repay loans where it says so."""
+        request = order.request
         if order.locked > 0:
-            wallet = self.wallet(account, order.request.product)
-            wallet.unlock(self._paid_asset(order.request, spec), order.locked)
+            wallet = self.wallet(account, request.product)
+            wallet.unlock(self._paid_asset(request, spec), order.locked)
             order.locked = ZERO
+        if request.product is Product.MARGIN and request.side_effect.repays and order.executed:
+            received = spec.base_asset if request.side is Side.BUY else spec.quote_asset
+            self._margin.repay_what_is_free(account, received)
 
     @staticmethod
     def _paid_asset(request: OrderRequest, spec: InstrumentSpec) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -20,7 +21,7 @@ from services.common.errors import (
     UnimplementedError,
     UnreachableError,
 )
-from services.common.observation import CallContext, Observation
+from services.common.observation import CallContext, CallerGoneError, Observation
 
 if TYPE_CHECKING:
     from services.common.clock import Clock
@@ -117,7 +118,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
         admit = _checked_each if handler.request_streaming else _checked
 
-        async def call(request: Any, context: CallContext) -> AsyncIterator[bytes]:
+        # A coroutine that writes, not a generator that yields: one left in mid-write would be closed
+        # by the garbage collector, when gRPC has freed the call already.
+        async def call(request: Any, context: CallContext) -> None:
             async with self._observe(method, context, is_streaming=True) as held:
                 self._check_not_draining()
                 replies = inner(admit(request), context)
@@ -125,18 +128,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     # The handler sends by context.write, as the health service does.
                     await self._interruptible(held, replies)
                     return
-                iterator = aiter(replies)
-                try:
+                async with _closing(aiter(replies)) as iterator:
                     while True:
                         self._check_not_draining()
                         try:
                             response = await self._interruptible(held, anext(iterator))
                         except StopAsyncIteration:
                             return
-                        yield handler.response_serializer(response)
-                finally:
-                    if hasattr(iterator, "aclose"):
-                        await iterator.aclose()
+                        await _write(context, handler.response_serializer(response))
 
         return call
 
@@ -160,6 +159,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return Observation(
             self._metrics, self._calls, self._clock, method, context, is_streaming=is_streaming
         )
+
+
+@asynccontextmanager
+async def _closing(iterator: Any) -> AsyncIterator[Any]:
+    try:
+        yield iterator
+    finally:
+        if hasattr(iterator, "aclose"):
+            await iterator.aclose()
+
+
+async def _write(context: CallContext, encoded: bytes) -> None:
+    try:
+        await context.write(encoded)
+    except Exception as error:
+        # Writing fails only when the call is over; no status can reach the caller any more.
+        raise CallerGoneError from error
 
 
 def _draining() -> UnreachableError:

@@ -24,6 +24,10 @@ CallContext = grpc.aio.ServicerContext[Any, Any]
 _log = get_logger(__name__)
 
 
+class CallerGoneError(Exception):
+    """A reply could not be written: the caller left; ends the handling without a status."""
+
+
 class Observation:
     """Surrounds the handling of one call; errors leave it as `google.rpc.Status`.
 
@@ -48,6 +52,8 @@ class Observation:
         self._context = context
         self._is_streaming = is_streaming
         self._start = 0.0
+        # Read while the call lives: gRPC frees what a late look would touch.
+        self._peer = context.peer()
         self.call: Call
 
     async def __aenter__(self) -> Call:
@@ -62,12 +68,13 @@ class Observation:
         _kind: type[BaseException] | None,
         error: BaseException | None,
         _trace: TracebackType | None,
-    ) -> None:
+    ) -> bool:
         """Note the end; raise the abort that carries the status when the handler failed."""
         answer = self._answer(error)
         self._finish(self._code(error, answer), answer)
         if answer is not None:
             await self._context.abort_with_status(to_grpc_status(answer))
+        return isinstance(error, CallerGoneError)
 
     def _answer(self, error: BaseException | None) -> OpensqtError | None:
         if isinstance(error, OpensqtError):
@@ -76,7 +83,9 @@ class Observation:
             # What the generated base class of a servicer raises for a method left out.
             return UnimplementedError("the service does not offer this method")
         # An abort by the handler (the health service's own) has set its status already.
-        if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+        if isinstance(error, Exception) and not isinstance(
+            error, grpc.aio.AbortError | CallerGoneError
+        ):
             error_id = uuid.uuid4().hex
             _log.error("call_failed", method=self._method, error_id=error_id, exc_info=error)
             return FatalError("internal error", metadata={"errorId": error_id})
@@ -85,7 +94,9 @@ class Observation:
     def _code(self, error: BaseException | None, answer: OpensqtError | None) -> str:
         if answer is not None:
             return answer.code.value
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        if isinstance(error, CallerGoneError):
+            return Code.CANCELLED.value
+        if isinstance(error, asyncio.CancelledError):
             self._calls.cut()
             late = _is_over(self._context.time_remaining())
             return (Code.DEADLINE_EXCEEDED if late else Code.CANCELLED).value
@@ -107,7 +118,7 @@ class Observation:
             facts["problem"] = answer.message
         # Probes come every few seconds; they would drown the calls.
         write = _log.debug if self._method in OPEN_METHODS else _log.info
-        write("call_finished", peer=self._context.peer(), **facts)
+        write("call_finished", peer=self._peer, **facts)
 
 
 def _is_over(remaining: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
@@ -407,6 +408,27 @@ async def test_a_caller_who_leaves_cancels_its_handlers() -> None:
         labels = {"method": method(name)}
         assert value("opensqt_echo_grpc_requests_in_flight", labels) == 0
         assert value("opensqt_echo_grpc_requests_total", {**labels, "code": "CANCELLED"}) == 1
+
+
+async def test_a_stream_left_in_mid_write_is_closed_at_once() -> None:
+    """A caller who does not read and then leaves: the handler's cleanup runs, the count is zero."""
+    metrics = ServiceMetrics("echo")
+    request = Number(value="1" * 100).SerializeToString()
+    async with echo_server(metrics=metrics) as (server, echo):
+        for _ in range(5):
+            async with open_channel(server.address) as channel, asyncio.timeout(WAIT):
+                stream = raw(channel).unary_stream(method("Flood"))(request)
+                await stream.read()
+                # Long enough for the window of the transport to fill, so that the write waits.
+                await asyncio.sleep(0.1)
+                stream.cancel()
+                await echo.cancelled.wait()
+                echo.cancelled.clear()
+        gc.collect()
+    value = metrics.registry.get_sample_value
+    labels = {"method": method("Flood")}
+    assert value("opensqt_echo_grpc_requests_in_flight", labels) == 0
+    assert value("opensqt_echo_grpc_requests_total", {**labels, "code": "CANCELLED"}) == 5
 
 
 async def test_headers_and_compressed_bodies_have_limits() -> None:

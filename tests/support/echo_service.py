@@ -70,6 +70,16 @@ class EchoService:
             self.cancelled.set()
             raise
 
+    async def flood(self, request: Number, _context: Any) -> AsyncIterator[Number]:
+        """Answer without end, faster than a caller who does not read."""
+        self.arrived.set()
+        try:
+            while True:
+                yield Number(value=request.value * 1_000)
+                await asyncio.sleep(0)
+        finally:
+            self.cancelled.set()
+
     async def sum_up(self, requests: AsyncIterator[Number], _context: Any) -> Number:
         """Answer with the number of requests."""
         count = 0
@@ -90,6 +100,7 @@ class EchoService:
             "Slow": grpc.unary_unary_rpc_method_handler(self.slow, *coding),
             "Wrong": grpc.unary_unary_rpc_method_handler(self.wrong, *coding),
             "Many": grpc.unary_stream_rpc_method_handler(self.many, *coding),
+            "Flood": grpc.unary_stream_rpc_method_handler(self.flood, *coding),
             "SumUp": grpc.stream_unary_rpc_method_handler(self.sum_up, *coding),
             "Chat": grpc.stream_stream_rpc_method_handler(self.chat, *coding),
         }

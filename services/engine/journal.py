@@ -11,8 +11,8 @@ from services.engine.events import Event
 class Journal(Protocol):
     """An append-only record of events.
 
-    What is durable is always a prefix of what was appended: a durable row implies every row that was
-    appended before it, by either method.
+    What is durable is always a prefix of what was appended: a durable row implies every row that
+    was appended before it, by either method.
     """
 
     async def append(self, events: Sequence[Event]) -> None:

@@ -77,7 +77,7 @@ class OrderOutcome:
 
     `closed` tells that nothing more can fill. `net` is `executed` less the fee taken in the base
     coin. `average_price` and `cumulative_quote` are None without a fill. `update_time` is the
-    venue's time of the last change, None where it named none.
+    venue's time of the last change, `quantity` what the order asked; None where it named none.
     """
 
     client_order_id: str
@@ -88,3 +88,4 @@ class OrderOutcome:
     fees: tuple[AssetAmount, ...] = ()
     cumulative_quote: Decimal | None = None
     update_time: datetime | None = None
+    quantity: Decimal | None = None

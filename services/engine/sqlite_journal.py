@@ -1,8 +1,8 @@
 """The journal in SQLite: WAL, synchronous FULL, one writer thread, group commit.
 
-The thread takes whatever waits in the queue into one transaction, so that concurrent positions share
-one fsync. Rows that nobody waits for are kept and written again when a write fails; rows that
-somebody waits for are dropped then, since their caller was told and did nothing.
+The thread takes whatever waits in the queue into one transaction, so that concurrent positions
+share one fsync. Rows that nobody waits for are kept and written again when a write fails; rows
+that somebody waits for are dropped then, since their caller was told and did nothing.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ class SqliteJournal:
 
     async def append(self, events: Sequence[Event]) -> None:
         """Append durably; see `Journal.append`."""
-        write = _Write(_rows(events), Future())
-        self._put(write)
-        if write.done is not None:
-            await asyncio.wrap_future(write.done)
+        done: Future[None] = Future()
+        self._put(_Write(_rows(events), done))
+        # A caller that gives up must not cancel the future the writer thread is going to set.
+        await asyncio.shield(asyncio.wrap_future(done))
 
     def append_soon(self, events: Sequence[Event]) -> None:
         """Append without waiting; see `Journal.append_soon`."""
@@ -132,7 +132,7 @@ class SqliteJournal:
         writes = self._kept + batch
         try:
             _commit(connection, [row for write in writes for row in write.rows])
-        except Exception as error:  # noqa: BLE001 - the thread must outlive any failed write
+        except Exception as error:
             self._kept = [write for write in writes if write.done is None]
             failure = JournalError(f"journal write failed: {error}")
             for write in writes:

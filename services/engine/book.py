@@ -1,0 +1,122 @@
+"""All positions and the engine's own state, as the journal has them: the one place they change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.common.clock import Clock
+from services.engine import events as ev
+from services.engine.journal import Journal
+from services.engine.ports import EngineObserver, PositionListener
+from services.engine.position import Position, begin, fold
+from services.engine.position_view import view_of
+from services.engine.views import EngineMode
+
+
+@dataclass(slots=True)
+class AcceptedCommand:
+    """A command that was taken. Not frozen for no other reason than being built by the fold."""
+
+    content_hash: str
+    position_ids: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class EngineRecord:
+    """Mode, breakers and accepted commands; mutable: it is the fold of the engine's own events."""
+
+    mode: EngineMode
+    mode_time: datetime
+    reason: str = ""
+    breakers: dict[str, str] = field(default_factory=dict)
+    commands: dict[str, AcceptedCommand] = field(default_factory=dict)
+
+
+class PositionBook:
+    """Appends events to the journal, folds them into positions and tells the listener.
+
+    Memory follows the journal: what must be durable is folded only once it is.
+    """
+
+    def __init__(
+        self, journal: Journal, listener: PositionListener, observer: EngineObserver, clock: Clock
+    ) -> None:
+        self._journal = journal
+        self._listener = listener
+        self._observer = observer
+        self._clock = clock
+        self._positions: dict[str, Position] = {}
+        self.engine = EngineRecord(EngineMode.ACTIVE, clock.now())
+
+    async def load(self) -> None:
+        """Fold the whole journal; raises `JournalError` where it cannot be read."""
+        for event in await self._journal.load():
+            self._fold(event)
+
+    async def record(self, *events: ev.Event) -> None:
+        """Append durably, then fold; on `JournalError` nothing has changed."""
+        started = self._clock.monotonic()
+        await self._journal.append(events)
+        self._observer.journal_written(self._clock.monotonic() - started)
+        self._take(events)
+
+    def record_soon(self, *events: ev.Event) -> None:
+        """Fold at once and append without waiting for the disk."""
+        self._journal.append_soon(events)
+        self._take(events)
+
+    def get(self, position_id: str) -> Position | None:
+        """Return one position; None for an id nobody gave out."""
+        return self._positions.get(position_id)
+
+    def all(self) -> tuple[Position, ...]:
+        """Return every position, oldest first."""
+        return tuple(self._positions.values())
+
+    def unknown_order_ids(self, symbol: str | None = None) -> tuple[str, ...]:
+        """Return the orders whose outcome is not proven, of one symbol or of all."""
+        return tuple(
+            key
+            for position in self._positions.values()
+            if symbol in (None, position.symbol) and not position.is_settled
+            for key in position.unresolved()
+        )
+
+    def _take(self, events: Sequence[ev.Event]) -> None:
+        changed = {self._fold(event) for event in events}
+        for position_id in changed - {None}:
+            if position_id is not None:
+                self._listener.position_changed(view_of(self._positions[position_id]))
+
+    def _fold(self, event: ev.Event) -> str | None:
+        match event:
+            case ev.EngineHalted():
+                self._set_mode(EngineMode.HALTED, event)
+            case ev.EngineResumed():
+                self._set_mode(EngineMode.ACTIVE, event)
+                self.engine.breakers.clear()
+            case ev.BreakerTripped():
+                self.engine.breakers[event.symbol] = event.reason
+            case ev.CommandAccepted():
+                command = AcceptedCommand(event.content_hash, event.position_ids)
+                self.engine.commands[event.request_id] = command
+            case _:
+                return self._fold_position(event)
+        return None
+
+    def _fold_position(self, event: ev.PositionEvent) -> str:
+        known = self._positions.get(event.position_id)
+        if known is not None:
+            self._positions[event.position_id] = fold(known, event)
+        elif isinstance(event, ev.EntryIntended):
+            self._positions[event.position_id] = begin(event)
+        else:
+            raise ValueError(f"event before the intent of position {event.position_id}")
+        return event.position_id
+
+    def _set_mode(self, mode: EngineMode, event: ev.EngineHalted | ev.EngineResumed) -> None:
+        self.engine.mode = mode
+        self.engine.mode_time = event.at
+        self.engine.reason = event.reason if mode is EngineMode.HALTED else ""

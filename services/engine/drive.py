@@ -1,0 +1,207 @@
+"""The one loop of a position: fold, decide, act, append, repeat; the same after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from services.common.logs import get_logger
+from services.engine import events as ev
+from services.engine.drive_context import DriveContext
+from services.engine.entry import EntryFacts, exposure, next_entry_step
+from services.engine.exit import settle_exit
+from services.engine.exposure_meter import ExposureMeter
+from services.engine.instruments import LegSide
+from services.engine.leg_exit import LegExit
+from services.engine.order_desk import OrderDesk
+from services.engine.orders import OrderClass, OrderPlan
+from services.engine.position import Position
+from services.engine.reduction import closing_side, reduction_plan
+from services.engine.steps import BookDust, Resolve, SendOrder, Settle, WorkDown
+
+_TROUBLE_PAUSE_SECONDS = 1.0
+_log = get_logger(__name__)
+
+
+class PositionDrive:
+    """Owns one position until it is closed or flat; at rest it waits for a command.
+
+    `recovered` positions come from an earlier run: hedges that run may have sent without a row are
+    asked for first, and no further slice is opened.
+    """
+
+    def __init__(
+        self,
+        context: DriveContext,
+        position_id: str,
+        *,
+        recovered: bool,
+        stops_slices: Callable[[], bool],
+    ) -> None:
+        self._context = context
+        self._desk = OrderDesk(context, position_id)
+        self._recovered = recovered
+        self._stops_slices = stops_slices
+        self._wake = asyncio.Event()
+        self._probed = asyncio.Event()
+        position = self._desk.position
+        self._meter = ExposureMeter(position.larger_lot, position.intent.lead_reference)
+        self._lead_known_at: float | None = None
+        if not recovered or position.entry_settled:
+            self._probed.set()
+
+    @property
+    def position(self) -> Position:
+        """The position as the book has it now."""
+        return self._desk.position
+
+    @property
+    def is_recovered(self) -> bool:
+        """Whether nothing of an earlier run is in doubt and no exposure is left without an owner.
+
+        An exit that is under way counts: it only shrinks, and may wait for a venue for long.
+        """
+        position = self.position
+        in_doubt = bool(position.unresolved()) or not self._probed.is_set()
+        return not in_doubt and (position.is_settled or position.exit is not None)
+
+    def wake(self) -> None:
+        """Tell the drive that a command changed the position."""
+        self._wake.set()
+
+    async def run(self, first: OrderPlan | None = None) -> None:
+        """Drive until the position is final; `first` is the lead order that is already journaled.
+
+        An error of ours stops entries in the symbol and is tried again from the journaled state.
+        """
+        if first is not None:
+            await self._guarded(lambda: self._send(first))
+        while not self.position.status.is_final:
+            if self.position.is_settled:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            working = self._exit if self.position.exit is not None else self._entry_step
+            await self._guarded(working)
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception as error:
+            self._context.trip(self.position.symbol, "DRIVE_TROUBLE")
+            _log.exception(
+                "drive_trouble", position_id=self.position.position_id, error=repr(error)
+            )
+            await self._context.clock.sleep(_TROUBLE_PAUSE_SECONDS)
+
+    async def _entry_step(self) -> None:
+        if not self._probed.is_set():
+            if await self._desk.probe_hedge():
+                self._probed.set()
+            return
+        now = self._context.clock.monotonic()
+        self._meter.observe(now, exposure(self.position))
+        facts = EntryFacts(self._meter.stretch(now), self._recovered or self._stops_slices())
+        step = next_entry_step(self.position, facts, self._context.policy)
+        match step:
+            case SendOrder(plan, delay):
+                if await self._waited(delay):
+                    await self._intend(plan)
+                    await self._send(plan)
+            case WorkDown():
+                if await self._waited(step.delay):
+                    await self._unwind(step)
+            case Resolve(keys):
+                if not await self._desk.resolve_once(keys):
+                    await self._waited(timedelta(seconds=self._desk.wait_seconds(keys)))
+            case BookDust():
+                self._desk.book_dust(step)
+            case Settle():
+                await self._settle(step, measured=True)
+
+    async def _waited(self, delay: timedelta) -> bool:
+        """Wait; false when an exit was asked for meanwhile, so that the step is out of date."""
+        if delay:
+            await self._context.clock.sleep(delay.total_seconds())
+        return self.position.exit is None
+
+    async def _intend(self, plan: OrderPlan) -> None:
+        """Journal an order: durably, but for a hedge, which the entry's intent allows already."""
+        intended = self._desk.intended(plan)
+        if plan.order_class is OrderClass.HEDGE:
+            self._context.book.record_soon(intended)
+        else:
+            await self._context.book.record(intended)
+
+    async def _send(self, plan: OrderPlan) -> None:
+        dispatch = self._context.executor.dispatch([plan])
+        if plan.order_class is OrderClass.HEDGE and self._lead_known_at is not None:
+            elapsed = self._context.clock.monotonic() - self._lead_known_at
+            self._context.observer.hedge_dispatched(elapsed)
+            self._lead_known_at = None
+        result = await dispatch.result(plan.client_order_id)
+        await self._desk.note(result)
+        if plan.order_class is OrderClass.ENTRY:
+            self._lead_known_at = result.ended_at
+        self._meter.observe(result.ended_at, exposure(self.position))
+
+    async def _unwind(self, step: WorkDown) -> None:
+        rules = self.position.rules(step.leg)
+        price = await self._context.read_touch(rules, closing_side(step.leg))
+        if self.position.exit is not None:
+            return
+        plan = reduction_plan(self.position, step, OrderClass.UNWIND, price, self._context.policy)
+        await self._intend(plan)
+        await self._send(plan)
+
+    async def _exit(self) -> None:
+        legs = {leg: LegExit(self._context, self._desk, leg, self._probed) for leg in LegSide}
+        await self._leave_together(legs)
+        async with asyncio.TaskGroup() as group:
+            tasks: dict[LegSide, asyncio.Task[None]] = {}
+            while True:
+                for leg, worker in legs.items():
+                    is_idle = leg not in tasks or tasks[leg].done()
+                    if is_idle and not worker.is_finished():
+                        tasks[leg] = group.create_task(worker.run())
+                running = {task for task in tasks.values() if not task.done()}
+                if not running:
+                    break
+                self._wake.clear()
+                woken = group.create_task(self._wake.wait())
+                await asyncio.wait({*running, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+        await self._settle(settle_exit(self.position), measured=not self.position.entry_settled)
+
+    async def _leave_together(self, legs: dict[LegSide, LegExit]) -> None:
+        """Send the first order of both legs at once; a leg in doubt leaves later, alone."""
+        steps = {leg: step for leg, worker in legs.items() if (step := worker.first_step())}
+        if not steps:
+            return
+        pass_number = self.position.pass_number
+        plans = await asyncio.gather(*(legs[leg].priced(step) for leg, step in steps.items()))
+        if self.position.pass_number != pass_number:
+            return
+        await self._context.book.record(*(self._desk.intended(plan) for plan in plans))
+        dispatch = self._context.executor.dispatch(plans)
+        for plan in plans:
+            legs[plan.leg].adopt(dispatch, plan.client_order_id)
+        if len(plans) > 1:
+            await dispatch.started()
+            now = self._context.clock.now()
+            self._context.book.record_soon(
+                ev.ExitDispatched(self.position.position_id, now, dispatch.skew)
+            )
+            self._context.observer.exit_dispatched(dispatch.skew.total_seconds())
+
+    async def _settle(self, step: Settle, *, measured: bool) -> None:
+        now, position_id = self._context.clock.now(), self.position.position_id
+        monotonic = self._context.clock.monotonic()
+        self._meter.observe(monotonic, exposure(self.position))
+        settled = ev.PositionSettled(position_id, now, step.status, step.reason)
+        total = self._meter.total(monotonic)
+        entry = ev.EntryMeasured(position_id, now, total, self._meter.max_notional)
+        await self._context.book.record(*((entry, settled) if measured else (settled,)))
+        residual = abs(self.position.residual) * self.position.intent.lead_reference
+        self._context.observer.position_settled(step.status, total.total_seconds(), residual)

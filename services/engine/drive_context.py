@@ -1,0 +1,50 @@
+"""What every drive shares: the book, the executor, the venues, the clock and the policy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.common.clock import Clock
+from services.common.errors import OpensqtError
+from services.engine.book import PositionBook
+from services.engine.events import BreakerTripped
+from services.engine.executor import ParallelExecutor
+from services.engine.instruments import InstrumentRules
+from services.engine.orders import OrderSide
+from services.engine.policy import EnginePolicy
+from services.engine.ports import EngineObserver, VenueGateway
+from services.engine.pricing import touch
+from services.engine.resolver import OrderResolver
+
+
+@dataclass(frozen=True, slots=True)
+class DriveContext:
+    """Effects and settings a drive works with."""
+
+    book: PositionBook
+    executor: ParallelExecutor
+    resolver: OrderResolver
+    gateways: Mapping[str, VenueGateway]
+    clock: Clock
+    policy: EnginePolicy
+    observer: EngineObserver
+
+    async def read_touch(self, rules: InstrumentRules, side: OrderSide) -> Decimal | None:
+        """Return the best price an order of this side meets; None where it cannot be read in time.
+
+        An exit must leave even without a price, so no failure of the reading goes further.
+        """
+        gateway = self.gateways[rules.ref.exchange]
+        try:
+            async with asyncio.timeout(self.policy.touch_timeout.total_seconds()):
+                return touch(await gateway.book(rules.ref.symbol, self.policy.book_depth), side)
+        except (OpensqtError, TimeoutError):
+            return None
+
+    def trip(self, symbol: str, reason: str) -> None:
+        """Stop entries in a symbol until an operator resumes; once per symbol."""
+        if symbol not in self.book.engine.breakers:
+            self.book.record_soon(BreakerTripped(self.clock.now(), symbol, reason))

@@ -1,0 +1,105 @@
+"""Working one leg down until it is done, whatever becomes of the other."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.common.logs import get_logger
+from services.engine.drive_context import DriveContext
+from services.engine.executor import Dispatch
+from services.engine.exit import next_exit_step
+from services.engine.instruments import LegSide
+from services.engine.order_desk import OrderDesk
+from services.engine.orders import OrderClass, OrderPlan
+from services.engine.reduction import closing_side, reduction_plan
+from services.engine.steps import BookDust, LegDone, LegStep, Resolve, WorkDown
+
+_TROUBLE_PAUSE_SECONDS = 1.0
+_log = get_logger(__name__)
+
+
+class LegExit:
+    """One leg's exit: decide, send, note, repeat. An error of ours pauses it and never ends it."""
+
+    def __init__(
+        self, context: DriveContext, desk: OrderDesk, leg: LegSide, probed: asyncio.Event
+    ) -> None:
+        self._context = context
+        self._desk = desk
+        self._leg = leg
+        self._probed = probed
+        self._in_flight: tuple[Dispatch, str] | None = None
+
+    def adopt(self, dispatch: Dispatch, client_order_id: str) -> None:
+        """Take over an order of this leg that left together with the other leg's."""
+        self._in_flight = (dispatch, client_order_id)
+
+    async def run(self) -> None:
+        """Work until nothing more is to be done for this leg with what is asked now."""
+        while not self.is_finished():
+            try:
+                await self._step()
+            except Exception as error:
+                self._context.trip(self._desk.position.symbol, "EXIT_TROUBLE")
+                _log.exception("leg_exit_trouble", leg=self._leg.value, error=repr(error))
+                await self._context.clock.sleep(_TROUBLE_PAUSE_SECONDS)
+
+    def is_finished(self) -> bool:
+        """Tell whether the leg has nothing in flight, nothing in doubt and nothing left to trade."""
+        if self._in_flight is not None or not self._may_decide():
+            return False
+        return isinstance(self._next(), LegDone)
+
+    def first_step(self) -> WorkDown | None:
+        """Return what the leg can send at once; None where it must ask or wait before."""
+        if not self._may_decide():
+            return None
+        step = self._next()
+        return step if isinstance(step, WorkDown) and not step.delay else None
+
+    async def priced(self, step: WorkDown) -> OrderPlan:
+        """Read the touch and return the order of a step."""
+        rules = self._desk.position.rules(self._leg)
+        price = await self._context.read_touch(rules, closing_side(self._leg))
+        return reduction_plan(
+            self._desk.position, step, OrderClass.EXIT, price, self._context.policy
+        )
+
+    def _next(self) -> LegStep:
+        return next_exit_step(self._desk.position, self._leg, self._context.policy)
+
+    def _may_decide(self) -> bool:
+        return self._leg is not self._desk.position.hedge_leg or self._probed.is_set()
+
+    async def _step(self) -> None:
+        if self._in_flight is not None:
+            dispatch, key = self._in_flight
+            await self._desk.note(await dispatch.result(key))
+            self._in_flight = None
+            return
+        if not self._may_decide():
+            if await self._desk.probe_hedge():
+                self._probed.set()
+            return
+        match self._next():
+            case WorkDown() as step:
+                await self._work(step)
+            case Resolve(keys):
+                if not await self._desk.resolve_once(keys):
+                    await self._context.clock.sleep(self._desk.wait_seconds(keys))
+            case BookDust() as dust:
+                self._desk.book_dust(dust)
+            case LegDone():
+                return
+
+    async def _work(self, step: WorkDown) -> None:
+        if step.delay:
+            await self._context.clock.sleep(step.delay.total_seconds())
+        position = self._desk.position
+        plan = await self.priced(step)
+        if self._desk.position.pass_number != position.pass_number:
+            # More was asked while the price was read: decide again.
+            return
+        await self._context.book.record(self._desk.intended(plan))
+        dispatch = self._context.executor.dispatch([plan])
+        self._in_flight = (dispatch, plan.client_order_id)

@@ -1,0 +1,181 @@
+"""Sending and asking for one position: every answer becomes an event before the next decision."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+from services.engine import events as ev
+from services.engine.drive_context import DriveContext
+from services.engine.executor import PlaceResult
+from services.engine.instruments from services.engine.order_ids import client_order_id
+from services.engine.orders import OrderClass, OrderOutcome, OrderPlan, OrderState
+from services.engine.placing import event_of_answer, is_plausible
+from services.engine.position import OrderRecord, Position, opening_side
+from services.engine.resolver import Absence, Finding
+from services.engine.steps import BookDust
+
+_ZERO = Decimal(0)
+
+
+class OrderDesk:
+    """The orders of one position: notes answers, resolves unknown ones, alarms past the budget."""
+
+    def __init__(self, context: DriveContext, position_id: str) -> None:
+        self._context = context
+        self._id = position_id
+        self._asked: dict[str, int] = {}
+        self._unknown_since: dict[str, float] = {}
+
+    @property
+    def position(self) -> Position:
+        """The position as the book has it now."""
+        position = self._context.book.get(self._id)
+        if position is None:
+            raise KeyError(self._id)
+        return position
+
+    def intended(self, plan: OrderPlan) -> ev.OrderIntended:
+        """Return the event of a decided order."""
+        return ev.OrderIntended(self._id, self._context.clock.now(), plan)
+
+    async def note(self, result: PlaceResult) -> None:
+        """Book the answer to a placed order.
+
+        A refusal is durable before anything else is sent: the venue does not know the id, so a
+        restart that asks the series in turn would otherwise take its next order for never sent.
+        """
+        key = result.plan.client_order_id
+        event = event_of_answer(self._id, self._context.clock.now(), result.plan, result.answer)
+        if isinstance(event, ev.OrderRejected):
+            await self._context.book.record(event)
+        else:
+            if isinstance(event, ev.OrderUnknown) or not event.outcome.closed:
+                self._context.resolver.send_failed(key, result.ended_at)
+                self._unknown_since.setdefault(key, result.ended_at)
+            self._context.book.record_soon(event)
+        self._observe(result, event)
+
+    def book_dust(self, dust: BookDust) -> None:
+        """Give up a rest of a leg."""
+        now = self._context.clock.now()
+        self._context.book.record_soon(
+            ev.DustBooked(self._id, now, dust.leg, dust.quantity, dust.reason)
+        )
+
+    async def resolve_once(self, keys: tuple[str, ...]) -> bool:
+        """Ask for these orders once, all at the same time; true when anything was learned."""
+        return any(await asyncio.gather(*(self._resolve(key) for key in keys)))
+
+    def wait_seconds(self, keys: tuple[str, ...]) -> float:
+        """Return how long to wait before these orders are asked for again."""
+        waits = []
+        for key in keys:
+            record = self.position.orders[key]
+            exchange = record.plan.instrument.exchange
+            asked = self._asked.get(key, 0)
+            waits.append(self._context.resolver.wait_before(exchange, key, asked))
+        return min(waits).total_seconds() if waits else 0.0
+
+    async def probe_hedge(self) -> bool:
+        """Ask for the next hedge of the series, which an earlier run may have sent unrecorded.
+
+        True when the series is known to its end: the id was never sent, and is burnt. False when
+        there is more to ask.
+        """
+        position = self.position
+        leg = position.hedge_leg
+        attempt = position.next_attempt(leg, OrderClass.HEDGE)
+        key = client_order_id(self._id, leg, OrderClass.HEDGE, attempt)
+        finding = await self._context.resolver.ask(position.rules(leg), key)
+        self._asked[key] = self._asked.get(key, 0) + 1
+        now = self._context.clock.now()
+        if isinstance(finding, OrderOutcome):
+            plan = self._allowed_hedge(key, finding)
+            observed = ev.OrderObserved(self._id, now, leg, finding)
+            self._context.book.record_soon(self.intended(plan), observed)
+        elif finding is Absence.PROVEN:
+            plan = self._allowed_hedge(key, None)
+            absent = ev.OrderNotSent(self._id, now, key)
+            await self._context.book.record(self.intended(plan), absent)
+            return True
+        else:
+            exchange = position.rules(leg).ref.exchange
+            wait = self._context.resolver.wait_before(exchange, key, self._asked[key])
+            await self._context.clock.sleep(wait.total_seconds())
+        return False
+
+    def _allowed_hedge(self, key: str, found: OrderOutcome | None) -> OrderPlan:
+        """Return the plan of a hedge that has no row: its bounds are those of the allowance."""
+        position = self.position
+        allowance, leg = position.intent.hedge, position.hedge_leg
+        rules = position.rules(leg)
+        asked = found.quantity if found is not None else _ZERO
+        quantity = asked if asked is not None else allowance.largest_quantity
+        return OrderPlan(
+            key,
+            rules.ref,
+            leg,
+            OrderClass.HEDGE,
+            opening_side(leg),
+            quantity,
+            allowance.widest_price,
+            use_margin=rules.use_margin,
+        )
+
+    async def _resolve(self, key: str) -> bool:
+        record = self.position.orders[key]
+        started = self._context.clock.monotonic()
+        since = self._unknown_since.setdefault(key, started)
+        finding = await self._context.resolver.ask(self.position.rules(record.plan.leg), key)
+        self._asked[key] = self._asked.get(key, 0) + 1
+        learned = self._book_finding(record, finding)
+        if self.position.orders[key].is_resolved:
+            self._asked.pop(key, None)
+            self._unknown_since.pop(key, None)
+        else:
+            self._alarm_late(record, self._context.clock.monotonic() - since)
+        return learned
+
+    def _book_finding(self, record: OrderRecord, finding: Finding) -> bool:
+        key, now = record.plan.client_order_id, self._context.clock.now()
+        if isinstance(finding, OrderOutcome):
+            if not is_plausible(record.plan, finding):
+                return False
+            before = self.position.orders[key]
+            observed = ev.OrderObserved(self._id, now, record.plan.leg, finding)
+            if finding.closed or finding.executed > before.executed:
+                self._context.book.record_soon(observed)
+            after = self.position.orders[key]
+            return after.is_resolved or after.executed > before.executed
+        if finding is Absence.PROVEN and record.executed == 0:
+            self._context.book.record_soon(ev.OrderNotSent(self._id, now, key))
+            return True
+        if record.state is OrderState.PENDING:
+            reason = "NOT_FOUND_YET" if isinstance(finding, Absence) else finding.reason
+            self._context.book.record_soon(ev.OrderUnknown(self._id, now, key, reason))
+        return False
+
+    def _alarm_late(self, record: OrderRecord, unknown_for: float) -> None:
+        if unknown_for < self._context.policy.unhedged_time_budget.total_seconds():
+            return
+        position = self.position
+        if position.symbol not in self._context.book.engine.breakers:
+            self._context.observer.unhedged_alarm(record.plan.instrument.exchange)
+            self._context.trip(position.symbol, "ORDER_OUTCOME_UNKNOWN_PAST_BUDGET")
+
+    def _observe(self, result: PlaceResult, event: ev.PositionEvent) -> None:
+        plan = result.plan
+        if isinstance(event, ev.OrderObserved):
+            executed = event.outcome.executed
+            outcome = "zero" if executed == 0 else "partial"
+            outcome = "filled" if executed == plan.quantity else outcome
+        else:
+            outcome = "rejected" if isinstance(event, ev.OrderRejected) else "unknown"
+        self._context.observer.order_ended(
+            plan.instrument.exchange,
+            plan.order_class,
+            outcome,
+            result.ended_at - result.sent_at,
+        )
+

@@ -1,0 +1,63 @@
+"""What the answer to a placed order proves, as the journal event it becomes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from services.common.errors import (
+    AlreadyExistsError,
+    OpensqtError,
+    RejectedError,
+    RetryableError,
+    UnreachableError,
+)
+from services.engine.events import OrderObserved, OrderRejected, OrderUnknown
+from services.engine.orders import OrderOutcome, OrderPlan
+
+PlaceEvent = OrderObserved | OrderRejected | OrderUnknown
+_NOT_SENT_REASON = "VENUE_UNREACHABLE"
+
+
+def event_of_answer(
+    position_id: str, at: datetime, plan: OrderPlan, answer: OrderOutcome | Exception
+) -> PlaceEvent:
+    """Return the event of an answer: an allow-list of proofs, all else is unknown.
+
+    An outcome of another order or of more than was asked proves nothing about this order.
+    """
+    key = plan.client_order_id
+    if isinstance(answer, OrderOutcome):
+        if is_plausible(plan, answer):
+            return OrderObserved(position_id, at, plan.leg, answer)
+        return OrderUnknown(position_id, at, key, "ANSWER_IMPLAUSIBLE")
+    if _proves_nothing_executed(answer):
+        retryable = isinstance(answer, RetryableError)
+        return OrderRejected(position_id, at, key, reason_of(answer), retryable)
+    return OrderUnknown(position_id, at, key, reason_of(answer))
+
+
+def is_plausible(plan: OrderPlan, outcome: OrderOutcome) -> bool:
+    """Tell whether an outcome can be one of this order: same id, no more than asked."""
+    return (
+        outcome.client_order_id == plan.client_order_id
+        and 0 <= outcome.executed <= plan.quantity
+        and 0 <= outcome.net <= outcome.executed
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason of an error for programs; the class name for a stranger."""
+    return error.reason if isinstance(error, OpensqtError) else type(error).__name__
+
+
+def _proves_nothing_executed(error: Exception) -> bool:
+    match error:
+        case AlreadyExistsError():
+            # The id is taken, so an order of that id exists: ask what became of it.
+            return False
+        case UnreachableError():
+            # Only the connector's own word that it did not send counts, not a broken channel.
+            return error.reason == _NOT_SENT_REASON
+        case RejectedError() | RetryableError():
+            return True
+    return False

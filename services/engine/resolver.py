@@ -1,0 +1,95 @@
+"""Asking venues what became of orders: until they answer, and never believing absence too early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from services.common.clock import Clock
+from services.common.errors import OpensqtError
+from services.engine.instruments import InstrumentRules
+from services.engine.orders import OrderOutcome
+from services.engine.policy import EnginePolicy
+from services.engine.ports import VenueGateway
+
+
+class Absence(Enum):
+    """The venue did not know the id."""
+
+    TOO_EARLY = "too_early"
+    PROVEN = "proven"
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The venue could not be asked, or does not know itself yet."""
+
+    reason: str
+
+
+Finding = OrderOutcome | Absence | NoAnswer
+
+
+class OrderResolver:
+    """Asks by client order id. Absence is a proof only for a question asked after the fence.
+
+    The fence of an order runs from the moment its send failed; of an order that an earlier run of
+    the engine may have sent, from the start of this run.
+    """
+
+    def __init__(
+        self, gateways: Mapping[str, VenueGateway], clock: Clock, policy: EnginePolicy
+    ) -> None:
+        self._gateways = gateways
+        self._clock = clock
+        self._policy = policy
+        self._started = clock.monotonic()
+        self._failed_at: dict[str, float] = {}
+        self._fences: dict[str, float] = {}
+
+    def send_failed(self, client_order_id: str, at: float) -> None:
+        """Note when (monotonic) the send of an order came back without a proof."""
+        self._failed_at[client_order_id] = at
+
+    async def ask(self, rules: InstrumentRules, client_order_id: str) -> Finding:
+        """Ask once what became of an order; never raises an error of the venue."""
+        gateway = self._gateways[rules.ref.exchange]
+        try:
+            async with asyncio.timeout(self._policy.call_timeout.total_seconds()):
+                fence = await self._fence(gateway)
+                asked_at = self._clock.monotonic()
+                outcome = await gateway.get_order(
+                    rules.ref.symbol, client_order_id, use_margin=rules.use_margin
+                )
+        except OpensqtError as error:
+            return NoAnswer(error.reason)
+        except TimeoutError:
+            return NoAnswer("CALL_TIMED_OUT")
+        if outcome is not None:
+            return outcome
+        is_late = asked_at >= self._since(client_order_id) + fence
+        return Absence.PROVEN if is_late else Absence.TOO_EARLY
+
+    def wait_before(self, exchange: str, client_order_id: str, asked_count: int) -> timedelta:
+        """Return the wait before the next question: doubling, but no longer than to the fence."""
+        first, last = self._policy.resolve_interval_first, self._policy.resolve_interval_last
+        wait = min(first * 2 ** min(asked_count, 16), last)
+        fence = self._fences.get(exchange)
+        if fence is None:
+            return wait
+        left = self._since(client_order_id) + fence - self._clock.monotonic()
+        # Not exactly at the fence: a float's rounding would make the question one too early.
+        return min(wait, timedelta(seconds=left + 0.001)) if left > 0 else wait
+
+    def _since(self, client_order_id: str) -> float:
+        return self._failed_at.get(client_order_id, self._started)
+
+    async def _fence(self, gateway: VenueGateway) -> float:
+        known = self._fences.get(gateway.name)
+        if known is None:
+            known = (await gateway.profile()).fence.total_seconds()
+            self._fences[gateway.name] = known
+        return known

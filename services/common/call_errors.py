@@ -85,6 +85,7 @@ def from_call_error(
     ):
         known_id = client_order_id or details.metadata.get("clientOrderId", "")
         return OutcomeUnknownError(message, client_order_id=known_id, metadata=details.metadata)
+    # A details-carrying refusal is about one field; the first violation names it.
     if details.violation is not None:
         return InvalidFieldError(
             *details.violation, reason=details.reason, metadata=details.metadata
@@ -155,6 +156,7 @@ def _read_details(error: grpc.aio.AioRpcError, code: Code) -> _Details:
         packed.Unpack(info)
         packed.Unpack(bad)
         has_retry = packed.Unpack(retry) or has_retry
+    # A proxy may send statuses with details too; only our services' words prove anything.
     if info.domain != DOMAIN:
         return fallback
     first = bad.field_violations[0] if bad.field_violations else None

@@ -103,6 +103,7 @@ class _Outgoing:
         if self._token is not None and metadata.get("authorization") is None:
             metadata.add("authorization", f"Bearer {self._token.get_secret_value()}")
         timeout = details.timeout
+        # A call without deadline could wait for a stopped process for ever.
         if timeout is None and self._deadlines is not None:
             timeout = self._deadlines.seconds(_text(details.method))
         return grpc.aio.ClientCallDetails(

@@ -76,6 +76,7 @@ def parse_decimal(text: str, field: str) -> Decimal:
     if not DECIMAL_PATTERN.fullmatch(text):
         raise InvalidFieldError(field, f"must be {_WANTED}")
     value = Decimal(text)
+    # It equals zero but prints otherwise, so a text compared or hashed would differ.
     if value.is_zero() and value.is_signed():
         raise InvalidFieldError(field, "must not be negative zero")
     return value
@@ -91,6 +92,8 @@ def format_decimal(value: Decimal) -> str:
         raise ValueError("a decimal on the wire must be finite")
     if value.is_zero():
         return "0"
+    # copy_abs, since abs() rounds to the context's 28 digits; and the exponent goes first, since
+    # writing 1E+999999 out takes a megabyte.
     if abs(value.adjusted()) > _PRECISION or value.copy_abs() >= _LIMIT:
         raise ValueError(
             "a decimal on the wire has at most 18 digits before and 18 after the point"

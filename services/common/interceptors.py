@@ -118,8 +118,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
         admit = _checked_each if handler.request_streaming else _checked
 
-        # A coroutine that writes, not a generator that yields: one left in mid-write would be closed
-        # by the garbage collector, when gRPC has freed the call already.
+        # A coroutine that writes, not a generator that yields: one left in mid-write would be
+        # closed by the garbage collector, when gRPC has freed the call already.
         async def call(request: Any, context: CallContext) -> None:
             async with self._observe(method, context, is_streaming=True) as held:
                 self._check_not_draining()
@@ -150,6 +150,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except asyncio.CancelledError:
             if not call.is_interrupted or call.task is None:
                 raise
+            # The cancel was ours: taken back, so that timeouts inside the abort still work.
             call.task.uncancel()
             raise _draining() from None
         finally:

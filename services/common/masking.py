@@ -40,6 +40,7 @@ def register_secret(value: str) -> None:
 
 def mask_text(text: str) -> str:
     """Return `text` with registered values and `signature=…`-like parts replaced by the mask."""
+    # Longest first: a secret that begins with another must not leave its tail behind.
     for value in sorted(_registered, key=len, reverse=True):
         text = text.replace(value, MASK)
     return _SECRET_TEXT.sub(lambda match: match["kept"] + MASK, text)

@@ -87,6 +87,7 @@ class MetricsExporter:
 
     def __init__(self, settings: MetricsSettings, registry: CollectorRegistry) -> None:
         """Listen at once; raise OSError when the address is taken."""
+        # A thread of its own: a scrape is answered even while the event loop is busy.
         self._server, self._thread = start_http_server(
             settings.port, addr=settings.host, registry=registry
         )

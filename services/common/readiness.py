@@ -34,6 +34,7 @@ def write_ready_file(path: Path, readiness: Readiness) -> None:
         value = getattr(readiness, key)
         if value is not None:
             document[key] = value
+    # In the same folder: a rename is atomic within one file system only.
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:

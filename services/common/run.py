@@ -69,6 +69,7 @@ async def _supervise(main: Callable[[asyncio.Event], Coroutine[Any, Any, object]
             task.cancel()
         stop.set()
 
+    # Through the loop, not signal.signal: the handler runs between tasks and may touch them.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     try:

@@ -97,6 +97,7 @@ class GrpcServer:
             reflection.enable_server_reflection(listed, self._server)
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         port = self._bind(f"{host}:{self._settings.port}")
+        # Before start: the first probe must not meet a name unknown to the health service.
         for name, serving in self._serving.items():
             await self._health.set(name, _SERVING if serving else _NOT_SERVING)
         await self._server.start()

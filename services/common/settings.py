@@ -69,6 +69,7 @@ class SettingsPart(BaseModel):
 class TlsSettings(SettingsPart):
     """Certificate of a server; with `client_ca_file` callers must show a certificate of that CA."""
 
+    # Certificates are named, not held: their bytes are read when the server is made.
     certificate_file: ReadableFile
     key_file: ReadableFile
     client_ca_file: ReadableFile | None = None

@@ -101,6 +101,7 @@ def _read_environment(
     prefix = _env_prefix(settings_class)
     source = EnvSettingsSource(settings_class, env_prefix=prefix)
     ours = {name.lower(): text for name, text in environ.items() if name.upper().startswith(prefix)}
+    # Given, not read: tests pass their own environment, and keys match in any case.
     source.env_vars = ours
     fields = settings_class.model_fields
     for name in sorted(ours):

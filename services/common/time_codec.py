@@ -39,6 +39,7 @@ def from_timestamp(timestamp: Timestamp, field: str = "time") -> datetime:
     """
     if not 0 <= timestamp.nanos < _NANOS_PER_SECOND:
         raise InvalidFieldError(field, "nanos must be from 0 to 999999999")
+    # Compared as integers: converting first would overflow on a stranger's seconds.
     first, last = (_FIRST - EPOCH) // _MICROSECOND, (_LAST - EPOCH) // _MICROSECOND
     microseconds = timestamp.seconds * 1_000_000 + timestamp.nanos // 1_000
     if not first <= microseconds <= last:

@@ -61,10 +61,6 @@ class Board:
                 self._remove(name)
         self._rank()
 
-    def next_expiry(self) -> datetime | None:
-        """Return when the next opportunity expires, None when nothing stands."""
-        return min((each.expire_time for each in self._by_id.values()), default=None)
-
     def _upsert(self, name: str, opportunity: Opportunity, now: datetime) -> None:
         old = self._by_id.get(name)
         revision = max(to_millis(now), old.revision + 1 if old is not None else 0)

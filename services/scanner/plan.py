@@ -64,9 +64,13 @@ def bulk_tasks(venue: str, kind: InstrumentKind) -> tuple[VenueTask, ...]:
 
 
 def wanted_span(venue_now: datetime, history: timedelta) -> Span:
-    """Return the span of history a scan stands on: whole hours, up to and with the present one."""
+    """Return the span of history a scan stands on: whole hours, up to and with the present one.
+
+    Settlements fall on full hours, so none lies between the half hour after the present one and
+    now.
+    """
     now_ms = int(venue_now.timestamp()) * 1000
-    end = now_ms // HOUR_MS * HOUR_MS + HOUR_MS + _HALF_HOUR_MS
+    end = now_ms // HOUR_MS * HOUR_MS + _HALF_HOUR_MS
     start = now_ms - int(history / timedelta(hours=1)) * HOUR_MS - _EARLIER_HOURS * HOUR_MS
     return Span(start // HOUR_MS * HOUR_MS - _HALF_HOUR_MS, end)
 

@@ -1,0 +1,115 @@
+"""Rows of history into intervals: order, jitter, repeats, holes, changes, the venue's word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.scanner.funding import (
+    FundingHistory,
+    funding_history,
+    interval_change_count,
+    recent,
+    settlements,
+)
+
+HOUR_MS = 3_600_000
+START = 492_000 * HOUR_MS
+
+
+def at(*hours: float) -> list[int]:
+    """Return instants some hours after the start."""
+    return [START + int(hour * HOUR_MS) for hour in hours]
+
+
+def made(times: list[int], word: float | None = None) -> FundingHistory:
+    """Return the history of rates 0, 1, 2, ... at given instants."""
+    rows = settlements(times, [float(index) for index in range(len(times))])
+    history = funding_history(rows, word)
+    assert history is not None
+    return history
+
+
+def test_each_row_covers_the_spacing_to_its_predecessor() -> None:
+    """Hours follow the rows; the first is given the spacing after it."""
+    history = made(at(0, 8, 16, 20, 24))
+    assert history.hours.tolist() == [8, 8, 8, 4, 4]
+    assert history.interval_hours == 4
+    assert interval_change_count(history) == 1
+
+
+@pytest.mark.parametrize("between", [2, 3, 6])
+def test_odd_spacing_at_a_change_of_interval_is_kept(between: int) -> None:
+    """A spacing of 2, 3 or 6 h where the interval changes is what the row covered."""
+    before, after = (8, 4) if between == 6 else (4, 1)
+    times = at(0, before, 2 * before, 2 * before + between)
+    times += [times[-1] + step * after * HOUR_MS for step in (1, 2)]
+    history = made(times)
+    assert history.hours.tolist() == [before, before, before, between, after, after]
+    assert history.missing_row_count == 0
+
+
+def test_jitter_newest_first_and_repeats_change_nothing() -> None:
+    """Milliseconds of jitter, reversed order and repeated rows give the same history."""
+    clean = made(at(0, 8, 16, 24))
+    times = [time + jitter for time, jitter in zip(at(0, 8, 16, 24), (9, 3, 0, 7), strict=True)]
+    rows = settlements([*reversed(times), times[1] - 2], [3.0, 2.0, 1.0, 0.0, 1.0])
+    history = funding_history(rows, None)
+    assert history is not None
+    assert np.array_equal(history.minutes, clean.minutes)
+    assert np.array_equal(history.rates, clean.rates)
+    assert np.array_equal(history.hours, clean.hours)
+
+
+def test_of_repeated_rows_the_last_told_wins() -> None:
+    """A corrected row replaces the first telling."""
+    rows = settlements(at(0, 8, 8), [1.0, 2.0, 5.0])
+    assert rows.rates.tolist() == [1.0, 5.0]
+
+
+def test_missing_row_lowers_coverage_instead_of_the_rate() -> None:
+    """A hole between rows of one interval is not taken for a longer interval."""
+    history = made(at(0, 4, 8, 16, 20, 24))
+    assert history.hours.tolist() == [4, 4, 4, 4, 4, 4]
+    assert history.missing_row_count == 1
+
+
+def test_wide_last_spacing_is_a_hole_only_if_the_venue_says_so() -> None:
+    """Without the venue's word the last spacing is the interval now; with it, a missing row."""
+    times = at(0, 4, 8, 16)
+    assert made(times).hours.tolist() == [4, 4, 4, 8]
+    assert made(times).interval_hours == 8
+    told = made(times, 4.0)
+    assert (told.hours.tolist(), told.interval_hours, told.missing_row_count) == ([4] * 4, 4, 1)
+
+
+def test_venue_word_for_the_interval_now_wins_over_spacing() -> None:
+    """After a change that no row shows yet, the venue's word is the interval now."""
+    history = made(at(0, 8, 16), 4.0)
+    assert history.interval_hours == 4
+    assert history.hours.tolist() == [8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("hours", "word"), [((), 8.0), ((0,), None), ((0, 30), None), ((0, 8), 48.0)]
+)
+def test_unknown_interval_is_not_taken_for_eight_hours(
+    hours: tuple[int, ...], word: float | None
+) -> None:
+    """Without rows, with one row, with days between rows or a wild word there is no history."""
+    rows = settlements(at(*hours), [0.0] * len(hours))
+    assert funding_history(rows, word) is None
+
+
+def test_single_row_stands_on_the_venue_word() -> None:
+    """One settlement is a history when the venue tells the interval."""
+    assert made(at(0), 4.0).hours.tolist() == [4]
+
+
+def test_recent_keeps_hours_known_from_the_row_before() -> None:
+    """Cutting a history keeps what each kept row covered."""
+    history = made(at(0, 8, 16, 20))
+    kept = recent(history, int(history.minutes[1]))
+    assert kept is not None
+    assert kept.hours.tolist() == [8, 4]
+    assert recent(history, int(history.minutes[-1])) is None

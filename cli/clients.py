@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     import grpc.aio
 
-    from cli.settings import EndpointSettings
-    from services.common.settings import VenueSettings
+    from services.common.settings import EndpointSettings, VenueSettings
 
 
 def _channel(endpoint: EndpointSettings) -> grpc.aio.Channel:

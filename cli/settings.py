@@ -7,34 +7,16 @@ else `arb.toml` in the working directory when there is one), the defaults of a l
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
-
-from services.common.settings import (
-    ClientTlsSettings,
-    SecretFile,
-    ServiceSettings,
-    SettingsPart,
-    VenueSettings,
-)
+from services.common.settings import EndpointSettings, SettingsRoot, VenueSettings
 from services.common.settings_loader import read_settings
 
 DEFAULT_FILE = Path("arb.toml")
 
 
-class EndpointSettings(SettingsPart):
-    """A service to call: `host:port`, its token and how to trust it."""
-
-    address: str
-    token_file: SecretFile | None = None
-    tls: ClientTlsSettings | None = None
-    call_timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
-
-
-class ArbSettings(ServiceSettings):
+class ArbSettings(SettingsRoot):
     """Settings of the `arb` command."""
 
     service: ClassVar[str] = "arb"

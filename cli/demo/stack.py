@@ -12,8 +12,8 @@ from typing import Any
 from cli.demo.control import SimulatorControl
 from cli.demo.processes import ServiceProcess, StackError
 from cli.demo.toml_text import to_toml
-from cli.settings import ArbSettings, EndpointSettings
-from services.common.settings import VenueSettings
+from cli.settings import ArbSettings
+from services.common.settings import EndpointSettings, VenueSettings
 
 SPOT = "binance"
 PERPETUAL = "binanceusdm"

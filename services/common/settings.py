@@ -27,6 +27,7 @@ from services.common.settings_loader import load_settings
 
 __all__ = [
     "ClientTlsSettings",
+    "EndpointSettings",
     "LogSettings",
     "MetricsSettings",
     "ReadableFile",
@@ -35,6 +36,7 @@ __all__ = [
     "ServerSettings",
     "ServiceSettings",
     "SettingsPart",
+    "SettingsRoot",
     "TlsSettings",
     "VenueSettings",
     "is_loopback",
@@ -151,11 +153,9 @@ class LogSettings(SettingsPart):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class VenueSettings(SettingsPart):
-    """A connector to call. `name` is what its GetName answers; `address` is `host:port`."""
+class EndpointSettings(SettingsPart):
+    """A service to call: `address` is `host:port`; off loopback it needs TLS."""
 
-    name: str = Field(min_length=1, max_length=64)
-    kind: Literal["spot", "perpetual"]
     address: str
     token_file: SecretFile | None = None
     tls: ClientTlsSettings | None = None
@@ -175,8 +175,15 @@ class VenueSettings(SettingsPart):
         return self
 
 
-class ServiceSettings(BaseSettings):
-    """Base of a service's settings; a subclass sets `service` and adds its fields."""
+class VenueSettings(EndpointSettings):
+    """A connector to call. `name` is what its GetName answers."""
+
+    name: str = Field(min_length=1, max_length=64)
+    kind: Literal["spot", "perpetual"]
+
+
+class SettingsRoot(BaseSettings):
+    """Base of the settings of a program; a subclass sets `service` and adds its fields."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -187,11 +194,6 @@ class ServiceSettings(BaseSettings):
         validate_default=True,
     )
     service: ClassVar[str] = "service"
-
-    grpc: ServerSettings = ServerSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    log: LogSettings = LogSettings()
-    ready_file: Path | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -204,3 +206,12 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Construct from arguments alone; `load_settings` gathers file and environment."""
         return (init_settings,)
+
+
+class ServiceSettings(SettingsRoot):
+    """Base of a service's settings: where it listens, its exporter, its logs."""
+
+    grpc: ServerSettings = ServerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    ready_file: Path | None = None

@@ -19,9 +19,9 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from services.common.settings import ServiceSettings
+    from services.common.settings import SettingsRoot
 
-T = TypeVar("T", bound="ServiceSettings")
+T = TypeVar("T", bound="SettingsRoot")
 EXIT_BAD_SETTINGS = 2
 CONFIG_FLAG = "--config"
 _DISTRIBUTION = "opensqt-arb"
@@ -96,7 +96,7 @@ def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
 
 
 def _read_environment(
-    settings_class: type[ServiceSettings], environ: Mapping[str, str], problems: list[Problem]
+    settings_class: type[SettingsRoot], environ: Mapping[str, str], problems: list[Problem]
 ) -> dict[str, Any]:
     prefix = _env_prefix(settings_class)
     source = EnvSettingsSource(settings_class, env_prefix=prefix)
@@ -124,11 +124,11 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _env_prefix(settings_class: type[ServiceSettings]) -> str:
+def _env_prefix(settings_class: type[SettingsRoot]) -> str:
     return f"OPENSQT_{settings_class.service.upper()}__"
 
 
-def _describe(detail: ErrorDetails, settings_class: type[ServiceSettings], prefix: str) -> Problem:
+def _describe(detail: ErrorDetails, settings_class: type[SettingsRoot], prefix: str) -> Problem:
     path = ""
     for part in detail["loc"]:
         path += f"[{part}]" if isinstance(part, int) else (f".{part}" if path else part)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from services.common.settings import (
-    ClientTlsSettings,
-    SecretFile,
+    EndpointSettings,
     ServiceSettings,
     SettingsPart,
     VenueSettings,
@@ -22,13 +21,18 @@ _LIMITS = EngineLimits()
 _POLICY = EnginePolicy()
 
 
-class ScannerSettings(SettingsPart):
-    """The scanner to ask for opportunities."""
+def _widening(ratios: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+    if list(ratios) != sorted(ratios):
+        raise ValueError("each attempt's bound must be at least as wide as the one before")
+    return ratios
 
-    address: str
-    token_file: SecretFile | None = None
-    tls: ClientTlsSettings | None = None
-    call_timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
+
+BoundRatios = Annotated[
+    tuple[Annotated[Decimal, Field(gt=0, lt=1)], ...],
+    Field(min_length=1, max_length=35),
+    AfterValidator(_widening),
+]
+"""Bounds of the attempts in turn, as fractions of the price."""
 
 
 class LimitSettings(SettingsPart):
@@ -50,13 +54,11 @@ class PolicySettings(SettingsPart):
     """How positions are worked; see services.engine.policy for what each means."""
 
     lead_bound_ratio: Decimal = Field(default=_POLICY.lead_bound_ratio, gt=0, lt=1)
-    hedge_bound_ratios: tuple[Decimal, ...] = Field(
-        default=_POLICY.hedge_bound_ratios, min_length=1
-    )
+    hedge_bound_ratios: BoundRatios = _POLICY.hedge_bound_ratios
     unhedged_time_budget: timedelta = Field(default=_POLICY.unhedged_time_budget, gt=timedelta(0))
     hedge_attempts: int = Field(default=_POLICY.hedge_attempts, ge=1, le=35)
     max_slice_notional: Decimal | None = Field(default=None, gt=0)
-    exit_bound_ratios: tuple[Decimal, ...] = Field(default=_POLICY.exit_bound_ratios, min_length=1)
+    exit_bound_ratios: BoundRatios = _POLICY.exit_bound_ratios
     exit_market_fallback: bool = _POLICY.exit_market_fallback
     call_timeout: timedelta = Field(default=_POLICY.call_timeout, gt=timedelta(0))
     place_timeout: timedelta = Field(default=_POLICY.place_timeout, gt=timedelta(0))
@@ -74,7 +76,7 @@ class EngineSettings(ServiceSettings):
 
     journal_path: Path = Path("data/engine/journal.db")
     venues: tuple[VenueSettings, ...] = Field(min_length=1)
-    scanner: ScannerSettings | None = None
+    scanner: EndpointSettings | None = None
     limits: LimitSettings = LimitSettings()
     policy: PolicySettings = PolicySettings()
 

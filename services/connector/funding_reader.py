@@ -15,7 +15,7 @@ from services.connector.market_mapping import (
     to_interval,
     to_settlement,
 )
-from services.connector.row_numbers import stamp, text
+from services.connector.row_numbers import stamp
 from services.connector.venue_pages import Answer, HistoryRequest, read_history
 
 if TYPE_CHECKING:
@@ -150,26 +150,27 @@ class FundingReader:
             rows = await self._reads.ask(
                 "funding_history", symbol=name, startTime=start, endTime=end, limit=limit
             )
-            placed = self._quarantine.collect("funding_history", rows, _with_place)
+            placed = self._quarantine.collect("funding_history", rows, with_place)
             return Answer(placed, len(rows))
+
+        def place(row: dict[str, Any]) -> tuple[int, str]:
+            # By the names callers see; others sort behind them and are left out at the end.
+            instrument = instrument_of(venue.instruments, row)
+            name = f"~{row['symbol']}" if instrument is None else instrument.symbol
+            return stamp(row, "fundingTime"), name
+
+        def with_place(row: dict[str, Any]) -> dict[str, Any]:
+            if place(row)[0] == 0:
+                raise ValueError("a settlement without time")
+            return row
 
         def convert(row: dict[str, Any]) -> resources_pb2.FundingRate | None:
             instrument = instrument_of(venue.instruments, row)
             return None if instrument is None else to_settlement(row, instrument, venue.name)
 
-        rows, token = await read_history(request, fetch, _place)
+        rows, token = await read_history(request, fetch, place)
         found = self._quarantine.collect("funding_history", list(rows), convert, whole=False)
         return found, token
 
     def _exchange_symbol(self, symbol: str) -> str:
         return self._reads.venue.instruments.get(symbol).exchange_symbol
-
-
-def _place(row: dict[str, Any]) -> tuple[int, str]:
-    return stamp(row, "fundingTime"), text(row, "symbol")
-
-
-def _with_place(row: dict[str, Any]) -> dict[str, Any]:
-    if _place(row)[0] == 0:
-        raise ValueError("a settlement without time")
-    return row

@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -205,8 +206,9 @@ class StreamHub(Generic[K, T]):
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = _Channel(self._make_source(key))
+            # A context of its own: the first subscriber's deadline must not bound the others.
             channel.task = asyncio.create_task(
-                self._run(key, channel), name=f"stream {self._name} {key}"
+                self._run(key, channel), name=f"stream {self._name} {key}", context=Context()
             )
         subscriber: _Subscriber[T] = _Subscriber(self._options.queue_limit, self._key)
         channel.subscribers.add(subscriber)

@@ -41,11 +41,12 @@ class OrderReader:
             return await self._get_foreign(instrument, ids)
         if record.error is not None:
             return self._state_without_order(record)
-        if record.state is None or (record.state.is_closed and not record.is_finished):
-            return await self._desk.await_outcome(record)
+        if not record.is_answerable:
+            # In doubt, or closing within moments: the desk is asking already.
+            return await self._desk.await_outcome(record, _CONFIRM)
         if not record.is_finished:
             await self._desk.refresh(record)
-        return await self._desk.await_outcome(record)
+        return await self._desk.await_outcome(record, _CONFIRM)
 
     async def cancel(self, instrument: Instrument, ids: OrderIds) -> OrderState:
         """Cancel an order and return its state; one that is closed already is no error.
@@ -62,7 +63,7 @@ class OrderReader:
         if record.error is not None:
             return self._state_without_order(record)
         if record.state is not None and record.state.is_closed:
-            return await self._desk.await_outcome(record)
+            return await self._desk.await_outcome(record, _CONFIRM)
         row = await self._orders.cancel(record.key)
         if row is None:
             await self._desk.refresh(record)

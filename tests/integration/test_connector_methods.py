@@ -24,7 +24,7 @@ from tests.support.simulator import running_simulator
 
 E = exchange_pb2
 SYMBOL = "BTCUSDT"
-RESTING = {"type": LIMIT, "time_in_force": GTC, "price": "30000"}
+RESTING: dict[str, Any] = {"type": LIMIT, "time_in_force": GTC, "price": "30000"}
 FIRST = "methods1"
 SPOT_LACKS = {
     "GetPositions",
@@ -105,11 +105,12 @@ async def answer_of(stub: Any, name: str, request: Any) -> Any:
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
     """Return the ErrorInfo reason of a failed call."""
-    status = rpc_status.from_call(error)
+    held: Any = error
+    status = rpc_status.from_call(held)
     assert status is not None
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
-    return info.reason
+    return str(info.reason)
 
 
 def test_the_table_names_every_method_of_the_service() -> None:

@@ -95,7 +95,7 @@ class AccountReader:
             position = to_position(row, instrument, config)
             return None if position.size.value == "0" else position
 
-        return self._quarantine.collect("positions", rows, convert)
+        return self._quarantine.collect_all("positions", rows, convert)
 
     async def symbol_configs(self) -> Mapping[str, SymbolConfig]:
         """Return leverage and margin type by the venue's symbol; empty when they cannot be read."""
@@ -128,11 +128,11 @@ class AccountReader:
                 endTime=end,
                 limit=limit,
             )
-            return Answer(self._quarantine.collect("income", rows, _placed), len(rows))
+            return Answer(self._quarantine.collect_all("income", rows, _placed), len(rows))
 
         rows, token = await read_history(request, fetch, _place)
-        found = self._quarantine.collect(
-            "income", list(rows), lambda row: to_funding_payment(row, book), whole=False
+        found = self._quarantine.collect_all(
+            "income", list(rows), lambda row: to_funding_payment(row, book)
         )
         return found, token
 
@@ -191,21 +191,23 @@ class AccountReader:
     async def _spot_balances(self) -> list[resources_pb2.AssetBalance]:
         row, debts = await asyncio.gather(self._reads.ask("account"), self._margin_debts())
         rows = row.get("balances") if isinstance(row, dict) else None
-        return self._quarantine.collect("balances", rows, lambda one: to_spot_balance(one, debts))
+        return self._quarantine.collect_all(
+            "balances", rows, lambda one: to_spot_balance(one, debts)
+        )
 
     async def _margin_debts(self) -> Mapping[str, MarginDebt] | None:
         """Return what the margin account owes, None when it cannot be read."""
         try:
             row = await self._reads.ask("margin_account")
             rows = row.get("userAssets") if isinstance(row, dict) else None
-            return dict(self._quarantine.collect("margin_account", rows, to_margin_debt))
+            return dict(self._quarantine.collect_all("margin_account", rows, to_margin_debt))
         except OpensqtError as error:
             _logger.warning("margin_account_unread", reason=error.reason)
             return None
 
     def _futures_rows(self, row: Any) -> list[resources_pb2.AssetBalance]:
         rows = row.get("assets") if isinstance(row, dict) else None
-        return self._quarantine.collect("balances", rows, to_futures_balance)
+        return self._quarantine.collect_all("balances", rows, to_futures_balance)
 
 
 def _flag(row: dict[str, Any], key: str) -> bool:

@@ -1,4 +1,4 @@
-"""One bad row of a bulk answer costs itself, never its neighbours."""
+"""One bad row of market data costs itself, never its neighbours; account rows come all or none."""
 
 from __future__ import annotations
 
@@ -38,6 +38,19 @@ class RowQuarantine:
         found, bad = self._convert(kind, rows, convert)
         if bad and not found and whole and bad == len(rows):
             raise _broken(f"{kind}: none of {bad} rows could be read")
+        return found
+
+    def collect_all(self, kind: str, rows: Any, convert: Callable[[Any], T | None]) -> list[T]:
+        """Return the converted rows of an answer in which every row counts.
+
+        Raises UnreachableError with reason VENUE_ANSWER_BROKEN when one is malformed: a position or
+        a balance that is left out would be believed to be none.
+        """
+        if not isinstance(rows, list):
+            raise _broken(f"{kind}: expected a list of rows")
+        found, bad = self._convert(kind, rows, convert)
+        if bad:
+            raise _broken(f"{kind}: {bad} of {len(rows)} rows could not be read")
         return found
 
     def one(self, kind: str, row: Any, convert: Callable[[Any], T]) -> T:

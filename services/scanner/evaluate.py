@@ -89,8 +89,11 @@ def evaluate_pair(
     legs = funding_legs(pair, evidence.statistics)
     gross = to_decimal(window_carry(legs, rules.window_days))
     borrow = _borrow_apr(pair, evidence, rules)
-    if isinstance(borrow, Rejection):
+    # Borrow is asked for only where something could be earned; elsewhere it is unknown and beside
+    # the point.
+    if isinstance(borrow, Rejection) and gross > 0:
         return borrow
+    borrow = None if isinstance(borrow, Rejection) else borrow
     costs = round_trip_costs(
         _leg_cost(pair.long_leg, evidence), _leg_cost(pair.short_leg, evidence), rules.costs
     )

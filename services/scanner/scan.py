@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from services.scanner.collect import failure, markets
 from services.scanner.evaluate import Evidence, Rejection, could_earn, evaluate_pair
+from services.scanner.fees import FeeBook
 from services.scanner.findings import Findings, ReasonBook, mark_lone_perpetuals
 from services.scanner.instruments import InstrumentKey, InstrumentKind
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
@@ -14,7 +15,7 @@ from services.scanner.plan import bulk_tasks
 from services.scanner.shortlist import detail_tasks, with_details
 from services.scanner.slices import Slicer
 from services.scanner.study import study_venue
-from services.scanner.tasks import ReadBorrowRates, ReadDetail, VenueTask
+from services.scanner.tasks import ReadBorrowRates, ReadDetail, ReadFees, VenueTask
 from services.scanner.universe import tradable_symbols
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class _Work:
 
 
 class Scanner:
-    """Runs scans. Keeps nothing between them but the history store and the pool."""
+    """Runs scans. Between them it keeps the history store, the pool, and the fees it was told."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Scanner:
         self._rules = rules
         self._shortlist_count = shortlist_count
         self._clock = clock
+        self._fees = FeeBook()
 
     async def run(self, record: ScanRecord) -> Findings:
         """Do one scan and count its progress in `record`. A failed reading costs what hangs on it
@@ -79,6 +81,9 @@ class Scanner:
         pairs = self._pairs(found, work)
         evidence = await self._evidence(found, pairs, work)
         opportunities = await self._evaluate(pairs, evidence, work)
+        evidence, has_changed = await self._learn_fees(opportunities, evidence, work)
+        if has_changed:
+            opportunities = await self._evaluate(pairs, evidence, work)
         opportunities = await self._detail(opportunities, evidence, work)
         return Findings(
             opportunities=opportunities,
@@ -93,9 +98,11 @@ class Scanner:
         tasks = [task for venue, kind in self._venues.items() for task in bulk_tasks(venue, kind)]
         # The oldest the rows can be: they are received after this.
         received = self._clock.now()
-        found = markets(await self._run(tasks, work), self._venues, received)
+        ends = await self._run(self._fees.worth_asking(tasks), work)
+        self._fees.note_refusals(ends)
+        found = markets(ends, self._venues, received)
         work.missing_parts += found.missing_parts
-        return found
+        return replace(found, views=self._fees.completed(found.views))
 
     def _choose_universe(self, found: Markets, work: _Work) -> None:
         perpetual_symbols: set[str] = set()
@@ -170,6 +177,20 @@ class Scanner:
                 opportunities.append(result)
             await work.slicer.pause()
         return sorted(opportunities, key=lambda each: each.rank_key)
+
+    async def _learn_fees(
+        self, opportunities: Sequence[Opportunity], evidence: Evidence, work: _Work
+    ) -> tuple[Evidence, bool]:
+        """Ask the fees of the shortlist where a venue tells them by symbol only; True when any
+        came.
+        """
+        now = self._clock.now()
+        tasks = self._fees.tasks(opportunities[: self._shortlist_count], evidence.views, now)
+        for end in await self._run(tasks, work):
+            if isinstance(end.task, ReadFees) and end.error is None:
+                self._fees.learn(end.task, cast("Read[Decimal]", end.value).rows, now)
+        views = self._fees.completed(evidence.views)
+        return replace(evidence, views=views), views is not evidence.views
 
     async def _detail(
         self, opportunities: list[Opportunity], evidence: Evidence, work: _Work

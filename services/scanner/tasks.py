@@ -36,9 +36,10 @@ class ReadRates:
 
 @dataclass(frozen=True, slots=True)
 class ReadFees:
-    """The account's trading fees at a venue."""
+    """The account's trading fees at a venue; an empty symbol asks for all at once."""
 
     venue: str
+    symbol: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ class Read(Generic[RowT]):
 class HistoryRead:
     """Settlement times in milliseconds and rates by symbol; `malformed` names damaged symbols."""
 
-    rows: Mapping[str, tuple[list[int], list[float]]]
-    malformed: Mapping[str, str]
+    rows: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    malformed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +114,20 @@ def read_borrow_rates(answer: exchange_pb2.GetBorrowRatesResponse) -> Read[Decim
     )
 
 
-def read_history(pages: Iterable[exchange_pb2.GetHistoricalFundingRatesResponse]) -> HistoryRead:
-    """Return the settlements of all pages; one damaged row marks its symbol, whose others stand."""
-    rows: dict[str, tuple[list[int], list[float]]] = {}
-    malformed: dict[str, str] = {}
-    for page in pages:
-        for row in page.rates:
-            try:
-                if row.timestamp <= 0 or not row.HasField("rate"):
-                    raise InvalidFieldError("history", "a row without time or rate")
-                # Rates of history feed statistics only, which are floats.
-                rate = float(parse_decimal(row.rate.value, "history rate"))
-            except InvalidFieldError as error:
-                malformed[row.symbol] = str(error)
-                continue
-            times, rates = rows.setdefault(row.symbol, ([], []))
-            times.append(row.timestamp)
-            rates.append(rate)
-    return HistoryRead(rows, malformed)
+def read_history(page: exchange_pb2.GetHistoricalFundingRatesResponse, read: HistoryRead) -> None:
+    """Add the settlements of a page; one damaged row marks its symbol, whose others stand."""
+    for row in page.rates:
+        try:
+            if row.timestamp <= 0 or not row.HasField("rate"):
+                raise InvalidFieldError("history", "a row without time or rate")
+            # Rates of history feed statistics only, which are floats.
+            rate = float(parse_decimal(row.rate.value, "history rate"))
+        except InvalidFieldError as error:
+            read.malformed[row.symbol] = str(error)
+            continue
+        times, rates = read.rows.setdefault(row.symbol, ([], []))
+        times.append(row.timestamp)
+        rates.append(rate)
 
 
 def price_volatility(answer: exchange_pb2.GetHistoricalKlinesResponse) -> float | None:

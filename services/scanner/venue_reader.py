@@ -90,8 +90,8 @@ class VenueReader:
                 )
                 return venue_codec.read_rates(rates)
             case ReadFees():
-                fees = await self._call(stub.GetTradingFees, exchange_pb2.GetTradingFeesRequest())
-                return venue_codec.read_fees(fees)
+                told = exchange_pb2.GetTradingFeesRequest(symbol=task.symbol)
+                return venue_codec.read_fees(await self._call(stub.GetTradingFees, told))
             case ReadBorrowRates():
                 asked = exchange_pb2.GetBorrowRatesRequest(assets=task.assets)
                 return venue_codec.read_borrow_rates(await self._call(stub.GetBorrowRates, asked))
@@ -101,10 +101,12 @@ class VenueReader:
                 return await self._detail(task)
 
     async def _history(self, task: ReadHistory) -> venue_codec.HistoryRead:
-        """Read a span page by page."""
-        pages: list[exchange_pb2.GetHistoricalFundingRatesResponse] = []
+        """Read a span page by page, each decoded by itself so that no page holds the loop for
+        long.
+        """
+        read = venue_codec.HistoryRead()
         token = ""
-        while len(pages) < _MAX_PAGES:
+        for _ in range(_MAX_PAGES):
             request = exchange_pb2.GetHistoricalFundingRatesRequest(
                 symbol=task.symbol,
                 start_time=to_timestamp(from_millis(task.span.start_ms)),
@@ -113,10 +115,10 @@ class VenueReader:
                 page_token=token,
             )
             page = await self._call(self._stub.GetHistoricalFundingRates, request)
-            pages.append(page)
+            venue_codec.read_history(page, read)
             token = page.next_page_token
             if not token:
-                return venue_codec.read_history(pages)
+                return read
         raise FatalError(f"the history did not end within {_MAX_PAGES} pages")
 
     async def _detail(self, task: ReadDetail) -> venue_codec.Detail:

@@ -600,3 +600,21 @@ async def test_fees_that_no_venue_told_are_marked_as_default() -> None:
         assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
         assert Decimal(found.costs["long_taker_fee_default"].value) == Decimal("0.002")
         assert Decimal(found.costs["short_taker_fee"].value) == Decimal("0.0008")
+
+
+async def test_fees_told_by_symbol_only_are_asked_for_the_shortlist() -> None:
+    """A venue that tells fees one symbol at a time is asked for the best, once a day."""
+    spot, perpetual = markets()
+    perpetual.list(FakeListing("DDDUSDT", history("0.0004")))
+    spot.list(FakeListing("DDDUSDT"))
+    perpetual.taker_fee = None
+    perpetual.fees_by_symbol = {"AAAUSDT": "0.0002", "DDDUSDT": "0.0003"}
+    async with scanning(spot, perpetual, shortlist_count=1) as stub:
+        for _ in range(2):
+            scan = await scanned(stub)
+            assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
+            # The refused bulk call and the best symbol's; the second scan asks neither again.
+            assert perpetual.calls["GetTradingFees"] == 2
+        found = {each.symbol: each for each in await listed(stub)}
+    assert Decimal(found["AAAUSDT"].costs["short_taker_fee"].value) == Decimal("0.0004")
+    assert "short_taker_fee_default" in found["DDDUSDT"].costs

@@ -66,6 +66,7 @@ class FakeExchange(_Base):  # type: ignore[misc]  # as said above
     has_bulk_history: bool = True
     borrow_aprs: dict[str, str] = field(default_factory=dict)
     taker_fee: str | None = "0.0004"
+    fees_by_symbol: dict[str, str] = field(default_factory=dict)
 
     def list(self, *listings: FakeListing) -> None:
         """Add or replace instruments."""
@@ -135,11 +136,12 @@ class FakeExchange(_Base):  # type: ignore[misc]  # as said above
     async def GetTradingFees(
         self, request: Any, context: Any
     ) -> exchange_pb2.GetTradingFeesResponse:
-        """Tell one fee for all symbols, or that there is no such figure."""
+        """Tell one fee for all symbols, or of one symbol, or that there is no such figure."""
         await self._enter("GetTradingFees")
-        if self.taker_fee is None:
-            raise UnimplementedError("no fees here")
-        fee = resources_pb2.TradingFee(symbol="", taker_fee_ratio=number(self.taker_fee))
+        told = self.fees_by_symbol.get(request.symbol, self.taker_fee)
+        if told is None:
+            raise UnimplementedError("no such fees here")
+        fee = resources_pb2.TradingFee(symbol=request.symbol, taker_fee_ratio=number(told))
         return exchange_pb2.GetTradingFeesResponse(fees=[fee])
 
     async def GetBorrowRates(

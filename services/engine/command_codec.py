@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from services.common.codec import optional_decimal, optional_enum, require_enum, require_text
 from services.common.errors import InvalidFieldError
@@ -52,8 +52,10 @@ def _reason(text: str, *, required: bool) -> str:
     return text
 
 
-def _leg(request: engine_pb2.OpenHedgedPositionRequest, field: str) -> InstrumentRef | None:
-    if not request.HasField("long_leg" if field == "long_leg" else "short_leg"):
+def _leg(
+    request: engine_pb2.OpenHedgedPositionRequest, field: Literal["long_leg", "short_leg"]
+) -> InstrumentRef | None:
+    if not request.HasField(field):
         return None
     ref = request.long_leg if field == "long_leg" else request.short_leg
     path = f"{field}."
@@ -77,10 +79,12 @@ def _slippage_bound(
 def open_command(request: engine_pb2.OpenHedgedPositionRequest) -> OpenCommand:
     """Decode an entry: an opportunity or both legs, sized by notional or by quantity."""
     long_leg, short_leg = _leg(request, "long_leg"), _leg(request, "short_leg")
-    if request.opportunity_id and (long_leg or short_leg):
+    opportunity_id = require_text(request, "opportunity_id") if request.opportunity_id else ""
+    if opportunity_id and (long_leg or short_leg):
         raise InvalidFieldError("opportunity_id", "give either the opportunity or both legs")
-    if not request.opportunity_id and not (long_leg and short_leg):
-        raise InvalidFieldError("long_leg", "give an opportunity_id, or both legs")
+    if not opportunity_id and not (long_leg and short_leg):
+        missing = "short_leg" if long_leg else "long_leg"
+        raise InvalidFieldError(missing, "give an opportunity_id, or both legs")
     notional = optional_decimal(request, "notional", positive=True)
     quantity = optional_decimal(request, "quantity", positive=True)
     if (notional is None) == (quantity is None):
@@ -88,7 +92,7 @@ def open_command(request: engine_pb2.OpenHedgedPositionRequest) -> OpenCommand:
     lead = optional_enum(request, "lead_leg")
     return OpenCommand(
         request_id=request_id(request),
-        opportunity_id=request.opportunity_id,
+        opportunity_id=opportunity_id,
         long_leg=long_leg,
         short_leg=short_leg,
         notional=notional,

@@ -1,14 +1,24 @@
-"""Messages of a connector as values of the core; an absent figure stays unknown or is refused."""
+"""Messages of a connector as values of the core; an absent figure stays unknown or is refused.
+
+Whatever is wrong with an answer is a FatalError: the fault is the connector's, and an error that
+names a field would tell the engine's own caller to mend a request that was right.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from opensqt.market_maker.v1 import instrument_pb2, types_pb2
-from services.common.codec import decimal_from_proto
-from services.common.errors import FatalError, PreconditionError
-from services.common.time_codec import from_millis, from_timestamp
+from services.common.codec import optional_decimal
+from services.common.errors import (
+    FatalError,
+    InvalidFieldError,
+    OutcomeUnknownError,
+    PreconditionError,
+)
+from services.common.time_codec import from_duration, from_millis, require_time
 from services.engine import wire_enums as wire
 from services.engine.instruments import (
     Book,
@@ -22,6 +32,7 @@ from services.engine.ports import FundingPayment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from google.protobuf.message import Message
 
@@ -31,45 +42,86 @@ _ZERO = Decimal(0)
 _ONE = Decimal(1)
 
 
-def _known(message: Message, field: str) -> Decimal:
-    """Read a figure the engine cannot do without."""
-    value = decimal_from_proto(message, field)
+def incomplete(what: str) -> FatalError:
+    """Return the error of an answer that lacks `what`."""
+    return FatalError(f"the connector left out {what}", reason="CONNECTOR_INCOMPLETE")
+
+
+def _invalid(message: Message, error: Exception) -> FatalError:
+    kind = message.DESCRIPTOR.name
+    return FatalError(f"the connector sent a bad {kind}: {error}", reason="CONNECTOR_INVALID")
+
+
+def optional_figure(
+    message: Message, field: str, *, positive: bool = False, minimum: Decimal | None = None
+) -> Decimal | None:
+    """Read a figure of an answer, None when it is absent; raise FatalError for a broken one."""
+    try:
+        return optional_decimal(message, field, positive=positive, minimum=minimum)
+    except InvalidFieldError as error:
+        raise _invalid(message, error) from error
+
+
+def required_figure(
+    message: Message, field: str, *, positive: bool = False, minimum: Decimal | None = None
+) -> Decimal:
+    """Read a figure the engine cannot do without; raise FatalError where it is absent or broken."""
+    value = optional_figure(message, field, positive=positive, minimum=minimum)
     if value is None:
-        kind = message.DESCRIPTOR.name
-        raise FatalError(f"the connector left out {kind}.{field}", reason="CONNECTOR_INCOMPLETE")
+        raise incomplete(f"{message.DESCRIPTOR.name}.{field}")
     return value
 
 
 def fees_from_proto(fees: Iterable[resources_pb2.AssetAmount]) -> tuple[AssetAmount, ...]:
     """Decode fees by asset."""
-    return tuple(AssetAmount(fee.asset, _known(fee, "amount")) for fee in fees)
+    return tuple(AssetAmount(fee.asset, required_figure(fee, "amount")) for fee in fees)
 
 
 def order_from_proto(order: resources_pb2.Order) -> OrderOutcome:
     """Decode what a venue says of an order.
 
     The status only tells whether more can fill; how much did is `executed_qty`. An order that
-    filled without a net quantity is refused: hedging the gross would be a guess.
+    filled without a net quantity is refused: hedging the gross would be a guess. An order without
+    a status is the connector's word that the outcome is not known: OutcomeUnknownError.
     """
     if order.status == types_pb2.ORDER_STATUS_UNSPECIFIED:
-        raise FatalError(
-            "the connector sent an order without status", reason="CONNECTOR_INCOMPLETE"
+        raise OutcomeUnknownError(
+            "the connector does not know what became of the order",
+            client_order_id=order.client_order_id,
         )
-    executed = _known(order, "executed_qty")
+    executed = required_figure(order, "executed_qty", minimum=_ZERO)
     return OrderOutcome(
         client_order_id=order.client_order_id,
         closed=order.status in wire.CLOSED_ORDER_STATUSES,
         executed=executed,
-        net=_known(order, "net_quantity") if executed else _ZERO,
-        average_price=decimal_from_proto(order, "avg_price") if executed else None,
+        net=required_figure(order, "net_quantity", minimum=_ZERO) if executed else _ZERO,
+        average_price=optional_figure(order, "avg_price", positive=True) if executed else None,
         fees=fees_from_proto(order.fees),
-        cumulative_quote=decimal_from_proto(order, "cumulative_quote") if executed else None,
-        update_time=from_millis(order.update_time) if order.update_time else None,
+        cumulative_quote=optional_figure(order, "cumulative_quote", minimum=_ZERO)
+        if executed
+        else None,
+        update_time=_venue_time(order),
+        quantity=optional_figure(order, "quantity", positive=True),
     )
 
 
+def _venue_time(order: resources_pb2.Order) -> datetime | None:
+    if not order.update_time:
+        return None
+    try:
+        return from_millis(order.update_time)
+    except OverflowError as error:
+        raise _invalid(order, error) from error
+
+
 def _levels(levels: Iterable[resources_pb2.OrderBookLevel]) -> tuple[BookLevel, ...]:
-    return tuple(BookLevel(_known(level, "price"), _known(level, "quantity")) for level in levels)
+    return tuple(
+        BookLevel(
+            required_figure(level, "price", positive=True),
+            required_figure(level, "quantity", minimum=_ZERO),
+        )
+        for level in levels
+    )
 
 
 def book_from_proto(book: exchange_pb2.GetOrderBookResponse) -> Book:
@@ -78,7 +130,7 @@ def book_from_proto(book: exchange_pb2.GetOrderBookResponse) -> Book:
 
 
 def _taker_fee(fees: Sequence[resources_pb2.TradingFee], symbol: str) -> Decimal:
-    rates = [decimal_from_proto(fee, "taker_fee_ratio") for fee in fees if fee.symbol == symbol]
+    rates = [optional_figure(fee, "taker_fee_ratio") for fee in fees if fee.symbol == symbol]
     known = [rate for rate in rates if rate is not None]
     if not known:
         raise PreconditionError(f"the taker fee of {symbol} is not known", reason="FEES_UNKNOWN")
@@ -98,19 +150,21 @@ def rules_from_proto(
     A `leverage` of 0 is unknown and counts as 1. Raises PreconditionError (FEES_UNKNOWN) where the
     account's taker fee is not known: a hedge sized without it would not match.
     """
-    kind = wire.KIND_FROM_WIRE[info.kind]
+    kind = wire.KIND_FROM_WIRE.get(info.kind)
+    if kind is None:
+        raise incomplete("SymbolInfo.kind")
     taker_fee = _taker_fee(fees, info.symbol)
     return InstrumentRules(
         ref=InstrumentRef(exchange, info.symbol, kind),
         base_asset=info.base_asset,
         quote_asset=info.quote_asset,
-        lot_size=_known(info, "step_size"),
-        tick_size=_known(info, "tick_size"),
-        min_quantity=_known(info, "min_quantity"),
+        lot_size=required_figure(info, "step_size", positive=True),
+        tick_size=required_figure(info, "tick_size", positive=True),
+        min_quantity=required_figure(info, "min_quantity", minimum=_ZERO),
         # A venue without such a rule leaves the field out.
-        min_notional=decimal_from_proto(info, "min_notional") or _ZERO,
-        max_quantity=decimal_from_proto(info, "max_quantity"),
-        max_market_quantity=decimal_from_proto(info, "max_market_quantity"),
+        min_notional=optional_figure(info, "min_notional", minimum=_ZERO) or _ZERO,
+        max_quantity=optional_figure(info, "max_quantity", positive=True),
+        max_market_quantity=optional_figure(info, "max_market_quantity", positive=True),
         trading=info.trading_status == instrument_pb2.TRADING_STATUS_TRADING,
         use_margin=use_margin,
         margin_allowed=info.margin_allowed,
@@ -118,16 +172,38 @@ def rules_from_proto(
         base_fee_ratio=taker_fee if kind is InstrumentKind.SPOT else _ZERO,
         taker_fee_ratio=taker_fee,
         initial_margin_ratio=_ONE / leverage
-        if kind is InstrumentKind.PERPETUAL and leverage
+        if kind is InstrumentKind.PERPETUAL and leverage > 0
         else _ONE,
     )
 
 
 def funding_from_proto(payment: resources_pb2.FundingPayment) -> FundingPayment:
-    """Decode one funding payment."""
+    """Decode one funding payment; one without its time or its id could not be booked once."""
+    if not payment.payment_id:
+        raise incomplete("FundingPayment.payment_id")
+    try:
+        settle_time = require_time(payment, "settle_time")
+    except InvalidFieldError as error:
+        raise _invalid(payment, error) from error
     return FundingPayment(
         asset=payment.asset,
-        amount=_known(payment, "amount"),
-        settle_time=from_timestamp(payment.settle_time, "settle_time"),
+        amount=required_figure(payment, "amount"),
+        settle_time=settle_time,
         payment_id=payment.payment_id,
     )
+
+
+def fence_from_proto(answer: exchange_pb2.GetTypeResponse) -> timedelta:
+    """Decode how long after sending "not found" proves nothing; it must be named and not below 0.
+
+    Believing absence too early would send an order twice.
+    """
+    if not answer.HasField("fence"):
+        raise incomplete("GetTypeResponse.fence")
+    try:
+        fence = from_duration(answer.fence, "fence")
+    except InvalidFieldError as error:
+        raise _invalid(answer, error) from error
+    if fence < timedelta(0):
+        raise FatalError("the connector names a fence below zero", reason="CONNECTOR_INVALID")
+    return fence

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc.aio
 
 from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc, resources_pb2, types_pb2
-from services.common.call_errors import from_call_error, retry_read
-from services.common.codec import decimal_from_proto, decimal_to_proto
+from services.common.call_errors import from_call_error, retry_read, translated
+from services.common.codec import decimal_to_proto
 from services.common.errors import (
+    AlreadyExistsError,
     FatalError,
     NotFoundError,
     OpensqtError,
@@ -18,12 +19,14 @@ from services.common.errors import (
     RetryableError,
     UnimplementedError,
 )
-from services.common.time_codec import from_duration, to_timestamp
+from services.common.time_codec import to_timestamp
 from services.engine import wire_enums as wire
 from services.engine.connector_codec import (
     book_from_proto,
+    fence_from_proto,
     funding_from_proto,
     order_from_proto,
+    required_figure,
     rules_from_proto,
 )
 from services.engine.instruments import Book, InstrumentKind, InstrumentRules
@@ -31,9 +34,10 @@ from services.engine.orders import OrderOutcome, OrderPlan
 from services.engine.ports import FundingPayment, VenueProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
+T = TypeVar("T")
 ORDER_NOT_FOUND = "ORDER_NOT_FOUND"
 PAGE_SIZE = 1000
 _ZERO = Decimal(0)
@@ -77,39 +81,46 @@ class ConnectorGateway:
             self._profile = await self._read_profile()
         return self._profile
 
+    async def _read(self, call: Callable[[], Awaitable[T]]) -> T:
+        answer = await retry_read(call)
+        # gRPC hands over None for a reply whose bytes it cannot decode.
+        if answer is None:
+            raise self._invalid("a reply that cannot be read")
+        return answer
+
     async def _read_profile(self) -> VenueProfile:
-        name = await retry_read(
-            lambda: self._stub.GetName(exchange_pb2.GetNameRequest(), timeout=self._call_seconds)
+        timeout = self._call_seconds
+        name = await self._read(
+            lambda: self._stub.GetName(exchange_pb2.GetNameRequest(), timeout=timeout)
         )
-        kind = await retry_read(
-            lambda: self._stub.GetType(exchange_pb2.GetTypeRequest(), timeout=self._call_seconds)
+        kind = await self._read(
+            lambda: self._stub.GetType(exchange_pb2.GetTypeRequest(), timeout=timeout)
         )
-        if name.name != self._name or wire.KIND_FROM_WIRE.get(kind.kind) is not self._kind:
+        its_kind = wire.KIND_FROM_WIRE.get(kind.kind)
+        if name.name != self._name or its_kind is not self._kind:
             raise FatalError(
                 f"venue {self._name} ({self._kind}) is configured, but its connector says it is "
-                f"{name.name}; mend the address or the name",
+                f"{name.name} ({its_kind or 'of unknown kind'}); mend address, name or kind",
                 reason="VENUE_MISMATCH",
-            )
-        if not kind.HasField("fence"):
-            raise FatalError(
-                f"connector {self._name} names no fence", reason="CONNECTOR_INCOMPLETE"
             )
         return VenueProfile(
             name=self._name,
             kind=self._kind,
-            fence=from_duration(kind.fence, "fence"),
+            fence=fence_from_proto(kind),
             position_mode=wire.POSITION_MODE_FROM_WIRE.get(kind.position_mode),
         )
 
     async def rules(self, symbol: str, *, use_margin: bool) -> InstrumentRules:
         """Read the trading rules, fees and leverage of one symbol."""
         timeout = self._call_seconds
-        info = await retry_read(
+        info = await self._read(
             lambda: self._stub.GetSymbolInfo(
                 exchange_pb2.GetSymbolInfoRequest(symbol=symbol), timeout=timeout
             )
         )
-        fees = await retry_read(
+        if info.symbol != symbol:
+            raise self._invalid(f"the rules of {info.symbol!r}, not of {symbol}")
+        fees = await self._read(
             lambda: self._stub.GetTradingFees(
                 exchange_pb2.GetTradingFeesRequest(symbol=symbol), timeout=timeout
             )
@@ -122,7 +133,7 @@ class ConnectorGateway:
             return 0
         request = exchange_pb2.GetAccountConfigurationRequest(symbol=symbol)
         try:
-            answer = await retry_read(
+            answer = await self._read(
                 lambda: self._stub.GetAccountConfiguration(request, timeout=self._call_seconds)
             )
         except UnimplementedError:
@@ -133,15 +144,16 @@ class ConnectorGateway:
         """Read the order book now."""
         request = exchange_pb2.GetOrderBookRequest(symbol=symbol, depth=depth)
         return book_from_proto(
-            await retry_read(lambda: self._stub.GetOrderBook(request, timeout=self._call_seconds))
+            await self._read(lambda: self._stub.GetOrderBook(request, timeout=self._call_seconds))
         )
 
     async def place(self, plan: OrderPlan) -> OrderOutcome:
         """Send the order once; every answer that proves nothing is an OutcomeUnknownError."""
+        request = place_request(plan)
         try:
-            order = await self._stub.PlaceOrder(place_request(plan), timeout=self._place_seconds)
+            order = await self._stub.PlaceOrder(request, timeout=self._place_seconds)
         except grpc.aio.AioRpcError as error:
-            raise from_call_error(error, client_order_id=plan.client_order_id) from error
+            raise _place_error(error, plan.client_order_id) from error
         try:
             return self._checked(order, plan.client_order_id)
         except OpensqtError as error:
@@ -156,23 +168,25 @@ class ConnectorGateway:
         """Read one order by our id; None where the connector does not know the id.
 
         Raises OutcomeUnknownError while the connector does not know the outcome, RetryableError for
-        every other failure: none of them says anything about the order.
+        every other failure and every answer that cannot be read: none says anything of the order.
         """
         request = exchange_pb2.GetOrderRequest(
             symbol=symbol, client_order_id=client_order_id, use_margin=use_margin
         )
         try:
-            order = await self._stub.GetOrder(request, timeout=self._call_seconds)
-        except grpc.aio.AioRpcError as error:
-            problem = from_call_error(error)
-            if isinstance(problem, NotFoundError) and problem.reason == ORDER_NOT_FOUND:
+            with translated():
+                order = await self._stub.GetOrder(request, timeout=self._call_seconds)
+            return self._checked(order, client_order_id)
+        except (OutcomeUnknownError, RetryableError):
+            raise
+        except OpensqtError as error:
+            if isinstance(error, NotFoundError) and error.reason == ORDER_NOT_FOUND:
                 return None
-            if isinstance(problem, (OutcomeUnknownError, RetryableError)):
-                raise problem from error
-            raise RetryableError(problem.message, reason=problem.reason) from error
-        return self._checked(order, client_order_id)
+            raise RetryableError(error.message, reason=error.reason) from error
 
-    def _checked(self, order: resources_pb2.Order, client_order_id: str) -> OrderOutcome:
+    def _checked(self, order: resources_pb2.Order | None, client_order_id: str) -> OrderOutcome:
+        if order is None:
+            raise self._invalid("a reply that cannot be read")
         if order.client_order_id != client_order_id:
             raise FatalError(
                 f"asked for order {client_order_id}, {self._name} answered with another",
@@ -180,58 +194,67 @@ class ConnectorGateway:
             )
         return order_from_proto(order)
 
-    def _incomplete(self, what: str) -> FatalError:
-        return FatalError(f"connector {self._name} sent {what}", reason="CONNECTOR_INCOMPLETE")
+    def _invalid(self, what: str) -> FatalError:
+        return FatalError(f"connector {self._name} sent {what}", reason="CONNECTOR_INVALID")
 
     async def position(self, symbol: str) -> Decimal:
         """Read the account's signed position in a perpetual; both sides of hedge mode summed."""
         request = exchange_pb2.GetPositionsRequest(symbol=symbol)
-        answer = await retry_read(
+        answer = await self._read(
             lambda: self._stub.GetPositions(request, timeout=self._call_seconds)
         )
-        sizes = [
-            decimal_from_proto(row, "size") for row in answer.positions if row.symbol == symbol
-        ]
-        if any(size is None for size in sizes):
-            raise FatalError(
-                f"{self._name} sent a position without size", reason="CONNECTOR_INCOMPLETE"
-            )
-        return sum((size for size in sizes if size is not None), _ZERO)
+        rows = (row for row in answer.positions if row.symbol == symbol)
+        return sum((required_figure(row, "size") for row in rows), _ZERO)
 
     async def free_balance(self, asset: str) -> Decimal:
         """Read what is free of an asset."""
         request = exchange_pb2.GetBalanceRequest(asset=asset)
-        answer = await retry_read(
+        answer = await self._read(
             lambda: self._stub.GetBalance(request, timeout=self._call_seconds)
         )
-        free = decimal_from_proto(answer, "free")
-        if free is None:
-            raise self._incomplete("no free balance")
-        return free
+        return required_figure(answer, "free")
 
     async def funding_payments(self, symbol: str, since: datetime) -> Sequence[FundingPayment]:
         """Read the funding payments from `since` on, all pages."""
         payments: list[FundingPayment] = []
+        tokens = {""}
         token = ""
         while True:
-            request = exchange_pb2.GetFundingPaymentsRequest(
-                symbol=symbol,
-                start_time=to_timestamp(since),
-                page_size=PAGE_SIZE,
-                page_token=token,
-            )
-            page = await self._payments_page(request)
+            page = await self._payments_page(symbol, since, token)
             payments.extend(funding_from_proto(row) for row in page.payments)
             token = page.next_page_token
             if not token:
                 return payments
+            if token in tokens:
+                # Going round in pages would never end, and would book each payment many times.
+                raise self._invalid("the same page twice")
+            tokens.add(token)
 
     async def _payments_page(
-        self, request: exchange_pb2.GetFundingPaymentsRequest
+        self, symbol: str, since: datetime, token: str
     ) -> exchange_pb2.GetFundingPaymentsResponse:
-        return await retry_read(
+        request = exchange_pb2.GetFundingPaymentsRequest(
+            symbol=symbol,
+            start_time=to_timestamp(since),
+            page_size=PAGE_SIZE,
+            page_token=token,
+        )
+        return await self._read(
             lambda: self._stub.GetFundingPayments(request, timeout=self._call_seconds)
         )
+
+
+def _place_error(error: grpc.aio.AioRpcError, client_order_id: str) -> OpensqtError:
+    problem = from_call_error(error, client_order_id=client_order_id)
+    if isinstance(problem, AlreadyExistsError):
+        # An order of this id is there, sent by whom and filled how far nobody has said.
+        return OutcomeUnknownError(
+            problem.message,
+            client_order_id=client_order_id,
+            reason=problem.reason,
+            metadata=problem.metadata,
+        )
+    return problem
 
 
 def place_request(plan: OrderPlan) -> resources_pb2.PlaceOrderRequest:

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 from opensqt.market_maker.v1 import opportunity_pb2, scanner_pb2, scanner_pb2_grpc
 from services.common.call_errors import retry_read
-from services.common.errors import NotFoundError, PreconditionError
-from services.common.time_codec import from_timestamp
+from services.common.errors import (
+    FatalError,
+    InvalidFieldError,
+    NotFoundError,
+    PreconditionError,
+)
+from services.common.time_codec import optional_time
 from services.engine import wire_enums as wire
 from services.engine.instruments import InstrumentRef
 from services.engine.ports import OpportunityLegs
@@ -36,6 +41,7 @@ class ScannerClient:
     async def opportunities(self) -> list[opportunity_pb2.Opportunity]:
         """Read all opportunities of the last scan, best first."""
         rows: list[opportunity_pb2.Opportunity] = []
+        tokens = {""}
         token = ""
         while True:
             page = await self._page(token)
@@ -43,12 +49,19 @@ class ScannerClient:
             token = page.next_page_token
             if not token:
                 return rows
+            if token in tokens:
+                raise _invalid("the same page twice")
+            tokens.add(token)
 
     async def _page(self, token: str) -> scanner_pb2.ListOpportunitiesResponse:
         request = scanner_pb2.ListOpportunitiesRequest(page_size=PAGE_SIZE, page_token=token)
-        return await retry_read(
+        page = await retry_read(
             lambda: self._stub.ListOpportunities(request, timeout=self._call_seconds)
         )
+        # gRPC hands over None for a reply whose bytes it cannot decode.
+        if page is None:
+            raise _invalid("a reply that cannot be read")
+        return page
 
     async def resolve(self, opportunity_id: str) -> OpportunityLegs:
         """Return the legs behind an id; raises NotFoundError or, past expiry, PreconditionError."""
@@ -59,10 +72,7 @@ class ScannerClient:
                 reason="OPPORTUNITY_NOT_FOUND",
             )
         opportunity = found[0]
-        if (
-            not opportunity.HasField("expire_time")
-            or from_timestamp(opportunity.expire_time, "expire_time") <= self._clock.now()
-        ):
+        if not self._stands(opportunity):
             raise PreconditionError(
                 f"opportunity {opportunity_id} has expired; scan again", reason="OPPORTUNITY_STALE"
             )
@@ -70,6 +80,21 @@ class ScannerClient:
             opportunity_id, _ref(opportunity.long_leg), _ref(opportunity.short_leg)
         )
 
+    def _stands(self, opportunity: opportunity_pb2.Opportunity) -> bool:
+        try:
+            expiry = optional_time(opportunity, "expire_time")
+        except InvalidFieldError as error:
+            raise _invalid(f"a bad {error.field}") from error
+        return expiry is not None and expiry > self._clock.now()
+
+
+def _invalid(what: str) -> FatalError:
+    # The scanner's fault: an error naming a field would send the engine's caller looking there.
+    return FatalError(f"the scanner sent {what}", reason="SCANNER_INVALID")
+
 
 def _ref(ref: instrument_pb2.InstrumentRef) -> InstrumentRef:
-    return InstrumentRef(ref.exchange, ref.symbol, wire.KIND_FROM_WIRE[ref.kind])
+    kind = wire.KIND_FROM_WIRE.get(ref.kind)
+    if kind is None or not ref.exchange or not ref.symbol:
+        raise _invalid("a leg without exchange, symbol or kind")
+    return InstrumentRef(ref.exchange, ref.symbol, kind)

@@ -12,13 +12,14 @@ from opensqt.market_maker.v1 import (
     portfolio_pb2_grpc,
 )
 from services.common.codec import decimal_from_proto, decimal_to_proto, limit_fraction
-from services.common.errors import UnimplementedError
+from services.common.errors import FatalError, InvalidFieldError, UnimplementedError
 
 if TYPE_CHECKING:
     import grpc.aio
 
 _HOURS_A_YEAR = Decimal(8760)
 _SECONDS_AN_HOUR = Decimal(3600)
+_SECONDS_A_DAY = 86_400
 _SPOT = instrument_pb2.INSTRUMENT_KIND_SPOT
 _METRIC_SOURCES = (
     ("stability_score", "stability_score"),
@@ -99,7 +100,7 @@ def portfolio_opportunity(row: opportunity_pb2.Opportunity) -> portfolio_pb2.Por
 
     `spread` is the carry of one hour as a fraction of notional, `spread_apr` the same a year.
     """
-    gross = decimal_from_proto(row, "gross_apr")
+    gross = _gross_apr(row)
     kinds = {row.long_leg.kind, row.short_leg.kind}
     score = portfolio_pb2.PortfolioOpportunity(
         symbol=row.symbol,
@@ -119,15 +120,26 @@ def portfolio_opportunity(row: opportunity_pb2.Opportunity) -> portfolio_pb2.Por
     return score
 
 
+def _gross_apr(row: opportunity_pb2.Opportunity) -> Decimal | None:
+    try:
+        return decimal_from_proto(row, "gross_apr")
+    except InvalidFieldError as error:
+        # The request has no such field: the scanner's answer is broken, not the caller's question.
+        raise FatalError(
+            f"the scanner sent a bad {error.field}", reason="SCANNER_INVALID"
+        ) from error
+
+
 def _metrics(funding: opportunity_pb2.FundingStatistics) -> portfolio_pb2.FundingMetrics:
-    days = {window.length.seconds // 86_400: window for window in funding.windows}
+    windows = {window.length.seconds: window for window in funding.windows}
     metrics = portfolio_pb2.FundingMetrics(
         num_sign_flips=funding.sign_flip_count,
         current_duration=int(Decimal(funding.regime_age.seconds) / _SECONDS_AN_HOUR),
     )
     for day, field in ((1, "sma_1d"), (7, "sma_7d"), (30, "sma_30d")):
-        if day in days and days[day].HasField("mean_rate"):
-            getattr(metrics, field).CopyFrom(days[day].mean_rate)
+        window = windows.get(day * _SECONDS_A_DAY)
+        if window is not None and window.HasField("mean_rate"):
+            getattr(metrics, field).CopyFrom(window.mean_rate)
     present = {field.name: value for field, value in funding.ListFields()}
     for source, target in _METRIC_SOURCES:
         if source in present:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opensqt.market_maker.v1 import position_pb2_grpc, risk_pb2_grpc
+from opensqt.market_maker.v1 import position_pb2, position_pb2_grpc, risk_pb2, risk_pb2_grpc
 from services.common.errors import UnimplementedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import grpc.aio
+    from google.protobuf.descriptor import ServiceDescriptor
 
 REASON = "METHOD_NOT_SERVED"
 
@@ -34,13 +35,18 @@ def _stream_refusal(name: str) -> Callable[..., Any]:
     return refuse
 
 
-def _unserved(base: type, service: str) -> type:
+def _unserved(base: type, service: ServiceDescriptor) -> type:
     methods: dict[str, Any] = {}
-    for name in (name for name in vars(base) if name[0].isupper()):
-        make = _stream_refusal if name.startswith("Subscribe") else _refusal
-        methods[name] = make(f"{service}.{name}")
-    return type(f"Unserved{service}", (base,), methods)
+    for method in service.methods:
+        make = _stream_refusal if method.server_streaming else _refusal
+        methods[method.name] = make(f"{service.name}.{method.name}")
+    return type(f"Unserved{service.name}", (base,), methods)
 
 
-UnservedRiskService = _unserved(risk_pb2_grpc.RiskServiceServicer, "RiskService")
-UnservedPositionService = _unserved(position_pb2_grpc.PositionServiceServicer, "PositionService")
+UnservedRiskService = _unserved(
+    risk_pb2_grpc.RiskServiceServicer, risk_pb2.DESCRIPTOR.services_by_name["RiskService"]
+)
+UnservedPositionService = _unserved(
+    position_pb2_grpc.PositionServiceServicer,
+    position_pb2.DESCRIPTOR.services_by_name["PositionService"],
+)

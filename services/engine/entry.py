@@ -17,7 +17,7 @@ from services.engine.order_ids import client_order_id
 from services.engine.orders import OrderClass, OrderPlan, OrderState
 from services.engine.policy import EnginePolicy
 from services.engine.position import OrderRecord, Position, opening_side
-from services.engine.pricing import worst_price
+from services.engine.pricing import is_within, worst_price
 from services.engine.reduction import backoff, next_reduction
 from services.engine.sizing import floor_to_lot, meets_minimum, scale_hedge_to_fills
 from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle
@@ -71,6 +71,10 @@ def hedge_plan(position: Position, quantity: Decimal, policy: EnginePolicy) -> O
     price = worst_price(
         side, intent.hedge_reference, ratios[min(tried, len(ratios) - 1)], rules.tick_size
     )
+    widest = intent.hedge.widest_price
+    if widest is not None and not is_within(side, price, widest):
+        # Settings may have been widened since; the durable intent allows only what it names.
+        price = widest
     attempt = position.next_attempt(leg, OrderClass.HEDGE)
     return OrderPlan(
         client_order_id(position.position_id, leg, OrderClass.HEDGE, attempt),

@@ -25,9 +25,21 @@ class PlaceResult:
 class Dispatch:
     """Orders that left together. Each is waited for on its own."""
 
-    def __init__(self, tasks: Mapping[str, asyncio.Task[PlaceResult]], sent: dict[str, float]):
-        self._tasks = tasks
-        self._sent = sent
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._tasks: dict[str, asyncio.Task[PlaceResult]] = {}
+        self._sent: list[float] = []
+        self._all_sent = asyncio.Event()
+
+    def add(self, client_order_id: str, task: asyncio.Task[PlaceResult]) -> None:
+        """Take an order's call."""
+        self._tasks[client_order_id] = task
+
+    def mark_sent(self, at: float) -> None:
+        """Note that one order is being handed to its gateway."""
+        self._sent.append(at)
+        if len(self._sent) == self._count:
+            self._all_sent.set()
 
     async def result(self, client_order_id: str) -> PlaceResult:
         """Wait for one order; a caller that gives up does not cancel it."""
@@ -35,14 +47,14 @@ class Dispatch:
 
     async def started(self) -> None:
         """Return once every order has been handed to its gateway."""
-        while len(self._sent) < len(self._tasks):
-            await asyncio.sleep(0)
+        await self._all_sent.wait()
 
     @property
     def skew(self) -> timedelta:
         """Time between the first and the last order leaving, as far as they have left."""
-        times = self._sent.values()
-        return timedelta(seconds=max(times) - min(times)) if times else timedelta(0)
+        if not self._sent:
+            return timedelta(0)
+        return timedelta(seconds=max(self._sent) - min(self._sent))
 
 
 class ParallelExecutor:
@@ -58,14 +70,13 @@ class ParallelExecutor:
 
     def dispatch(self, plans: Sequence[OrderPlan]) -> Dispatch:
         """Start all orders; nothing is awaited between them."""
-        sent: dict[str, float] = {}
-        tasks: dict[str, asyncio.Task[PlaceResult]] = {}
+        dispatch = Dispatch(len(plans))
         for plan in plans:
-            task = asyncio.create_task(self._place(plan, sent))
+            task = asyncio.create_task(self._place(plan, dispatch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-            tasks[plan.client_order_id] = task
-        return Dispatch(tasks, sent)
+            dispatch.add(plan.client_order_id, task)
+        return dispatch
 
     async def close(self) -> int:
         """Cancel what still runs and return how many calls that were."""
@@ -75,14 +86,13 @@ class ParallelExecutor:
         await asyncio.gather(*running, return_exceptions=True)
         return len(running)
 
-    async def _place(self, plan: OrderPlan, sent: dict[str, float]) -> PlaceResult:
-        gateway = self._gateways[plan.instrument.exchange]
+    async def _place(self, plan: OrderPlan, dispatch: Dispatch) -> PlaceResult:
         sent_at = self._clock.monotonic()
-        sent[plan.client_order_id] = sent_at
+        dispatch.mark_sent(sent_at)
         answer: OrderOutcome | Exception
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await gateway.place(plan)
+                answer = await self._gateways[plan.instrument.exchange].place(plan)
         except Exception as error:
             answer = error
         return PlaceResult(plan, answer, sent_at, self._clock.monotonic())

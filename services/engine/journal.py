@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from services.common.errors import FatalError
 from services.engine.events import Event
 
 
@@ -32,5 +33,7 @@ class Journal(Protocol):
         ...
 
 
-class JournalError(Exception):
+class JournalError(FatalError):
     """The journal could not be written or read; entries must stop."""
+
+    default_reason = "JOURNAL_UNAVAILABLE"

@@ -45,7 +45,7 @@ class LegExit:
                 await self._context.clock.sleep(_TROUBLE_PAUSE_SECONDS)
 
     def is_finished(self) -> bool:
-        """Tell whether the leg has nothing in flight, nothing in doubt and nothing left to trade."""
+        """Tell whether nothing of the leg is in flight, in doubt or left to trade."""
         if self._in_flight is not None or not self._may_decide():
             return False
         return isinstance(self._next(), LegDone)

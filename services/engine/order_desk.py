@@ -8,7 +8,7 @@ from decimal import Decimal
 from services.engine import events as ev
 from services.engine.drive_context import DriveContext
 from services.engine.executor import PlaceResult
-from services.engine.instruments from services.engine.order_ids import client_order_id
+from services.engine.order_ids import client_order_id
 from services.engine.orders import OrderClass, OrderOutcome, OrderPlan, OrderState
 from services.engine.placing import event_of_answer, is_plausible
 from services.engine.position import OrderRecord, Position, opening_side
@@ -178,4 +178,3 @@ class OrderDesk:
             outcome,
             result.ended_at - result.sent_at,
         )
-

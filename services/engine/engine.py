@@ -1,0 +1,308 @@
+"""The engine's use cases: open, close, reduce, close all, read, halt and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.common.clock import Clock
+from services.common.errors import NotFoundError, OpensqtError, PreconditionError
+from services.common.ids import Ids
+from services.engine import commands as cmd
+from services.engine import events as ev
+from services.engine.book import PositionBook
+from services.engine.drive_context import DriveContext
+from services.engine.entry import next_lead_plan
+from services.engine.entry_desk import CheckedEntry, EntryDesk
+from services.engine.executor import ParallelExecutor
+from services.engine.fleet import DriveFleet
+from services.engine.funding_ledger import FundingLedger
+from services.engine.idempotency import CommandDesk, Stamp
+from services.engine.instruments import InstrumentRef
+from services.engine.journal import Journal
+from services.engine.order_ids import position_key
+from services.engine.owned_tasks import OwnedTasks
+from services.engine.policy import EngineLimits, EnginePolicy
+from services.engine.ports import (
+    EngineObserver,
+    OpportunitySource,
+    PositionListener,
+    VenueGateway,
+)
+from services.engine.position import Position, begin
+from services.engine.position_view import view_of
+from services.engine.proposal import intent_of
+from services.engine.reducing import plan_reduction
+from services.engine.resolver import OrderResolver
+from services.engine.views import EngineMode, PositionStatus, PositionView, StatusView
+from services.engine.watched_gateway import WatchedGateway
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDependencies:
+    """What the composition root gives the engine. The journal is open and stays its owner's."""
+
+    journal: Journal
+    gateways: Mapping[str, VenueGateway]
+    opportunities: OpportunitySource
+    listener: PositionListener
+    observer: EngineObserver
+    clock: Clock
+    ids: Ids
+    policy: EnginePolicy
+    limits: EngineLimits
+
+
+class Engine:
+    """Opens, holds and closes hedged positions; implements `ports.EngineApi`."""
+
+    def __init__(self, needs: EngineDependencies) -> None:
+        self._needs = needs
+        self._gateways = {name: WatchedGateway(g) for name, g in needs.gateways.items()}
+        self._tasks = OwnedTasks()
+        self._book = PositionBook(needs.journal, needs.listener, needs.observer, needs.clock)
+        self._executor = ParallelExecutor(self._gateways, needs.clock, needs.policy.place_timeout)
+        context = DriveContext(
+            self._book,
+            self._executor,
+            OrderResolver(self._gateways, needs.clock, needs.policy),
+            self._gateways,
+            needs.clock,
+            needs.policy,
+            needs.observer,
+        )
+        funding = FundingLedger(self._book, self._gateways, needs.clock)
+        self._fleet = DriveFleet(context, funding, self._tasks, self._stops_slices)
+        self._commands = CommandDesk(self._book, needs.clock, self._tasks)
+        self._entries = EntryDesk(
+            self._book,
+            self._gateways,
+            needs.opportunities,
+            needs.clock,
+            needs.policy,
+            needs.limits,
+        )
+        self._entering: set[InstrumentRef] = set()
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Load the journal and take up every position that is not closed.
+
+        Exits are accepted from here on; entries once `status().reconciled`. Raises `JournalError`.
+        """
+        await self._book.load()
+        self._fleet.recover(self._status_changed)
+
+    async def stop(self, drain: timedelta) -> int:
+        """Stop opening, let moving positions come to rest within `drain`, then end everything.
+
+        Returns how many tasks and calls were cut; what they left is taken up at the next start.
+        """
+        self._stopping = True
+        await self._fleet.rest(drain)
+        cut = await self._tasks.close()
+        return cut + await self._executor.close()
+
+    async def open(self, command: cmd.OpenCommand) -> PositionView:
+        """Check, journal the intent and start the entry; see `EngineApi.open`."""
+        if command.validate_only:
+            return view_of(await self._propose(command))
+        try:
+            (position_id,) = await self._commands.run(
+                command, lambda stamp: self._open(command, stamp)
+            )
+        except OpensqtError as error:
+            self._needs.observer.entry_refused(error.reason)
+            raise
+        return self.get(position_id)
+
+    async def close(self, command: cmd.CloseCommand) -> PositionView:
+        """Start the exit; a position that is closing or closed is returned as it is."""
+        self._require(command.position_id)
+
+        async def work(stamp: Stamp) -> tuple[str, ...]:
+            requested = self._exit_request(command.position_id, "CLOSE_REQUESTED", command)
+            return await self._start_exits(stamp, requested)
+
+        await self._commands.run(command, work)
+        return self.get(command.position_id)
+
+    async def close_all(self, command: cmd.CloseAllCommand) -> tuple[PositionView, ...]:
+        """Start the exit of every position that is not closed, all with one durable write."""
+
+        async def work(stamp: Stamp) -> tuple[str, ...]:
+            reason = f"CLOSE_ALL {command.reason}".strip()
+            live = [p for p in self._book.all() if not p.status.is_final]
+            return await self._start_exits(
+                stamp, *(self._exit_request(p.position_id, reason) for p in live)
+            )
+
+        return tuple(self.get(key) for key in await self._commands.run(command, work))
+
+    async def reduce(self, command: cmd.ReduceCommand) -> PositionView:
+        """Start a proportional exit; of the whole position it is a close."""
+        self._require(command.position_id)
+
+        async def work(stamp: Stamp) -> tuple[str, ...]:
+            position = self._require(command.position_id)
+            if position.status is not PositionStatus.OPEN:
+                raise PreconditionError(
+                    f"the position is {position.status.value}; only an open one can be reduced",
+                    reason="POSITION_STATE_INVALID",
+                )
+            plan = plan_reduction(position, command.quantity, command.ratio)
+            if plan.is_close:
+                request = self._exit_request(command.position_id, "REDUCED_TO_NOTHING")
+                return await self._start_exits(stamp, request)
+            now = self._needs.clock.now()
+            reduce = ev.ReduceRequested(
+                command.position_id, now, plan.quantity, plan.target, plan.target
+            )
+            return await self._start_exits(stamp, reduce)
+
+        await self._commands.run(command, work)
+        return self.get(command.position_id)
+
+    def get(self, position_id: str) -> PositionView:
+        """Return one position; raises `NotFoundError`."""
+        return view_of(self._require(position_id))
+
+    def positions(self) -> tuple[PositionView, ...]:
+        """Return all positions, newest first."""
+        return tuple(view_of(p) for p in reversed(self._book.all()))
+
+    async def halt(self, command: cmd.HaltCommand) -> StatusView:
+        """Stop opening; durable, and never queued behind a position's work."""
+        return await self._switch(command, ev.EngineHalted(self._needs.clock.now(), command.reason))
+
+    async def resume(self, command: cmd.ResumeCommand) -> StatusView:
+        """Allow opening again and reset tripped breakers; durable."""
+        return await self._switch(
+            command, ev.EngineResumed(self._needs.clock.now(), command.reason)
+        )
+
+    def status(self) -> StatusView:
+        """Return the engine's state now."""
+        record = self._book.engine
+        stopped = "; ".join(f"no entries in {s}: {r}" for s, r in record.breakers.items())
+        return StatusView(
+            mode=record.mode,
+            reason=record.reason if record.mode is not EngineMode.ACTIVE else stopped,
+            mode_time=record.mode_time,
+            reconciled=self._fleet.is_reconciled,
+            open_position_count=sum(not p.status.is_final for p in self._book.all()),
+            unknown_client_order_ids=self._book.unknown_order_ids(),
+            venues=tuple(gateway.view() for gateway in self._gateways.values()),
+        )
+
+    async def _open(self, command: cmd.OpenCommand, stamp: Stamp) -> tuple[str, ...]:
+        self._check_mode()
+        long, short = await self._entries.legs(command)
+        legs = {long, short}
+        self._check_free(legs, long.symbol)
+        self._entering |= legs
+        try:
+            checked = await self._entries.check(command, long, short)
+            # The engine may have been halted while the venues answered.
+            self._check_mode()
+            self._check_breaker(long.symbol)
+            intent = self._intent(command, checked)
+            first = next_lead_plan(begin(intent))
+            if first is None:
+                raise PreconditionError("nothing to send", reason="ENTRY_CHECKS_FAILED")
+            position_id = intent.position_id
+            await self._book.record(
+                stamp(position_id), intent, ev.OrderIntended(position_id, intent.at, first)
+            )
+            self._fleet.launch(position_id, first)
+        finally:
+            self._entering -= legs
+        return (position_id,)
+
+    async def _propose(self, command: cmd.OpenCommand) -> Position:
+        self._check_mode()
+        long, short = await self._entries.legs(command)
+        self._check_free({long, short}, long.symbol)
+        return begin(self._intent(command, await self._entries.check(command, long, short)))
+
+    def _intent(self, command: cmd.OpenCommand, checked: CheckedEntry) -> ev.EntryIntended:
+        return intent_of(
+            position_key(self._needs.ids.new_id()),
+            self._needs.clock.now(),
+            checked.long,
+            checked.short,
+            checked.proposal,
+            self._needs.policy,
+            command.opportunity_id,
+        )
+
+    def _check_mode(self) -> None:
+        record = self._book.engine
+        if record.mode is not EngineMode.ACTIVE:
+            raise PreconditionError(f"engine is halted: {record.reason}", reason="ENGINE_HALTED")
+        if self._stopping:
+            raise PreconditionError("the engine is stopping", reason="ENGINE_STOPPING")
+        if not self._fleet.is_reconciled:
+            raise PreconditionError("start-up recovery is not done", reason="ENGINE_NOT_RECONCILED")
+
+    def _check_breaker(self, symbol: str) -> None:
+        if reason := self._book.engine.breakers.get(symbol):
+            raise PreconditionError(
+                f"entries in {symbol} are stopped: {reason}; resume resets it",
+                reason="SYMBOL_HALTED",
+            )
+        if self._book.unknown_order_ids(symbol):
+            raise PreconditionError(
+                f"the outcome of an order in {symbol} is unknown", reason="ORDER_OUTCOME_UNKNOWN"
+            )
+
+    def _check_free(self, legs: set[InstrumentRef], symbol: str) -> None:
+        """Refuse a second position in an instrument: their fills and funding would mix."""
+        self._check_breaker(symbol)
+        live = [p for p in self._book.all() if not p.status.is_final]
+        taken = {r.ref for p in live for r in (p.intent.long_rules, p.intent.short_rules)}
+        if legs & (taken | self._entering):
+            raise PreconditionError(
+                "another position is on in one of the instruments", reason="INSTRUMENT_IN_USE"
+            )
+
+    def _exit_request(
+        self, position_id: str, reason: str, command: cmd.CloseCommand | None = None
+    ) -> ev.ExitRequested:
+        bound = command.slippage_bound_ratio if command is not None else None
+        return ev.ExitRequested(position_id, self._needs.clock.now(), reason, bound)
+
+    async def _start_exits(
+        self, stamp: Stamp, *requests: ev.ExitRequested | ev.ReduceRequested
+    ) -> tuple[str, ...]:
+        keys = tuple(request.position_id for request in requests)
+        await self._book.record(*requests, stamp(*keys))
+        for key in keys:
+            self._fleet.wake(key)
+        return keys
+
+    async def _switch(
+        self, command: cmd.HaltCommand | cmd.ResumeCommand, event: ev.EngineEvent
+    ) -> StatusView:
+        async def work(stamp: Stamp) -> tuple[str, ...]:
+            await self._book.record(event, stamp())
+            self._status_changed()
+            return ()
+
+        await self._commands.run(command, work)
+        return self.status()
+
+    def _require(self, position_id: str) -> Position:
+        position = self._book.get(position_id)
+        if position is None:
+            raise NotFoundError(
+                f"no hedged position {position_id}", reason="HEDGED_POSITION_NOT_FOUND"
+            )
+        return position
+
+    def _stops_slices(self) -> bool:
+        return self._stopping or self._book.engine.mode is not EngineMode.ACTIVE
+
+    def _status_changed(self) -> None:
+        self._needs.observer.engine_changed(self.status())

@@ -1,0 +1,174 @@
+"""Reading both legs and deciding whether and how large an entry may be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from services.common.clock import Clock
+from services.common.errors import InvalidFieldError, PreconditionError, UnreachableError
+from services.engine.book import PositionBook
+from services.engine.commands import OpenCommand
+from services.engine.instruments import InstrumentKind, InstrumentRef, LegSide, PositionMode
+from services.engine.policy import EngineLimits, EnginePolicy
+from services.engine.ports import OpportunitySource, VenueGateway
+from services.engine.position import Position
+from services.engine.pretrade import (
+    CheckFailure,
+    Exposures,
+    LegFacts,
+    Proposal,
+    check_entry,
+    check_pair,
+)
+from services.engine.proposal import EntryWish, propose
+
+_ZERO = Decimal(0)
+
+
+class EntryRefusedError(PreconditionError):
+    """Checks before the entry failed; names them all. Nothing was journaled, nothing was sent."""
+
+    default_reason = "ENTRY_CHECKS_FAILED"
+
+    def __init__(self, failures: tuple[CheckFailure, ...]) -> None:
+        text = "; ".join(str(failure) for failure in failures)
+        reasons = ",".join(dict.fromkeys(failure.reason for failure in failures))
+        super().__init__(f"entry refused: {text}", metadata={"failures": reasons})
+        self.failures = failures
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedEntry:
+    """Both legs as read and the size they allow."""
+
+    long: LegFacts
+    short: LegFacts
+    proposal: Proposal
+
+
+class EntryDesk:
+    """Looks both legs up, reads them at the same time and runs all checks."""
+
+    def __init__(
+        self,
+        book: PositionBook,
+        gateways: Mapping[str, VenueGateway],
+        opportunities: OpportunitySource,
+        clock: Clock,
+        policy: EnginePolicy,
+        limits: EngineLimits,
+    ) -> None:
+        self._book = book
+        self._gateways = gateways
+        self._opportunities = opportunities
+        self._clock = clock
+        self._policy = policy
+        self._limits = limits
+
+    async def legs(self, command: OpenCommand) -> tuple[InstrumentRef, InstrumentRef]:
+        """Return the legs of a command, asking the scanner where it names an opportunity.
+
+        Raises `InvalidFieldError`, `NotFoundError`, `PreconditionError` or `UnreachableError`.
+        """
+        if command.opportunity_id:
+            found = await self._opportunities.resolve(command.opportunity_id)
+            long, short = found.long_leg, found.short_leg
+        elif command.long_leg is not None and command.short_leg is not None:
+            long, short = command.long_leg, command.short_leg
+        else:
+            raise InvalidFieldError("opportunity_id", "either an opportunity or both legs")
+        if long.symbol != short.symbol:
+            raise InvalidFieldError("short_leg.symbol", "both legs must have the same symbol")
+        for field, ref in (("long_leg", long), ("short_leg", short)):
+            gateway = self._gateways.get(ref.exchange)
+            if gateway is None or gateway.kind is not ref.kind:
+                raise InvalidFieldError(
+                    f"{field}.exchange",
+                    f"no venue {ref.exchange} of kind {ref.kind.value} is configured",
+                    reason="VENUE_NOT_CONFIGURED",
+                )
+        return long, short
+
+    async def check(
+        self, command: OpenCommand, long_ref: InstrumentRef, short_ref: InstrumentRef
+    ) -> CheckedEntry:
+        """Read and check both legs; raises `EntryRefusedError` with every failure."""
+        self._check_command(command)
+        long, short = await asyncio.gather(
+            self._read(LegSide.LONG, long_ref), self._read(LegSide.SHORT, short_ref)
+        )
+        if failures := check_pair(long, short):
+            raise EntryRefusedError(failures)
+        wish = EntryWish(
+            command.notional, command.quantity, command.slippage_bound_ratio, command.lead_leg
+        )
+        proposal = propose(long, short, wish, self._policy)
+        exposures = exposures_of(self._book.all(), long_ref.symbol)
+        failures = check_entry(long, short, proposal, self._limits, exposures)
+        if failures:
+            raise EntryRefusedError(failures)
+        return CheckedEntry(long, short, proposal)
+
+    def _check_command(self, command: OpenCommand) -> None:
+        if (command.notional is None) == (command.quantity is None):
+            raise InvalidFieldError("notional", "either notional or quantity is required")
+        for field in ("notional", "quantity"):
+            value = getattr(command, field)
+            if value is not None and value <= 0:
+                raise InvalidFieldError(field, "must be greater than zero")
+        bound, largest = command.slippage_bound_ratio, self._limits.max_slippage_bound_ratio
+        if bound is not None and not 0 < bound <= largest:
+            raise InvalidFieldError("slippage_bound_ratio", f"must be above 0, at most {largest}")
+
+    async def _read(self, leg: LegSide, ref: InstrumentRef) -> LegFacts:
+        gateway = self._gateways[ref.exchange]
+        use_margin = leg is LegSide.SHORT and ref.kind is InstrumentKind.SPOT
+        try:
+            async with asyncio.timeout(self._policy.call_timeout.total_seconds()):
+                profile, rules = await asyncio.gather(
+                    gateway.profile(), gateway.rules(ref.symbol, use_margin=use_margin)
+                )
+                held, free = await asyncio.gather(
+                    self._held(gateway, ref), gateway.free_balance(rules.quote_asset)
+                )
+                asked_at = self._clock.monotonic()
+                book = await gateway.book(ref.symbol, self._policy.book_depth)
+        except TimeoutError as error:
+            raise UnreachableError(f"{ref.exchange} did not answer in time") from error
+        return LegFacts(
+            leg=leg,
+            rules=rules,
+            book=book,
+            book_age=timedelta(seconds=self._clock.monotonic() - asked_at),
+            free_quote=free,
+            held=held,
+            own=own_quantity(self._book.all(), ref),
+            one_way=profile.position_mode is not PositionMode.HEDGE,
+        )
+
+    async def _held(self, gateway: VenueGateway, ref: InstrumentRef) -> Decimal:
+        if ref.kind is InstrumentKind.SPOT:
+            return _ZERO
+        return await gateway.position(ref.symbol)
+
+
+def own_quantity(positions: tuple[Position, ...], ref: InstrumentRef) -> Decimal:
+    """Return what positions of this engine hold of an instrument, signed."""
+    return sum(
+        (p.quantity(leg) for p in positions for leg in LegSide if p.rules(leg).ref == ref), _ZERO
+    )
+
+
+def exposures_of(positions: tuple[Position, ...], symbol: str) -> Exposures:
+    """Return what is on, worst case: what was asked counts as filled until the position is closed."""
+    live = [p for p in positions if not p.status.is_final]
+    notionals = [(p.symbol, p.intent.quantity * p.intent.lead_reference) for p in live]
+    return Exposures(
+        symbol_notional=sum((n for s, n in notionals if s == symbol), _ZERO),
+        total_notional=sum((n for _, n in notionals), _ZERO),
+        open_count=len(live),
+    )

@@ -1,0 +1,90 @@
+"""The drives of all positions: launched, recovered, woken and brought to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from services.engine.drive import PositionDrive
+from services.engine.drive_context import DriveContext
+from services.engine.funding_ledger import FundingLedger
+from services.engine.orders import OrderPlan
+from services.engine.owned_tasks import OwnedTasks
+from services.engine.views import PositionStatus
+
+_POLL_SECONDS = 0.02
+
+
+class DriveFleet:
+    """Owns one drive per position that is not closed, and the reading of their funding."""
+
+    def __init__(
+        self,
+        context: DriveContext,
+        funding: FundingLedger,
+        tasks: OwnedTasks,
+        stops_slices: Callable[[], bool],
+    ) -> None:
+        self._context = context
+        self._funding = funding
+        self._tasks = tasks
+        self._stops_slices = stops_slices
+        self._drives: dict[str, PositionDrive] = {}
+        self.is_reconciled = False
+
+    def launch(self, position_id: str, first: OrderPlan) -> None:
+        """Drive a new position whose first order is journaled."""
+        self._run(position_id, first, recovered=False)
+
+    def recover(self, changed: Callable[[], None]) -> None:
+        """Take up every position of an earlier run; `changed` is called once they are in order."""
+        for position in self._context.book.all():
+            if not position.status.is_final:
+                self._run(position.position_id, None, recovered=True)
+        self._tasks.spawn(self._reconcile(changed), "reconcile")
+        self._tasks.spawn(self._read_funding(), "funding")
+
+    def wake(self, position_id: str) -> None:
+        """Tell a position's drive of a command; none runs for a closed position."""
+        drive = self._drives.get(position_id)
+        if drive is not None:
+            drive.wake()
+
+    async def rest(self, bound: timedelta) -> None:
+        """Wait until no position moves, at most `bound`."""
+        clock = self._context.clock
+        end = clock.monotonic() + bound.total_seconds()
+        while clock.monotonic() < end and any(
+            not drive.position.is_settled for drive in self._drives.values()
+        ):
+            await clock.sleep(_POLL_SECONDS)
+
+    def _run(self, position_id: str, first: OrderPlan | None, *, recovered: bool) -> None:
+        drive = PositionDrive(
+            self._context, position_id, recovered=recovered, stops_slices=self._stops_slices
+        )
+        self._drives[position_id] = drive
+        self._tasks.spawn(self._drive(position_id, drive, first), f"drive-{position_id}")
+
+    async def _drive(self, position_id: str, drive: PositionDrive, first: OrderPlan | None) -> None:
+        await drive.run(first)
+        del self._drives[position_id]
+        # The venue books a last payment a little after the exit: read now, and once more later.
+        await self._funding.read(position_id)
+        await self._context.clock.sleep(self._context.policy.funding_read_interval.total_seconds())
+        await self._funding.read(position_id)
+
+    async def _reconcile(self, changed: Callable[[], None]) -> None:
+        recovered = tuple(self._drives.values())
+        while not all(drive.is_recovered for drive in recovered):
+            await self._context.clock.sleep(_POLL_SECONDS)
+        self.is_reconciled = True
+        changed()
+
+    async def _read_funding(self) -> None:
+        while True:
+            interval = self._context.policy.funding_read_interval
+            for position_id, drive in tuple(self._drives.items()):
+                if drive.position.status is PositionStatus.OPEN:
+                    await self._funding.read(position_id)
+            await self._context.clock.sleep(interval.total_seconds())

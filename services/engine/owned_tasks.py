@@ -1,0 +1,39 @@
+"""Tasks with an owner: started, watched and ended in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from services.common.logs import get_logger
+
+_T = TypeVar("_T")
+_log = get_logger(__name__)
+
+
+class OwnedTasks:
+    """A set of background tasks; an error nobody waits for is logged, never lost."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
+        """Start a task that this owner ends."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def close(self) -> int:
+        """Cancel what still runs, wait for it, and return how many tasks that were."""
+        running = tuple(task for task in self._tasks if not task.done())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        return len(running)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.debug("task_failed", task=task.get_name(), error=repr(error))

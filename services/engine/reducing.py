@@ -1,0 +1,48 @@
+"""What a reduction takes off both legs, decided before it is journaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.common.errors import InvalidFieldError
+from services.engine.instruments import LegSide
+from services.engine.position import Position
+from services.engine.reduction import reference_price
+from services.engine.sizing import common_lot, floor_to_lot, meets_minimum
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Quantity off each leg and the quantity that is to remain; `is_close` when all goes."""
+
+    quantity: Decimal
+    target: Decimal
+    is_close: bool
+
+
+def plan_reduction(
+    position: Position, quantity: Decimal | None, ratio: Decimal | None
+) -> Reduction:
+    """Return the reduction on the common lot; both legs get the same target, so no drift adds up.
+
+    Raises `InvalidFieldError` where nothing tradable would go, or where what remains could not be
+    closed later.
+    """
+    if (quantity is None) == (ratio is None):
+        raise InvalidFieldError("quantity", "either quantity or ratio is required")
+    matched = min(abs(position.quantity(leg)) for leg in LegSide)
+    lot = common_lot(*(position.rules(leg).lot_size for leg in LegSide))
+    field, wanted = ("quantity", quantity) if quantity is not None else ("ratio", ratio)
+    if wanted is None or wanted <= 0 or (field == "ratio" and wanted > 1):
+        raise InvalidFieldError(field, "must be above 0, a ratio at most 1")
+    taken = floor_to_lot(wanted if field == "quantity" else matched * wanted, lot)
+    if taken >= floor_to_lot(matched, lot):
+        return Reduction(matched, Decimal(0), is_close=True)
+    for leg in LegSide:
+        rules, price = position.rules(leg), reference_price(position, leg)
+        if not meets_minimum(taken, price, rules, reduce_only=True):
+            raise InvalidFieldError(field, f"is below what {rules.ref.exchange} trades")
+        if not meets_minimum(matched - taken, price, rules, reduce_only=True):
+            raise InvalidFieldError(field, "leaves less than can be traded; close instead")
+    return Reduction(taken, matched - taken, is_close=False)

@@ -49,11 +49,16 @@ class Application:
         """Return the base URL, once listening."""
         return f"http://{self.address}"
 
+    @property
+    def user_stream_count(self) -> int:
+        """Return how many user streams are open."""
+        return self._user_streams.count
+
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
         ControlHandlers(self.simulation, self._streams, self._control_token).register(application)
         self._streams.register(application)
-        application.router.add_route("*", "/{tail:.*}", RestHandler(self.gateway))
+        application.router.add_route("*", "/{tail:.*}", RestHandler(self.gateway).handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)

@@ -30,7 +30,7 @@ class RestHandler:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, or close its connection without an answer."""
         body = await request.text() if request.body_exists else ""
         plan = self._gateway.receive(read_request(request, body))

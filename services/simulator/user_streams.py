@@ -71,6 +71,11 @@ class UserStreams:
         self._held: list[_Held] = []
         simulation.exchange.listeners.append(self.on_event)
 
+    @property
+    def count(self) -> int:
+        """Return how many streams are open."""
+        return len(self._subscribers)
+
     def subscribe(self, subscriber: Subscriber) -> None:
         """Add a stream."""
         self._subscribers.append(subscriber)

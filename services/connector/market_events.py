@@ -5,7 +5,7 @@ Event fields: web-socket-streams.md (spot), USD-M WebSocket Market Streams.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opensqt.market_maker.v1 import events_pb2, resources_pb2
 from services.common.codec import from_millis, to_duration, to_timestamp
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from services.connector.instruments import Instrument, InstrumentBook
 
 
+# ccxt takes the mini ticker on spot and the whole one on USD-M; both tell the last price.
+_PRINTS: Final = frozenset({"24hrTicker", "24hrMiniTicker"})
+
+
 class PriceBoard:
     """The newest prices per symbol: book and print events each tell a part, a row tells all."""
 
@@ -28,17 +32,17 @@ class PriceBoard:
         self._rows: dict[str, events_pb2.PriceChange] = {}
 
     def on_event(self, event: dict[str, Any]) -> list[events_pb2.PriceChange]:
-        """Take a bookTicker or 24hrTicker event; return the symbol's prices, else nothing."""
+        """Take a book ticker or 24 h ticker event; return the symbol's prices, else nothing."""
         name = event.get("e")
         # Spot book tickers are the one event without a name.
         is_book = name == "bookTicker" or (name is None and "b" in event and "a" in event)
-        if not is_book and name != "24hrTicker":
+        if not is_book and name not in _PRINTS:
             return []
         instrument = self._instruments.find_exchange_symbol(text(event, "s"))
         if instrument is None or instrument.symbol not in self._wanted:
             return []
         row = self._row(instrument)
-        if name == "24hrTicker":
+        if name in _PRINTS:
             set_price(row, "price", positive(event, "c"), instrument)
         if is_book:
             set_top(row, "bid", event, ("b", "B"), instrument)
@@ -85,7 +89,7 @@ def set_top(
     """Set best price and quantity of a side; an empty side is cleared."""
     price, quantity = positive(event, keys[0]), positive(event, keys[1])
     if price is None or quantity is None:
-        row.ClearField(f"best_{side}_price")  # type: ignore[arg-type]  # one of two literal names
+        row.ClearField(f"best_{side}_price")
         row.ClearField(f"best_{side}_quantity")
         return
     getattr(row, f"best_{side}_price").CopyFrom(wire(instrument.to_base_price(price)))
@@ -118,7 +122,7 @@ def funding_update_of(rate: resources_pb2.FundingRate) -> events_pb2.FundingUpda
         timestamp=rate.timestamp,
     )
     for field in ("rate", "predicted_rate", "interval", "mark_price", "index_price"):
-        if rate.HasField(field):  # type: ignore[arg-type]  # names of both messages
+        if rate.HasField(field):
             getattr(update, field).CopyFrom(getattr(rate, field))
     return update
 

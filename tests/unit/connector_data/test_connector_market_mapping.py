@@ -229,10 +229,11 @@ def test_an_empty_answer_is_empty() -> None:
     assert RowQuarantine().collect("numbers", [], int) == []
 
 
-def test_book_and_print_events_add_up_to_one_row() -> None:
+@pytest.mark.parametrize("name", ["24hrTicker", "24hrMiniTicker"])
+def test_book_and_print_events_add_up_to_one_row(name: str) -> None:
     """A reader that sees only the last row knows both the print and the book."""
     board = PriceBoard("v", InstrumentBook([PEPE, BTC]), ["PEPEUSDT"])
-    board.on_event({"e": "24hrTicker", "E": 5, "s": "1000PEPEUSDT", "c": "0.02"})
+    board.on_event({"e": name, "E": 5, "s": "1000PEPEUSDT", "c": "0.02"})
     top = {"u": 1, "s": "1000PEPEUSDT", "b": "0.01", "B": "3", "a": "0.03", "A": "0"}
     (row,) = board.on_event(top)
     assert row.price.value == "0.00002"

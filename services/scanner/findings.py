@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from services.scanner.instruments import Exclusion, ExclusionReason, InstrumentKey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
     from services.scanner.evaluate import Rejection
+    from services.scanner.market import VenueView
     from services.scanner.opportunity import Opportunity
     from services.scanner.pairs import PairOfLegs
 
@@ -66,16 +67,9 @@ class ReasonBook:
         return tuple(sorted(everything, key=lambda each: (each.instrument, each.reason)))
 
 
-def mark_lone_perpetuals(
-    reasons: ReasonBook,
-    statistics: Iterable[InstrumentKey],
-    tradable: Mapping[str, Collection[str]],
-    candidates: Iterable[PairOfLegs],
-) -> None:
-    """Note the sound, tradable perpetuals that have no tradable twin anywhere."""
-    paired = {leg for pair in candidates for leg in pair.perpetuals}
-    reasons.add(
-        Exclusion(key, ExclusionReason.LEG_MISSING, "no tradable twin on any venue that answered")
-        for key in statistics
-        if key.symbol in tradable[key.venue] and key not in paired
+def lone_perpetuals(view: VenueView, symbols: Iterable[str]) -> tuple[Exclusion, ...]:
+    """Return the exclusions of tradable perpetuals that are in no pair of legs."""
+    detail = "no tradable twin on any venue that answered"
+    return tuple(
+        Exclusion(view.key(symbol), ExclusionReason.LEG_MISSING, detail) for symbol in symbols
     )

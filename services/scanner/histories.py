@@ -89,6 +89,8 @@ class HistoryLoader:
         for view in views.values():
             if view.kind is InstrumentKind.PERPETUAL:
                 outcome.unread[view.venue] = self._unread(view, needed[view.venue], now)
+                wanted = wanted_span(venue_now(view) or now, self._rules.history)
+                await self._store.prune(view.venue, wanted.start_ms)
         return outcome
 
     def _plan(

@@ -68,6 +68,8 @@ class MemoryHistoryStore:
         """
         for name, (times_ms, rates) in rows.items():
             fresh = settlements(times_ms, rates)
+            if not fresh.minutes.size:
+                continue
             old = self._rows.get((venue, name))
             self._rows[venue, name] = fresh if old is None else _joined(old, fresh)
         if symbol:
@@ -79,9 +81,13 @@ class MemoryHistoryStore:
     async def prune(self, venue: str, before_ms: int) -> None:
         """Forget everything before an instant."""
         bound = before_ms // MINUTE_MS
-        for key, rows in self._rows.items():
-            if key[0] == venue and rows.minutes.size and rows.minutes[0] < bound:
-                first = int(np.searchsorted(rows.minutes, bound))
+        for key, rows in list(self._rows.items()):
+            if key[0] != venue or rows.minutes[0] >= bound:
+                continue
+            first = int(np.searchsorted(rows.minutes, bound))
+            if first == rows.minutes.size:
+                del self._rows[key]
+            else:
                 self._rows[key] = Settlements(rows.minutes[first:], rows.rates[first:])
         self._held[venue] = _since(self.held(venue), before_ms)
         by_symbol = self._held_by_symbol.get(venue, {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from services.scanner.collect import failure, markets
 from services.scanner.evaluate import Evidence, Rejection, could_earn, evaluate_pair
 from services.scanner.fees import FeeBook
-from services.scanner.findings import Findings, ReasonBook, mark_lone_perpetuals
+from services.scanner.findings import Findings, ReasonBook, lone_perpetuals
 from services.scanner.instruments import InstrumentKey, InstrumentKind
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
 from services.scanner.plan import bulk_tasks
@@ -124,6 +124,11 @@ class Scanner:
         for pair in candidates:
             for leg in pair.perpetuals:
                 needed[leg.venue].add(leg.symbol)
+        for venue, symbols in needed.items():
+            if found.views[venue].kind is InstrumentKind.PERPETUAL:
+                work.reasons.add(
+                    lone_perpetuals(found.views[venue], work.tradable[venue] - symbols)
+                )
         now = self._clock.now()
         read = await self._loader.load(found.views, needed, now, work.record, work.slicer)
         work.missing_parts += read.missing_parts
@@ -133,14 +138,19 @@ class Scanner:
             unread = read.unread[venue]
             work.unread |= {view.key(symbol) for symbol in unread}
             study = await study_venue(
-                view, self._store, read.malformed.get(venue, {}), unread, self._rules, work.slicer
+                view,
+                self._store,
+                read.malformed.get(venue, {}),
+                unread,
+                needed[venue],
+                self._rules,
+                work.slicer,
             )
             work.record.symbol_count += study.analysed_count
             work.reasons.add(study.exclusions)
             work.statistics.update(study.statistics)
             sound = {key.symbol for key in study.statistics}
             work.tradable[venue] &= sound
-        mark_lone_perpetuals(work.reasons, work.statistics, work.tradable, candidates)
 
     def _pairs(self, found: Markets, work: _Work) -> tuple[PairOfLegs, ...]:
         return tuple(pairs_of_legs(found.views, work.tradable))

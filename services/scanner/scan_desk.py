@@ -105,7 +105,6 @@ class ScanDesk:
             self._canceled_by_caller.add(record)
             self._task.cancel()
             await record.ended.wait()
-            self._canceled_by_caller.discard(record)
         return self.get(record.scan_id if record is not None else scan_id)
 
     def _begin(self) -> ScanRecord:
@@ -169,6 +168,7 @@ class ScanDesk:
         record.count_calls = lambda: calls
         record.end_time = self._clock.now()
         self._running = self._task = None
+        self._canceled_by_caller.discard(record)
         record.ended.set()
         seconds = record.elapsed(record.end_time).total_seconds()
         self._metrics.scans.labels(record.state.value).inc()

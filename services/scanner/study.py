@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from services.scanner.analytics import FundingStatistics, analyse
-from services.scanner.funding import FundingHistory, funding_history, recent
+from services.scanner.funding import FundingHistory, Settlements, funding_history, recent
 from services.scanner.histories import interval_hours
 from services.scanner.instruments import Exclusion, ExclusionReason, InstrumentKey
 from services.scanner.market import venue_now
@@ -40,21 +40,25 @@ async def study_venue(
     store: HistoryStore,
     malformed: Mapping[str, str],
     unread: Collection[str],
+    needed: Collection[str],
     rules: ScanRules,
     slicer: Slicer,
 ) -> VenueStudy:
     """Analyse what is held of the venue's perpetuals, giving way to the event loop between batches.
 
-    Symbols with damaged or unread history are left out: their figures would mislead.
+    Symbols that were not needed and of which nothing is held were not asked for and are passed
+    over. Symbols with damaged or unread history are left out: their figures would mislead.
     """
     study = VenueStudy()
     batch: list[tuple[InstrumentKey, FundingHistory]] = []
     for symbol in sorted(view.symbols):
-        history = _sound_history(view, store, symbol, malformed, unread, rules)
-        if isinstance(history, Exclusion):
-            study.exclusions.append(history)
-        else:
-            batch.append((view.key(symbol), history))
+        rows = store.settlements(view.venue, symbol)
+        if rows.minutes.size or symbol in needed or symbol in malformed:
+            history = _sound_history(view, rows, symbol, malformed, unread, rules)
+            if isinstance(history, Exclusion):
+                study.exclusions.append(history)
+            else:
+                batch.append((view.key(symbol), history))
         if len(batch) == _BATCH:
             _analyse_batch(batch, view, rules, study)
             batch.clear()
@@ -65,7 +69,7 @@ async def study_venue(
 
 def _sound_history(
     view: VenueView,
-    store: HistoryStore,
+    rows: Settlements,
     symbol: str,
     malformed: Mapping[str, str],
     unread: Collection[str],
@@ -78,7 +82,6 @@ def _sound_history(
         return Exclusion(
             key, ExclusionReason.HISTORY_MISSING, "its recent history could not be read"
         )
-    rows = store.settlements(view.venue, symbol)
     if rows.minutes.size == 0:
         return Exclusion(key, ExclusionReason.HISTORY_MISSING, "no settlement on record")
     history = funding_history(rows, interval_hours(view, symbol))

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc
 from services.common.call_errors import from_call_error
 from services.common.codec import decimal_from_proto, from_millis, to_timestamp
-from services.common.errors import FatalError, RetryableError
+from services.common.errors import FatalError, OpensqtError, RetryableError
 from services.scanner import venue_codec
 from services.scanner.tasks import (
     ReadBorrowRates,
@@ -148,11 +148,9 @@ class VenueReader:
             except grpc.aio.AioRpcError as failed:
                 error = from_call_error(failed)
                 self._count(name, error.code.value)
-                if not isinstance(error, RetryableError) or attempt == self._attempts:
+                if attempt == self._attempts or not _is_worth_waiting(error):
                     raise error from failed
-                await self._clock.sleep(
-                    min(error.retry_after or wait, _LONGEST_WAIT).total_seconds()
-                )
+                await self._clock.sleep((_retry_after(error) or wait).total_seconds())
                 wait *= 2
             else:
                 self._count(name, "OK")
@@ -161,3 +159,14 @@ class VenueReader:
 
     def _count(self, method: str, outcome: str) -> None:
         self._metrics.venue_calls.labels(self._venue, method, outcome).inc()
+
+
+def _retry_after(error: OpensqtError) -> timedelta | None:
+    return error.retry_after if isinstance(error, RetryableError) else None
+
+
+def _is_worth_waiting(error: OpensqtError) -> bool:
+    """Tell whether a read may be repeated soon: asking before the time told would prolong a ban."""
+    if not isinstance(error, RetryableError):
+        return False
+    return error.retry_after is None or error.retry_after <= _LONGEST_WAIT

@@ -283,6 +283,7 @@ async def test_venue_without_bulk_history_is_read_by_symbol() -> None:
         scan = await scanned(stub)
         assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
         assert {each.symbol for each in await listed(stub)} == {"AAAUSDT", "DDDUSDT"}
+        assert (scan.symbol_count, reasons(scan)["perpy", "LONE3USDT"]) == (4, "LEG_MISSING")
         # Bulk was tried once, then four symbols with a twin were read; from then on only those.
         before = perpetual.calls["GetHistoricalFundingRates"]
         assert (await scanned(stub)).state == SUCCEEDED
@@ -383,6 +384,18 @@ async def test_rate_limit_in_mid_scan_is_waited_for() -> None:
         assert (scan.state, scan.failed_task_count) == (SUCCEEDED, 0)
         assert {each.symbol for each in await listed(stub)} == {"AAAUSDT"}
     assert times[1] - times[0] >= 0.3
+
+
+async def test_long_ban_is_not_waited_for() -> None:
+    """When the time to wait is longer than a scan can bear, the reading fails at once, by name."""
+    spot, perpetual = markets()
+    banned = RetryableError("banned for an hour", retry_after=timedelta(hours=1))
+    perpetual.faults["GetFundingRates"] = [banned]
+    async with scanning(spot, perpetual) as stub:
+        scan = await scanned(stub)
+        assert scan.state == FAILED
+        assert scan.missing_parts == ["perpy: funding rates: banned for an hour"]
+        assert perpetual.calls["GetFundingRates"] == 1
 
 
 async def test_history_that_cannot_be_read_is_missing_not_dead() -> None:

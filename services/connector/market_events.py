@@ -80,7 +80,7 @@ def set_price(row: Any, field: str, price: Any, instrument: Instrument) -> None:
 
 
 def set_top(
-    row: events_pb2.PriceChange,
+    row: Any,
     side: str,
     event: dict[str, Any],
     keys: tuple[str, str],

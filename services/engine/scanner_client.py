@@ -98,3 +98,21 @@ def _ref(ref: instrument_pb2.InstrumentRef) -> InstrumentRef:
     if kind is None or not ref.exchange or not ref.symbol:
         raise _invalid("a leg without exchange, symbol or kind")
     return InstrumentRef(ref.exchange, ref.symbol, kind)
+
+
+class NoScanner:
+    """Stands where no scanner is configured: entries name their legs."""
+
+    async def opportunities(self) -> list[opportunity_pb2.Opportunity]:
+        """Refuse: there is nobody to ask."""
+        raise self._missing()
+
+    async def resolve(self, opportunity_id: str) -> OpportunityLegs:
+        """Refuse: there is nobody to ask."""
+        raise self._missing()
+
+    @staticmethod
+    def _missing() -> PreconditionError:
+        return PreconditionError(
+            "no [scanner] is configured; name long_leg and short_leg", reason="SCANNER_MISSING"
+        )

@@ -1,0 +1,146 @@
+"""The composition root of the engine: names the concrete classes and owns their lives."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from opensqt.market_maker.v1 import (
+    engine_pb2_grpc,
+    exchange_pb2_grpc,
+    portfolio_pb2_grpc,
+    position_pb2_grpc,
+    risk_pb2_grpc,
+    scanner_pb2_grpc,
+)
+from services.common.channels import Deadlines, open_channel
+from services.common.clock import Clock, SystemClock
+from services.common.ids import Ids, RandomIds
+from services.common.metrics import ServiceMetrics
+from services.common.secrets_files import read_secret
+from services.common.server import GrpcServer, serve
+from services.engine.connector_gateway import ConnectorGateway
+from services.engine.engine import Engine, EngineDependencies
+from services.engine.instruments import InstrumentKind
+from services.engine.metrics import EngineMetrics
+from services.engine.scanner_client import NoScanner, ScannerClient
+from services.engine.servicer import EngineServicer
+from services.engine.servicer_portfolio import PortfolioServicer
+from services.engine.sqlite_journal import SqliteJournal
+from services.engine.unserved import UnservedPositionService, UnservedRiskService
+from services.engine.watching import PositionFeed
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+
+    from services.engine.settings import EngineSettings
+
+_PACKAGE = "opensqt.market_maker.v1"
+
+
+async def run(settings: EngineSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then let moving positions come to rest within the drain bound."""
+    metrics = ServiceMetrics(settings.service)
+    metrics.add_process_metrics()
+    async with engine_server(settings, metrics) as server:
+        await serve(settings, server, metrics, stop)
+
+
+@asynccontextmanager
+async def engine_server(
+    settings: EngineSettings,
+    metrics: ServiceMetrics,
+    *,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+) -> AsyncIterator[GrpcServer]:
+    """Yield the server, not started yet, with journal, venues and drives behind it.
+
+    Raises JournalError when the journal cannot be opened or read.
+    """
+    clock, ids = clock or SystemClock(), ids or RandomIds()
+    async with AsyncExitStack() as stack:
+        journal = SqliteJournal(settings.journal_path)
+        await journal.open()
+        stack.push_async_callback(journal.close)
+        scanner = await _scanner(settings, stack, clock)
+        feed = PositionFeed(ids.new_id(), clock)
+        engine = Engine(
+            EngineDependencies(
+                journal=journal,
+                gateways=await _gateways(settings, stack),
+                opportunities=scanner,
+                listener=feed,
+                observer=EngineMetrics(metrics),
+                clock=clock,
+                ids=ids,
+                policy=settings.policy.policy(),
+                limits=settings.limits.limits(),
+            )
+        )
+        await engine.start()
+        stack.push_async_callback(engine.stop, timedelta(seconds=settings.grpc.drain_seconds))
+        # Streams must end before the server waits for its calls, else it waits for them in vain.
+        stack.callback(feed.close)
+        server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
+        _register(server, engine, feed, scanner)
+        yield server
+
+
+def _register(
+    server: GrpcServer, engine: Engine, feed: PositionFeed, scanner: ScannerClient | NoScanner
+) -> None:
+    server.add(
+        engine_pb2_grpc.add_EngineServiceServicer_to_server,
+        EngineServicer(engine, feed),
+        f"{_PACKAGE}.EngineService",
+    )
+    server.add(
+        portfolio_pb2_grpc.add_PortfolioServiceServicer_to_server,
+        PortfolioServicer(scanner),
+        f"{_PACKAGE}.PortfolioService",
+    )
+    server.add(
+        risk_pb2_grpc.add_RiskServiceServicer_to_server,
+        UnservedRiskService(),
+        f"{_PACKAGE}.RiskService",
+    )
+    server.add(
+        position_pb2_grpc.add_PositionServiceServicer_to_server,
+        UnservedPositionService(),
+        f"{_PACKAGE}.PositionService",
+    )
+
+
+async def _scanner(
+    settings: EngineSettings, stack: AsyncExitStack, clock: Clock
+) -> ScannerClient | NoScanner:
+    endpoint = settings.scanner
+    if endpoint is None:
+        return NoScanner()
+    channel = await stack.enter_async_context(
+        open_channel(
+            endpoint.address,
+            token=None if endpoint.token_file is None else read_secret(endpoint.token_file),
+            tls=endpoint.tls,
+            deadlines=Deadlines(endpoint.call_timeout),
+        )
+    )
+    stub = scanner_pb2_grpc.ScannerServiceStub(channel)
+    return ScannerClient(stub, clock, call_seconds=endpoint.call_timeout.total_seconds())
+
+
+async def _gateways(settings: EngineSettings, stack: AsyncExitStack) -> dict[str, ConnectorGateway]:
+    gateways: dict[str, ConnectorGateway] = {}
+    for venue in settings.venues:
+        channel = await stack.enter_async_context(open_channel(venue))
+        gateways[venue.name] = ConnectorGateway(
+            venue.name,
+            InstrumentKind(venue.kind),
+            exchange_pb2_grpc.ExchangeServiceStub(channel),
+            call_seconds=settings.policy.call_timeout.total_seconds(),
+            place_seconds=settings.policy.place_timeout.total_seconds(),
+        )
+    return gateways

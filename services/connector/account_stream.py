@@ -32,6 +32,8 @@ _QUIET_SECONDS: Final = 30.0
 # Fills come in bursts, and each names the account anew: one read serves those of a burst.
 _BURST_SECONDS: Final = 0.1
 
+_REREAD: Final = resources_pb2.Position(snapshot=True)
+
 
 class UserSource(WatchSource[T]):
     """What sources of the user stream share: its connection is not theirs, and silence is normal.
@@ -59,12 +61,13 @@ class UserSource(WatchSource[T]):
         """Return the state as the venue tells it now."""
         raise TypeError("each source says what its state is")
 
-    async def reset(self) -> None:
-        """Stop watching; the next subscription asks for a listen key: this one may have gone."""
-        await super().reset()
+    def break_off(self) -> None:
+        """Take the subscription for broken and have a listen key asked for anew."""
+        # ccxt keeps a key until its own refresh is due, and says nothing when the venue ends it.
         key = self._venue.exchange.options.get("linear")
         if isinstance(key, dict) and "lastAuthenticatedTime" in key:
             key["lastAuthenticatedTime"] = 0
+        super().break_off()
 
     async def _wait_subscribed(self) -> None:
         exchange = self._venue.exchange
@@ -144,11 +147,19 @@ class PositionSource(UserSource[resources_pb2.Position]):
             row.snapshot = True
         return [*rows, resources_pb2.Position(snapshot=True, caught_up=True)]
 
+    async def receive(self) -> Sequence[resources_pb2.Position]:
+        """Wait for the next rows; in hedge mode an event makes all positions be read."""
+        rows = await super().receive()
+        return await self.read_state() if _REREAD in rows else rows
+
     def _on_event(self, event: dict[str, Any]) -> list[resources_pb2.Position]:
         if event.get("e") in _EXPIRED:
             self.break_off()
         if event.get("e") != "ACCOUNT_UPDATE":
             return []
+        if any(row.get("ps") in ("LONG", "SHORT") for row in event["a"].get("P", ())):
+            # A row has no side but its sign: a zero would not say which of the two was closed.
+            return [_REREAD]
         return to_positions_of_event(event, self._book, self._configs)
 
 

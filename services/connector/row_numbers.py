@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.common.codec import decimal_to_proto, limit_fraction
+from services.common.codec import MAX_FRACTION_DIGITS, decimal_to_proto, limit_fraction
 from services.connector.venue_numbers import optional_venue_decimal, venue_decimal
 
 if TYPE_CHECKING:
@@ -60,4 +60,10 @@ def wire(value: Decimal | None) -> decimal_pb2.Decimal | None:
 
     Raises ValueError when the number has more than 18 integer digits.
     """
-    return None if value is None else decimal_to_proto(limit_fraction(value))
+    if value is None:
+        return None
+    exponent = value.as_tuple().exponent
+    # Rounding is for quotients; a venue's own number almost never needs it.
+    if isinstance(exponent, int) and exponent >= -MAX_FRACTION_DIGITS:
+        return decimal_to_proto(value)
+    return decimal_to_proto(limit_fraction(value))

@@ -178,6 +178,52 @@ async def test_a_position_closed_while_the_stream_was_cut_is_missing_from_the_ne
     call.cancel()
 
 
+async def test_in_hedge_mode_a_closed_side_is_missing_and_the_other_stays(
+    perpetual: RunningConnector,
+) -> None:
+    """A long and a short of one symbol: closing one says which, by a snapshot of both."""
+    exchange = data_of(perpetual).venue.exchange
+    await exchange.fapiPrivatePostPositionSideDual({"dualSidePosition": "true"})
+
+    async def trade(side: str, position_side: str, quantity: str) -> None:
+        await exchange.fapiPrivatePostOrder(
+            {
+                "symbol": "BTCUSDT",
+                "side": side,
+                "positionSide": position_side,
+                "type": "MARKET",
+                "quantity": quantity,
+            }
+        )
+
+    await trade("BUY", "LONG", "0.03")
+    await trade("SELL", "SHORT", "0.01")
+    call = perpetual.stub.SubscribePositions(E.SubscribePositionsRequest())
+    rows = await read_until(call, lambda row: row.caught_up)
+    assert sorted(row.size.value for row in rows[:-1]) == ["-0.01", "0.03"]
+    await trade("SELL", "LONG", "0.03")
+    rows = await read_until(call, lambda row: row.caught_up)
+    assert [row.size.value for row in rows[:-1]] == ["-0.01"]
+    call.cancel()
+
+
+async def test_an_expired_listen_key_makes_the_user_stream_anew(
+    perpetual: RunningConnector,
+) -> None:
+    """ccxt does not act on the venue's word that the key is gone; we do."""
+    call = perpetual.stub.SubscribePositions(E.SubscribePositionsRequest())
+    await read_until(call, lambda row: row.caught_up)
+    data = data_of(perpetual)
+    (client,) = [one for url, one in data.venue.exchange.clients.items() if "listenKey=" in url]
+    data.venue.exchange.handle_message(client, {"e": "listenKeyExpired", "E": 1})
+    await read_until(call, lambda row: row.caught_up)
+    assert data.account_streams.positions.stats.resumes == 1
+    await perpetual.stub.PlaceOrder(order(BUY, "0.01"))
+    (row,) = await read_until(call, lambda row: row.symbol == "BTCUSDT")
+    assert number(row.size) == Decimal("0.01")
+    call.cancel()
+
+
 async def test_the_account_is_streamed_after_each_change(
     either: RunningConnector, control: Control
 ) -> None:

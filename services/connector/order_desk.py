@@ -224,7 +224,8 @@ class OrderDesk:
                 "order_outcome_unknown", client_order_id=record.client_order_id, note=result.note
             )
             record.announce()
-        elif result.error is not None:
+        elif result.error is not None and record.state is None:
+            # With a state the stream has shown the order alive, whatever the reply says.
             await self._end_without_order(record, result.verdict, result.error)
 
     async def _end_without_order(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from services.common.errors import NotFoundError
+from services.common.errors import NotFoundError, RejectedError
 from services.connector.order_mapping import complete_state, rejected_state, to_fill, to_state
 from services.connector.venue_orders import OrderKey
 
@@ -43,10 +43,10 @@ class OrderReader:
             return self._state_without_order(record)
         if not record.is_answerable:
             # In doubt, or closing within moments: the desk is asking already.
-            return await self._desk.await_outcome(record, _CONFIRM)
+            return await self._outcome(record)
         if not record.is_finished:
             await self._desk.refresh(record)
-        return await self._desk.await_outcome(record, _CONFIRM)
+        return await self._outcome(record)
 
     async def cancel(self, instrument: Instrument, ids: OrderIds) -> OrderState:
         """Cancel an order and return its state; one that is closed already is no error.
@@ -63,13 +63,13 @@ class OrderReader:
         if record.error is not None:
             return self._state_without_order(record)
         if record.state is not None and record.state.is_closed:
-            return await self._desk.await_outcome(record, _CONFIRM)
+            return await self._outcome(record)
         row = await self._orders.cancel(record.key)
         if row is None:
             await self._desk.refresh(record)
         else:
             self._desk.learn(record, to_state(row, instrument, record.client_order_id))
-        return await self._desk.await_outcome(record, _CONFIRM)
+        return await self._outcome(record)
 
     async def cancel_all(self, instrument: Instrument, *, use_margin: bool) -> None:
         """Cancel every live order of a symbol."""
@@ -115,6 +115,14 @@ class OrderReader:
             fills = await self._orders.order_fills(key)
             state = complete_state(_with_fills(state, instrument, fills))
         return state
+
+    async def _outcome(self, record: OrderRecord) -> OrderState:
+        try:
+            return await self._desk.await_outcome(record, _CONFIRM)
+        except RejectedError:
+            if record.error is None:
+                raise
+            return self._state_without_order(record)
 
     def _state_without_order(self, record: OrderRecord) -> OrderState:
         error = record.error

@@ -103,11 +103,16 @@ def order(
     side: types_pb2.OrderSide.ValueType = BUY, quantity: str = "0.01", **fields: Any
 ) -> resources_pb2.PlaceOrderRequest:
     """Return a request for a market order of BTCUSDT; keywords replace or add fields."""
-    for name in ("price", "worst_price", "slippage_bound_ratio"):
+    for name in ("quantity", "price", "worst_price", "slippage_bound_ratio"):
         if isinstance(fields.get(name), (str, Decimal)):
             fields[name] = decimal(fields[name])
-    values: dict[str, Any] = {"symbol": "BTCUSDT", "type": MARKET, "side": side}
-    return resources_pb2.PlaceOrderRequest(**{**values, "quantity": decimal(quantity), **fields})
+    values: dict[str, Any] = {
+        "symbol": "BTCUSDT",
+        "type": MARKET,
+        "side": side,
+        "quantity": decimal(quantity),
+    }
+    return resources_pb2.PlaceOrderRequest(**{**values, **fields})
 
 
 def by_id(client_order_id: str, symbol: str = "BTCUSDT") -> exchange_pb2.GetOrderRequest:

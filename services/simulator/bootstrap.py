@@ -15,7 +15,7 @@ from services.simulator.core.listen_keys import ListenKeys
 from services.simulator.core.margin import MarginDesk
 from services.simulator.core.market import Market
 from services.simulator.core.matching import Liquidity
-from services.simulator.market.source import MarketSource
+from services.simulator.market.source import Kind, MarketSource
 from services.simulator.settings import MarketSettings, SimulatorSettings
 from services.simulator.simulation import Simulation
 
@@ -69,6 +69,9 @@ def make_simulation(
         processing_bound=timedelta(seconds=rules.processing_bound_seconds),
         liquidates=rules.liquidates,
     )
+    # recordings are read on first use; a server must not stand still for that on its first call
+    for symbol in market.instruments(Kind.PERPETUAL):
+        source.funding_state(symbol, market.now())
     return Simulation(
         wire=wire,
         clock=clock,

@@ -82,6 +82,7 @@ class ControlHandlers:
             ("POST", "faults"): self._add_faults,
             ("DELETE", "faults"): self._clear_faults,
             ("POST", "accounts"): self._set_account,
+            ("GET", "streams"): self._get_streams,
             ("POST", "streams/cut"): self._cut_streams,
             ("POST", "liquidate"): self._liquidate,
             ("POST", "adl"): self._deleverage,
@@ -152,6 +153,9 @@ class ControlHandlers:
     async def _clear_faults(self, _: web.Request) -> object:
         self._simulation.faults.clear()
         return []
+
+    async def _get_streams(self, _: web.Request) -> object:
+        return {"connections": self._streams.count, "user_streams": self._streams.user_count}
 
     async def _cut_streams(self, _: web.Request) -> object:
         return {"cut": self._streams.cut_all()}

@@ -30,7 +30,9 @@ from services.simulator.dialects import (
     binance_spot_trade,
     binance_spot_wallet,
     binance_usdm_account,
+    binance_usdm_funding,
     binance_usdm_market,
+    binance_usdm_settings,
     binance_usdm_trade,
 )
 from services.simulator.dialects.auth import account_of_key, check_signature, check_timestamp
@@ -45,8 +47,10 @@ ROUTES: Routes = {
     **binance_spot_wallet.ROUTES,
     **binance_margin.ROUTES,
     **binance_usdm_market.ROUTES,
+    **binance_usdm_funding.ROUTES,
     **binance_usdm_trade.ROUTES,
     **binance_usdm_account.ROUTES,
+    **binance_usdm_settings.ROUTES,
 }
 SECRET_PARAMETERS = frozenset({"signature"})
 
@@ -151,7 +155,7 @@ class Gateway:
         )
         if not verdict.is_allowed:
             headers = {**verdict.headers, "Retry-After": str(verdict.retry_after)}
-            body = encode({"code": -1003, "msg": verdict.message})
+            body = encode({"code": verdict.code, "msg": verdict.message})
             return Reply(verdict.status, body, headers)
         try:
             caller = self._authenticate(plan, endpoint)

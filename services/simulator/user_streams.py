@@ -97,9 +97,9 @@ class UserStreams:
         is_listened = any(
             row.account == event.account and row.product is product for row in self._subscribers
         )
-        actions = self._simulation.faults.actions(Stage.EVENT, _call(event, product))
         if not is_listened:
             return
+        actions = self._simulation.faults.actions(Stage.EVENT, _call(event, product))
         exchange = self._simulation.exchange
         if product is Product.PERPETUAL:
             message = binance_usdm_events.message(exchange, event)

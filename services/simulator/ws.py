@@ -75,6 +75,16 @@ class StreamHandlers:
         self._outbox_size = outbox_size
         self._connections: set[Connection] = set()
 
+    @property
+    def count(self) -> int:
+        """Return how many connections are open."""
+        return len(self._connections)
+
+    @property
+    def user_count(self) -> int:
+        """Return how many user streams are open; one connection may carry several."""
+        return self._user_streams.count
+
     def register(self, application: web.Application) -> None:
         """Add the routes; ccxt numbers its connections behind the path."""
         for path in ("/ws", "/stream/ws"):

@@ -98,8 +98,9 @@ class Exchange:
     def advance(self) -> None:
         """Let everything happen that is due by now."""
         self._funding.advance(self.emit)
+        self.liquidation.settle_delisted()
         if self.liquidates:
-            self.liquidation.advance()
+            self.liquidation.liquidate()
         if self._due:
             now = self._wire.now()
             ready = [action for due, action in self._due if due <= now]

@@ -61,6 +61,7 @@ class Verdict:
     retry_after: int
     message: str
     headers: dict[str, str]
+    code: int = -1003
 
     @property
     def is_allowed(self) -> bool:
@@ -106,17 +107,16 @@ class Limits:
         headers: dict[str, str] = {}
         seconds = now.timestamp()
         window = WEIGHT_WINDOWS[family]
-        refused = self._count(seconds, f"{family}:{address}", window, weight, headers)
-        if refused is None and orders:
-            for row in ORDER_WINDOWS.get(family, ()):
-                who = account or address
-                refused = refused or self._count(
-                    seconds, f"orders:{family}:{who}", row, orders, headers
-                )
-        if refused is None or not self.is_enabled:
+        over_weight = self._count(seconds, f"{family}:{address}", window, weight, headers)
+        over_orders: int | None = None
+        for row in ORDER_WINDOWS.get(family, ()) if orders else ():
+            key = f"orders:{family}:{account or address}"
+            over_orders = self._count(seconds, key, row, orders, headers) or over_orders
+        wait = over_weight or over_orders
+        if wait is None or not self.is_enabled:
             self._refusals.pop(address, None)
             return Verdict(200, 0, "", headers)
-        return self._refuse(now, address, refused, headers, is_order_limit=bool(orders))
+        return self._refuse(now, address, wait, headers, is_order_limit=over_weight is None)
 
     def _count(
         self, now: float, key: str, window: Window, amount: int, headers: dict[str, str]
@@ -155,10 +155,10 @@ class Limits:
         if refusals > BAN_AFTER:
             self._banned_until[address] = now + BAN
             self._refusals.pop(address)
-        what = "orders" if is_order_limit else "request weight"
-        return Verdict(
-            429, wait, f"Too many requests; current limit of {what} is reached.", headers
-        )
+        if is_order_limit:
+            return Verdict(429, wait, "Too many new orders.", headers, -1015)
+        message = f"Too much request weight used; IP({address}) must wait for {wait} seconds."
+        return Verdict(429, wait, message, headers)
 
 
 def _millis(instant: datetime) -> int:

@@ -18,6 +18,7 @@ from services.simulator.core.orders import (
     TimeInForce,
 )
 from services.simulator.core.perpetual_desk import PerpetualDesk
+from services.simulator.core.positions import Position
 from services.simulator.core.settlement import Settlement
 from services.simulator.market.source import Kind
 
@@ -53,7 +54,23 @@ class LiquidationDesk:
         position = account.futures.position(symbol, position_side)
         if not position.quantity:
             raise ValueError(f"{account.name} has no {position_side} position in {symbol}")
-        whole = abs(position.quantity)
+        name = "adl_autoclose"
+        if is_liquidation:
+            name = f"autoclose-{millis(self._market.now())}"
+        rate = LIQUIDATION_FEE if is_liquidation else ZERO
+        return self._force(account, position, name, rate=rate, quantity=quantity, price=price)
+
+    def _force(
+        self,
+        account: Account,
+        position: Position,
+        client_order_id: str,
+        *,
+        rate: Decimal,
+        quantity: Decimal | None = None,
+        price: Decimal | None = None,
+    ) -> Order:
+        symbol, whole = position.symbol, abs(position.quantity)
         request = OrderRequest(
             product=Product.PERPETUAL,
             symbol=symbol,
@@ -61,14 +78,20 @@ class LiquidationDesk:
             type=OrderType.MARKET,
             time_in_force=TimeInForce.IOC,
             quantity=whole if quantity is None else min(quantity, whole),
-            client_order_id=self._client_order_id(is_liquidation=is_liquidation),
-            position_side=position_side,
+            client_order_id=client_order_id,
+            position_side=position.side,
         )
-        rate = LIQUIDATION_FEE if is_liquidation else ZERO
         at = self._market.mark(symbol) if price is None else price
         return self._settlement.execute_forced(account, request, at, rate)
 
-    def advance(self) -> None:
+    def settle_delisted(self) -> None:
+        """Close positions of symbols that no longer trade, at mark and without a fee."""
+        for account in self._accounts.all():
+            for position in account.futures.open_positions():
+                if not self._market.is_trading(Kind.PERPETUAL, position.symbol):
+                    self._force(account, position, "delivery_autoclose", rate=ZERO)
+
+    def liquidate(self) -> None:
         """Liquidate every account whose equity is under its maintenance margin."""
         for account in self._accounts.all():
             positions = account.futures.open_positions()
@@ -79,10 +102,6 @@ class LiquidationDesk:
                 for position in positions:
                     if self._settle_asset(position.symbol) == asset:
                         self.close(account, position.symbol, position.side, is_liquidation=True)
-
-    def _client_order_id(self, *, is_liquidation: bool) -> str:
-        now = millis(self._market.now())
-        return f"autoclose-{now}" if is_liquidation else "adl_autoclose"
 
     def _settle_asset(self, symbol: str) -> str:
         spec = self._market.spec(Kind.PERPETUAL, symbol)

@@ -121,6 +121,16 @@ class Liquidity:
             update_id=book.update_id,
         )
 
+    def best(
+        self, kind: Kind, symbol: str, now: datetime
+    ) -> tuple[BookLevel | None, BookLevel | None]:
+        """Return the best bid and the best ask, None where a side is empty."""
+        keys = ((kind, symbol, Side.BUY), (kind, symbol, Side.SELL))
+        # one level is enough, and much cheaper, where nobody has taken anything
+        is_touched = any(key in self._consumed for key in keys)
+        book = self.book(kind, symbol, now, self._depth if is_touched else 1)
+        return (book.bids or (None,))[0], (book.asks or (None,))[0]
+
     def consume(
         self, kind: Kind, symbol: str, side: Side, quantity: Decimal, now: datetime
     ) -> None:

@@ -163,8 +163,7 @@ def depth(context: Context) -> object:
 def book_ticker_row(context: Context, symbol: str) -> dict[str, object]:
     """Return the best bid and ask; zeros where the book is empty."""
     market = context.simulation.market
-    book = market.liquidity.book(Kind.SPOT, symbol, market.now(), 5)
-    bid, ask = (book.bids or (None,))[0], (book.asks or (None,))[0]
+    bid, ask = market.liquidity.best(Kind.SPOT, symbol, market.now())
     return {
         "symbol": symbol,
         "bidPrice": text8(bid.price) if bid else "0.00000000",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
-from decimal import Decimal
 
 from services.simulator.core.clock import millis
 from services.simulator.core.limits import Family
@@ -20,11 +18,9 @@ from services.simulator.dialects.context import (
     Weight,
 )
 from services.simulator.dialects.params import Params
-from services.simulator.market.source import BookLevel, FundingSettlement, InstrumentSpec, Kind
+from services.simulator.market.source import BookLevel, InstrumentSpec, Kind
 
 NEVER = 4_133_404_800_000
-DEFAULT_INTERVAL = timedelta(hours=8)
-DEFAULT_CAPS = (Decimal("0.02"), Decimal("0.03"))
 RATE_LIMITS = (
     ("REQUEST_WEIGHT", "MINUTE", 1, 2400),
     ("ORDERS", "MINUTE", 1, 1200),
@@ -167,10 +163,9 @@ def book_ticker_row(context: Context, spec: InstrumentSpec) -> dict[str, object]
     """Return the best bid and ask; zeros where the book is empty."""
     market = context.simulation.market
     now = market.now()
-    book = market.liquidity.book(Kind.PERPETUAL, spec.symbol, now, 5)
-    bid = book.bids[0] if book.bids else BookLevel(ZERO, ZERO)
-    ask = book.asks[0] if book.asks else BookLevel(ZERO, ZERO)
-    (bids, asks) = level_texts((bid,), spec)[0], level_texts((ask,), spec)[0]
+    best = market.liquidity.best(Kind.PERPETUAL, spec.symbol, now)
+    empty = BookLevel(ZERO, ZERO)
+    bids, asks = (level_texts((level or empty,), spec)[0] for level in best)
     return {
         "symbol": spec.symbol,
         "bidPrice": bids[0],
@@ -178,7 +173,7 @@ def book_ticker_row(context: Context, spec: InstrumentSpec) -> dict[str, object]
         "askPrice": asks[0],
         "askQty": asks[1],
         "time": millis(now),
-        "lastUpdateId": book.update_id,
+        "lastUpdateId": context.simulation.next_update_id(),
     }
 
 
@@ -229,52 +224,6 @@ def _per_symbol(
         )
 
     return answer
-
-
-def funding_history(context: Context) -> object:
-    """Answer paid funding rates of one symbol or of all, ascending."""
-    params = context.params
-    market = context.simulation.market
-    symbol = params.text("symbol")
-    if symbol is not None:
-        market.spec(Kind.PERPETUAL, symbol)
-    rows = market.source.settlements(
-        symbol,
-        params.time("startTime"),
-        params.time("endTime"),
-        params.limit(100, 1000),
-        market.now(),
-    )
-    return [_settlement_row(row) for row in rows]
-
-
-def _settlement_row(row: FundingSettlement) -> dict[str, object]:
-    return {
-        "symbol": row.symbol,
-        "fundingTime": millis(row.time),
-        "fundingRate": text8(row.rate),
-        "markPrice": text8(row.mark_price),
-    }
-
-
-def funding_info(context: Context) -> object:
-    """Answer intervals and caps of the symbols that differ from the venue's defaults."""
-    market = context.simulation.market
-    specs = market.instruments(Kind.PERPETUAL)
-    now = market.now()
-    return [
-        {
-            "symbol": symbol,
-            "adjustedFundingRateCap": text8(specs[symbol].funding_cap),
-            "adjustedFundingRateFloor": text8(-specs[symbol].funding_cap),
-            "fundingIntervalHours": interval // timedelta(hours=1),
-            "disclaimer": False,
-            "updateTime": millis(specs[symbol].onboard_time),
-        }
-        for symbol, interval in market.source.funding_intervals(now).items()
-        if symbol in specs
-        and (interval != DEFAULT_INTERVAL or specs[symbol].funding_cap not in DEFAULT_CAPS)
-    ]
 
 
 def open_interest(context: Context) -> object:
@@ -330,12 +279,6 @@ ROUTES: Routes = {
     ("GET", "/fapi/v2/ticker/price"): _usdm(_PRICE, "get_prices", _bulk(1, 2)),
     ("GET", "/fapi/v1/premiumIndex"): _usdm(
         _per_symbol(premium_row, "usdm.premiumIndex"), "get_funding_rates", _bulk(1, 10)
-    ),
-    ("GET", "/fapi/v1/fundingRate"): _usdm(
-        funding_history, "get_funding_history", 1, Family.FUNDING_HISTORY
-    ),
-    ("GET", "/fapi/v1/fundingInfo"): _usdm(
-        funding_info, "get_funding_intervals", 1, Family.FUNDING_HISTORY
     ),
     ("GET", "/fapi/v1/openInterest"): _usdm(open_interest, "get_open_interest"),
     ("GET", "/dapi/v1/exchangeInfo"): _usdm(

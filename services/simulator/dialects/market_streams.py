@@ -114,10 +114,8 @@ class Feed:
     def book_ticker(self, spec: InstrumentSpec) -> Message:
         """Return bookTicker."""
         market = self.simulation.market
-        book = market.liquidity.book(self.kind, spec.symbol, market.now(), 5)
-        empty = BookLevel(ZERO, ZERO)
-        bid = self.texts(book.bids[0] if book.bids else empty, spec)
-        ask = self.texts(book.asks[0] if book.asks else empty, spec)
+        best = market.liquidity.best(self.kind, spec.symbol, market.now())
+        bid, ask = (self.texts(level or BookLevel(ZERO, ZERO), spec) for level in best)
         row: Message = {
             "u": 0,
             "s": spec.symbol,

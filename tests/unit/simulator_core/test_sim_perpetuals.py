@@ -146,6 +146,18 @@ def test_an_account_under_its_maintenance_margin_is_liquidated() -> None:
     assert last.order.request.client_order_id.startswith("autoclose-")
 
 
+def test_a_position_in_a_delisted_symbol_is_settled_at_mark() -> None:
+    """When a symbol stops trading the venue closes what is open, without a fee."""
+    rig = make_rig()
+    rig.place(Side.SELL, "1")
+    before = rig.account.futures.balance("USDT")
+    rig.source.changes["BTCUSDT"] = {"status": "SETTLING"}
+    rig.wire.move(61)
+    rig.exchange.advance()
+    assert not position_of(rig).quantity
+    assert rig.account.futures.balance("USDT") == before + Decimal("99.90") - Decimal(100)
+
+
 def test_funding_is_paid_at_the_settlement_to_the_side_it_is_due() -> None:
     """A positive rate moves money from longs to shorts, once."""
     rig = make_rig()

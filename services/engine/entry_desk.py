@@ -164,7 +164,7 @@ def own_quantity(positions: tuple[Position, ...], ref: InstrumentRef) -> Decimal
 
 
 def exposures_of(positions: tuple[Position, ...], symbol: str) -> Exposures:
-    """Return what is on, worst case: what was asked counts as filled until the position is closed."""
+    """Return what is on, worst case: what was asked counts as filled until closed."""
     live = [p for p in positions if not p.status.is_final]
     notionals = [(p.symbol, p.intent.quantity * p.intent.lead_reference) for p in live]
     return Exposures(

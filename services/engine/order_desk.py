@@ -69,13 +69,17 @@ class OrderDesk:
 
     def wait_seconds(self, keys: tuple[str, ...]) -> float:
         """Return how long to wait before these orders are asked for again."""
+        now, budget = self._context.clock.monotonic(), self._context.policy.unhedged_time_budget
         waits = []
         for key in keys:
-            record = self.position.orders[key]
-            exchange = record.plan.instrument.exchange
-            asked = self._asked.get(key, 0)
-            waits.append(self._context.resolver.wait_before(exchange, key, asked))
-        return min(waits).total_seconds() if waits else 0.0
+            exchange = self.position.orders[key].plan.instrument.exchange
+            wait = self._context.resolver.wait_before(exchange, key, self._asked.get(key, 0))
+            waits.append(wait.total_seconds())
+            left = self._unknown_since.get(key, now) + budget.total_seconds() - now
+            if left > 0:
+                # The alarm must not wait for a question that is due after the budget.
+                waits.append(left)
+        return min(waits, default=0.0)
 
     async def probe_hedge(self) -> bool:
         """Ask for the next hedge of the series, which an earlier run may have sent unrecorded.

@@ -98,8 +98,8 @@ def backoff(empty_count: int, policy: EnginePolicy) -> timedelta:
     """Return the wait after so many attempts in a row filled nothing: doubling, bounded."""
     if empty_count == 0:
         return timedelta(0)
-    doublings = min(empty_count - 1, 16)
-    return min(policy.exit_backoff_first * 2**doublings, policy.exit_backoff_last)
+    doubled = policy.exit_backoff_first * (1 << min(empty_count - 1, 16))
+    return min(doubled, policy.exit_backoff_last)
 
 
 def _bound(position: Position, failed: int, policy: EnginePolicy) -> Decimal:

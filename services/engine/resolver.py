@@ -76,7 +76,7 @@ class OrderResolver:
     def wait_before(self, exchange: str, client_order_id: str, asked_count: int) -> timedelta:
         """Return the wait before the next question: doubling, but no longer than to the fence."""
         first, last = self._policy.resolve_interval_first, self._policy.resolve_interval_last
-        wait = min(first * 2 ** min(asked_count, 16), last)
+        wait = min(first * (1 << min(asked_count, 16)), last)
         fence = self._fences.get(exchange)
         if fence is None:
             return wait

@@ -1,0 +1,260 @@
+"""A small venue account with scripted faults, as the engine's gateway sees one.
+
+It keeps its own books, which are the witness: fills, ids that arrived, and the account's totals
+with coins and positions of the user's own in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from services.common.clock import Clock
+from services.common.errors import (
+    OutcomeUnknownError,
+    RejectedError,
+    RetryableError,
+    UnreachableError,
+)
+from services.engine.instruments import (
+    Book,
+    BookLevel,
+    InstrumentKind,
+    InstrumentRules,
+    PositionMode,
+)
+from services.engine.orders import AssetAmount, OrderOutcome, OrderPlan, OrderSide
+from services.engine.ports import FundingPayment, VenueProfile
+from services.engine.pricing import is_within
+from services.engine.sizing import floor_to_lot
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to one order.
+
+    `fill_ratio` of the quantity fills at once; with `late_ratio` that much more after `late_after`
+    seconds, the answer being "not closed" until then. `reject` is a definite refusal (`retryable`
+    perhaps). `lost` loses the request before it arrives, `reply_lost` only the answer;
+    `arrives_after` delays a request whose answer was already given up.
+    """
+
+    fill_ratio: Decimal = Decimal(1)
+    late_ratio: Decimal = Decimal(0)
+    late_after: float = 0.5
+    reject: bool = False
+    retryable: bool = False
+    lost: bool = False
+    reply_lost: bool = False
+    arrives_after: float = 0.0
+    latency: float = 0.01
+
+
+@dataclass(slots=True)
+class FakeOrder:
+    """An order in the venue's books; not frozen: it fills."""
+
+    plan: OrderPlan
+    executed: Decimal
+    closed: bool
+    price: Decimal
+    at: datetime
+    rejected: bool = False
+
+
+Chooser = Callable[[OrderPlan], Fault]
+
+
+@dataclass(slots=True, eq=False)
+class FakeVenue:
+    """One account; not frozen: the test scripts it while it runs."""
+
+    name: str
+    kind: InstrumentKind
+    clock: Clock
+    instrument: InstrumentRules
+    price: Decimal = Decimal(100)
+    depth: Decimal = Decimal(1000)
+    fence: float = 3.0
+    foreign: Decimal = Decimal(0)
+    funds: Decimal = Decimal(10_000_000)
+    mode: PositionMode | None = None
+    script: deque[Fault] = field(default_factory=deque)
+    choose: Chooser | None = None
+    reads_fail: Callable[[], bool] = lambda: False
+    on_arrival: Callable[[OrderPlan], None] = lambda _: None
+    orders: dict[str, FakeOrder] = field(default_factory=dict)
+    arrivals: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    payments: list[FundingPayment] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def profile(self) -> VenueProfile:
+        """Answer kind, mode and fence."""
+        await self._read()
+        return VenueProfile(self.name, self.kind, timedelta(seconds=self.fence), self.mode)
+
+    async def rules(self, symbol: str, *, use_margin: bool) -> InstrumentRules:
+        """Answer the rules of the one instrument."""
+        await self._read()
+        return self.instrument
+
+    async def book(self, symbol: str, depth: int) -> Book:
+        """Answer one level on each side, a tick apart."""
+        await self._read()
+        ask = self.price + self.instrument.tick_size
+        return Book((BookLevel(self.price, self.depth),), (BookLevel(ask, self.depth),))
+
+    async def position(self, symbol: str) -> Decimal:
+        """Answer the account's whole position, foreign part included."""
+        await self._read()
+        return self.foreign + self.filled()
+
+    async def free_balance(self, asset: str) -> Decimal:
+        """Answer the funds."""
+        await self._read()
+        return self.funds
+
+    async def funding_payments(self, symbol: str, since: datetime) -> Sequence[FundingPayment]:
+        """Answer the payments from `since` on."""
+        await self._read()
+        return [p for p in self.payments if p.settle_time >= since]
+
+    async def place(self, plan: OrderPlan) -> OrderOutcome:
+        """Take one order; the fault decides what arrives and what is answered."""
+        fault = self._fault(plan)
+        if fault.lost or fault.arrives_after:
+            if fault.arrives_after:
+                self._spawn(self._arrive_later(plan, fault))
+            await self.clock.sleep(fault.latency)
+            raise OutcomeUnknownError("lost", client_order_id=plan.client_order_id)
+        task = self._spawn(self._arrive_later(plan, fault))
+        await asyncio.shield(task)
+        if fault.reply_lost:
+            raise OutcomeUnknownError("no reply", client_order_id=plan.client_order_id)
+        order = self.orders[plan.client_order_id]
+        if order.rejected:
+            if fault.retryable:
+                raise RetryableError("slow down")
+            raise RejectedError("refused")
+        return self._outcome(order)
+
+    async def get_order(
+        self, symbol: str, client_order_id: str, *, use_margin: bool
+    ) -> OrderOutcome | None:
+        """Answer what the books have; None for an id that never arrived or was refused at once."""
+        await self._read()
+        order = self.orders.get(client_order_id)
+        return None if order is None or order.rejected else self._outcome(order)
+
+    def filled(self) -> Decimal:
+        """Return the signed base quantity all orders moved, net of base fees."""
+        return sum((self._change(order) for order in self.orders.values()), Decimal(0))
+
+    async def close(self) -> None:
+        """End what is still on its way."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _fault(self, plan: OrderPlan) -> Fault:
+        if self.choose is not None:
+            return self.choose(plan)
+        return self.script.popleft() if self.script else Fault()
+
+    async def _read(self) -> None:
+        await self.clock.sleep(0.001)
+        if self.reads_fail():
+            raise UnreachableError("nobody answers")
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _arrive_later(self, plan: OrderPlan, fault: Fault) -> None:
+        await self.clock.sleep(fault.arrives_after or fault.latency / 2)
+        self._arrive(plan, fault)
+        if not fault.arrives_after:
+            await self.clock.sleep(fault.latency / 2)
+
+    def _arrive(self, plan: OrderPlan, fault: Fault) -> None:
+        key = plan.client_order_id
+        if key in self.arrivals:
+            self.problems.append(f"id sent twice: {key}")
+        self.arrivals.append(key)
+        self.on_arrival(plan)
+        self._check(plan)
+        if fault.reject:
+            self.orders[key] = FakeOrder(
+                plan, Decimal(0), True, self.price, self.clock.now(), rejected=True
+            )
+            return
+        crosses = plan.worst_price is None or is_within(
+            plan.side, self._touch(plan.side), plan.worst_price
+        )
+        ratio = fault.fill_ratio if crosses else Decimal(0)
+        executed = self._lots(plan.quantity * ratio)
+        late = self._lots(plan.quantity * fault.late_ratio) if crosses else Decimal(0)
+        late = min(late, plan.quantity - executed)
+        order = FakeOrder(plan, executed, late == 0, self._touch(plan.side), self.clock.now())
+        self.orders[key] = order
+        if late:
+            self._spawn(self._fill_late(order, late, fault.late_after))
+
+    async def _fill_late(self, order: FakeOrder, quantity: Decimal, after: float) -> None:
+        await self.clock.sleep(after)
+        order.executed += quantity
+        order.closed = True
+        order.at = self.clock.now()
+
+    def _check(self, plan: OrderPlan) -> None:
+        """Note what a real venue would refuse, and what would touch what is not the position's."""
+        rules = self.instrument
+        if plan.quantity % rules.lot_size or plan.quantity < rules.min_quantity:
+            self.problems.append(f"not a whole lot: {plan}")
+        if plan.worst_price is not None and plan.worst_price % rules.tick_size:
+            self.problems.append(f"price off the tick: {plan}")
+        if plan.reduce_only:
+            left = self.filled()
+            after = left + (plan.quantity if plan.side is OrderSide.BUY else -plan.quantity)
+            if left * after < 0:
+                self.problems.append(f"reduce-only crosses zero: {plan}")
+
+    def _lots(self, quantity: Decimal) -> Decimal:
+        return floor_to_lot(quantity, self.instrument.lot_size)
+
+    def _touch(self, side: OrderSide) -> Decimal:
+        return self.price + (self.instrument.tick_size if side is OrderSide.BUY else 0)
+
+    def _net(self, order: FakeOrder) -> Decimal:
+        fee = self.instrument.base_fee_ratio if order.plan.side is OrderSide.BUY else Decimal(0)
+        return order.executed * (1 - fee)
+
+    def _change(self, order: FakeOrder) -> Decimal:
+        return self._net(order) if order.plan.side is OrderSide.BUY else -order.executed
+
+    def _outcome(self, order: FakeOrder) -> OrderOutcome:
+        base_fee = order.executed - self._net(order)
+        quote = order.executed * order.price
+        fee = (
+            AssetAmount(self.instrument.base_asset, base_fee)
+            if base_fee
+            else AssetAmount(self.instrument.quote_asset, quote * self.instrument.taker_fee_ratio)
+        )
+        return OrderOutcome(
+            client_order_id=order.plan.client_order_id,
+            closed=order.closed,
+            executed=order.executed,
+            net=self._net(order),
+            average_price=order.price if order.executed else None,
+            fees=(fee,) if order.executed else (),
+            cumulative_quote=quote if order.executed else None,
+            update_time=order.at,
+            quantity=order.plan.quantity,
+        )

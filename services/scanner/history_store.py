@@ -47,6 +47,9 @@ class MemoryHistoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Settlements] = {}
+        # Rows as they came, joined on the first reading: a page has a few rows of every symbol, and
+        # joining arrays for each page would cost pages times symbols.
+        self._fresh: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
         self._held: dict[str, tuple[Span, ...]] = {}
         self._held_by_symbol: dict[str, dict[str, tuple[Span, ...]]] = {}
 
@@ -60,18 +63,23 @@ class MemoryHistoryStore:
 
     def settlements(self, venue: str, symbol: str) -> Settlements:
         """Return what is held of one symbol, sorted by time; empty when nothing is."""
-        return self._rows.get((venue, symbol)) or settlements((), ())
+        key = (venue, symbol)
+        fresh = self._fresh.pop(key, None)
+        if fresh is not None:
+            rows = settlements(*fresh)
+            old = self._rows.get(key)
+            self._rows[key] = rows if old is None else _joined(old, rows)
+        return self._rows.get(key) or settlements((), ())
 
     async def extend(self, venue: str, symbol: str, span: Span, rows: Rows) -> None:
         """Add rows and note `span` as known, for `symbol` or, when that is empty, for all
         symbols.
         """
         for name, (times_ms, rates) in rows.items():
-            fresh = settlements(times_ms, rates)
-            if not fresh.minutes.size:
-                continue
-            old = self._rows.get((venue, name))
-            self._rows[venue, name] = fresh if old is None else _joined(old, fresh)
+            if times_ms:
+                times, values = self._fresh.setdefault((venue, name), ([], []))
+                times.extend(times_ms)
+                values.extend(rates)
         if symbol:
             spans = self._held_by_symbol.setdefault(venue, {})
             spans[symbol] = merged((*spans.get(symbol, ()), span))

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
-import grpc
-import pytest
-
-from opensqt.market_maker.v1 import instrument_pb2, scanner_pb2, scanner_pb2_grpc
-from services.common.call_errors import translated
+from opensqt.market_maker.v1 import instrument_pb2, scanner_pb2_grpc
 from services.common.channels import open_channel
 from services.common.errors import (
-    InvalidFieldError,
-    NotFoundError,
     RejectedError,
     RetryableError,
     UnreachableError,
@@ -34,97 +24,19 @@ from tests.support.fake_exchange import (
     exchange_server,
     history,
 )
-
-RUNNING = scanner_pb2.SCAN_STATE_RUNNING
-SUCCEEDED = scanner_pb2.SCAN_STATE_SUCCEEDED
-PARTIAL = scanner_pb2.SCAN_STATE_PARTIAL
-FAILED = scanner_pb2.SCAN_STATE_FAILED
-CANCELED = scanner_pb2.SCAN_STATE_CANCELED
-Stub = Any
-
-
-def markets() -> tuple[FakeExchange, FakeExchange]:
-    """Return a spot and a perpetual venue with a good, a dull and a negative symbol."""
-    spot, perpetual = FakeExchange(perpetual=False), FakeExchange(perpetual=True)
-    for symbol, rate in (("AAAUSDT", "0.0005"), ("BBBUSDT", "0.00001"), ("CCCUSDT", "-0.0008")):
-        spot.list(FakeListing(symbol))
-        perpetual.list(FakeListing(symbol, rates=history(rate), next_rate=rate))
-    return spot, perpetual
-
-
-@asynccontextmanager
-async def scanning(
-    spot: FakeExchange, perpetual: FakeExchange, **options: Any
-) -> AsyncIterator[Stub]:
-    """Run both venues and a scanner; yield a client of the scanner."""
-    async with exchange_server(spot) as first, exchange_server(perpetual) as second:
-        venues = (
-            VenueSettings(name="spotty", kind="spot", address=first.address),
-            VenueSettings(name="perpy", kind="perpetual", address=second.address),
-        )
-        async with scanner_of(venues, **options) as stub:
-            yield stub
-
-
-@asynccontextmanager
-async def scanner_of(venues: tuple[VenueSettings, ...], **options: Any) -> AsyncIterator[Stub]:
-    """Run a scanner over venues; yield a client."""
-    settings = ScannerSettings(venues=venues, **{"workers": 3, "queue_capacity": 4, **options})
-    async with (
-        scanner(settings, ServiceMetrics("scanner")) as server,
-        server,
-        open_channel(server.address) as channel,
-    ):
-        yield scanner_pb2_grpc.ScannerServiceStub(channel)
-
-
-async def started(stub: Stub) -> str:
-    """Start a scan and return its id."""
-    request = scanner_pb2.StartScanRequest(request_id=str(uuid.uuid4()))
-    return str((await stub.StartScan(request)).scan.scan_id)
-
-
-async def status(stub: Stub, scan_id: str = "") -> scanner_pb2.Scan:
-    """Return a scan as it stands."""
-    answer = await stub.GetScanStatus(scanner_pb2.GetScanStatusRequest(scan_id=scan_id))
-    scan: scanner_pb2.Scan = answer.scan
-    return scan
-
-
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Wait for a condition, plain or asynchronous, with a deadline."""
-    async with asyncio.timeout(seconds):
-        while True:
-            result = condition()
-            if await result if asyncio.iscoroutine(result) else result:
-                return
-            await asyncio.sleep(0.01)
-
-
-async def scanned(stub: Stub) -> scanner_pb2.Scan:
-    """Run one scan to its end."""
-    scan_id = await started(stub)
-
-    async def is_over() -> bool:
-        return (await status(stub, scan_id)).state != RUNNING
-
-    await until(is_over)
-    return await status(stub, scan_id)
-
-
-async def listed(stub: Stub, **filters: Any) -> list[Any]:
-    """List opportunities."""
-    answer = await stub.ListOpportunities(scanner_pb2.ListOpportunitiesRequest(**filters))
-    return list(answer.opportunities)
-
-
-def reasons(scan: scanner_pb2.Scan) -> dict[tuple[str, str], str]:
-    """Return reasons by (venue, symbol), joined where there are several."""
-    found: dict[tuple[str, str], str] = {}
-    for each in scan.excluded_instruments:
-        key = (each.instrument.exchange, each.instrument.symbol)
-        found[key] = f"{found[key]},{each.reason}" if key in found else each.reason
-    return found
+from tests.support.scanner_rig import (
+    FAILED,
+    PARTIAL,
+    SUCCEEDED,
+    Stub,
+    after_scan,
+    listed,
+    markets,
+    reasons,
+    scanned,
+    scanner_of,
+    scanning,
+)
 
 
 async def test_scan_publishes_what_earns_with_every_figure() -> None:
@@ -165,7 +77,7 @@ async def test_short_spot_needs_lending_and_pays_borrow() -> None:
     """A negative rate is earned by shorting spot, only where the venue lends and told its rate."""
     spot, perpetual = markets()
     async with scanning(spot, perpetual) as stub:
-        assert "CCCUSDT" not in {each.symbol for each in await _after_scan(stub)}
+        assert "CCCUSDT" not in {each.symbol for each in await after_scan(stub)}
         assert spot.calls["GetBorrowRates"] == 0
         spot.listings["CCCUSDT"].margin_allowed = True
         scan = await scanned(stub)
@@ -176,11 +88,6 @@ async def test_short_spot_needs_lending_and_pays_borrow() -> None:
         assert found.short_leg.exchange == "spotty"
         assert Decimal(found.gross_apr.value) == Decimal("0.876")
         assert Decimal(found.borrow_apr.value) == Decimal("0.1")
-
-
-async def _after_scan(stub: Stub) -> list[Any]:
-    await scanned(stub)
-    return await listed(stub)
 
 
 async def test_two_perpetual_venues_are_paired_in_the_direction_that_earns() -> None:
@@ -194,7 +101,7 @@ async def test_two_perpetual_venues_are_paired_in_the_direction_that_earns() -> 
             VenueSettings(name="two", kind="perpetual", address=two.address),
         )
         async with scanner_of(venues) as stub:
-            (found,) = await _after_scan(stub)
+            (found,) = await after_scan(stub)
     assert (found.long_leg.exchange, found.short_leg.exchange) == ("one", "two")
     # 9 bp every 8 h against 1 bp every 4 h: 0.9855 - 0.219.
     assert abs(Decimal(found.gross_apr.value) - Decimal("0.7665")) < Decimal("1e-11")
@@ -310,7 +217,7 @@ async def test_venue_that_is_down_keeps_what_was_published() -> None:
             await server.start()
             channel = open_channel(server.address)
             stub: Stub = scanner_pb2_grpc.ScannerServiceStub(channel)
-            (before,) = await _after_scan(stub)
+            (before,) = await after_scan(stub)
         scan = await scanned(stub)
         assert scan.state == FAILED
         assert any(part.startswith("perpy: ") for part in scan.missing_parts)
@@ -340,7 +247,7 @@ async def test_one_of_three_venues_down_leaves_the_others_published() -> None:
             )
         )
         async with scanner_of(venues, read_attempts=1) as stub:
-            whole = {each.opportunity_id for each in await _after_scan(stub)}
+            whole = {each.opportunity_id for each in await after_scan(stub)}
             other.faults["GetFundingRates"] = [UnreachableError("gone for now")]
             scan = await scanned(stub)
             kept = {each.opportunity_id: each for each in await listed(stub)}
@@ -402,7 +309,7 @@ async def test_history_that_cannot_be_read_is_missing_not_dead() -> None:
     """When history fails for good, symbols are left out as unread and nothing is called dead."""
     spot, perpetual = markets()
     async with scanning(spot, perpetual, read_attempts=1) as stub:
-        before = await _after_scan(stub)
+        before = await after_scan(stub)
         perpetual.now = NOW + timedelta(hours=40)
         perpetual.faults["GetHistoricalFundingRates"] = [RejectedError("no")] * 50
         scan = await scanned(stub)
@@ -411,196 +318,6 @@ async def test_history_that_cannot_be_read_is_missing_not_dead() -> None:
         assert "funding history" in scan.missing_parts[0]
         assert reasons(scan)["perpy", "AAAUSDT"] == "HISTORY_MISSING"
         assert [each.revision for each in after] == [each.revision for each in before]
-
-
-async def test_cancelled_scan_frees_the_workers_and_keeps_the_list() -> None:
-    """Cancelling ends the scan and its tasks at once; the next scan has all the workers."""
-    spot, perpetual = markets()
-    async with scanning(spot, perpetual) as stub:
-        before = await _after_scan(stub)
-        perpetual.gates["GetFundingRates"] = asyncio.Event()
-        scan_id = await started(stub)
-        calls = perpetual.calls["GetFundingRates"]
-        await until(lambda: perpetual.calls["GetFundingRates"] >= calls)
-        answer = await stub.CancelScan(scanner_pb2.CancelScanRequest(scan_id=scan_id))
-        assert answer.scan.state == CANCELED
-        assert answer.scan.HasField("end_time")
-        assert [each.revision for each in await listed(stub)] == [each.revision for each in before]
-        del perpetual.gates["GetFundingRates"]
-        assert (await scanned(stub)).state == SUCCEEDED
-        # Cancelling what has ended changes nothing.
-        again = await stub.CancelScan(scanner_pb2.CancelScanRequest(scan_id=scan_id))
-        assert again.scan.state == CANCELED
-        with pytest.raises(NotFoundError), translated():
-            await stub.CancelScan(scanner_pb2.CancelScanRequest())
-
-
-async def test_start_scan_is_idempotent_and_joins_a_running_scan() -> None:
-    """A repeated request id names the same scan for ever; another one joins while the scan runs."""
-    spot, perpetual = markets()
-    perpetual.gates["GetFundingRates"] = asyncio.Event()
-    first, second = str(uuid.uuid4()), str(uuid.uuid4())
-    async with scanning(spot, perpetual) as stub:
-        one = (await stub.StartScan(scanner_pb2.StartScanRequest(request_id=first))).scan
-        two = (await stub.StartScan(scanner_pb2.StartScanRequest(request_id=second))).scan
-        assert one.state == RUNNING
-        assert one.scan_id == two.scan_id
-        perpetual.gates["GetFundingRates"].set()
-
-        async def is_over() -> bool:
-            return (await status(stub)).state == SUCCEEDED
-
-        await until(is_over)
-        again = (await stub.StartScan(scanner_pb2.StartScanRequest(request_id=second))).scan
-        assert (again.scan_id, again.state) == (one.scan_id, SUCCEEDED)
-        assert perpetual.calls["GetFundingRates"] == 1
-        for bad in ("", "seven"):
-            with pytest.raises(InvalidFieldError) as refused, translated():
-                await stub.StartScan(scanner_pb2.StartScanRequest(request_id=bad))
-            assert refused.value.field == "request_id"
-        with pytest.raises(NotFoundError) as unknown, translated():
-            await status(stub, "nothing")
-        assert unknown.value.reason == "SCAN_NOT_FOUND"
-
-
-async def test_progress_grows_while_the_scan_runs() -> None:
-    """GetScanStatus counts tasks and calls of a running scan."""
-    spot, perpetual = markets()
-    perpetual.gates["GetHistoricalFundingRates"] = asyncio.Event()
-    async with scanning(spot, perpetual) as stub:
-        await started(stub)
-        await until(lambda: perpetual.calls["GetHistoricalFundingRates"] > 0)
-        scan = await status(stub)
-        assert scan.state == RUNNING
-        assert 0 < scan.ended_task_count < scan.task_count
-        assert scan.venue_call_count >= 7
-        perpetual.gates["GetHistoricalFundingRates"].set()
-
-
-async def test_list_pages_filters_and_refuses_bad_requests() -> None:
-    """Pages follow each other without gaps, filters hold, wrong fields are named."""
-    spot, perpetual = markets()
-    for index in range(7):
-        perpetual.list(FakeListing(f"X{index}USDT", history(f"0.000{index + 2}")))
-        spot.list(FakeListing(f"X{index}USDT"))
-    async with scanning(spot, perpetual) as stub:
-        everything = [each.opportunity_id for each in await _after_scan(stub)]
-        assert len(everything) == 8
-        scores = [Decimal(each.quality_score.value) for each in await listed(stub)]
-        assert scores == sorted(scores, reverse=True)
-        token, seen = "", []
-        while True:
-            request = scanner_pb2.ListOpportunitiesRequest(page_size=3, page_token=token)
-            page = await stub.ListOpportunities(request)
-            seen += [each.opportunity_id for each in page.opportunities]
-            token = page.next_page_token
-            if not token:
-                break
-        assert seen == everything
-        assert [each.symbol for each in await listed(stub, symbols=["X3USDT"])] == ["X3USDT"]
-        high = await listed(stub, min_net_apr={"value": "0.6"})
-        assert {each.symbol for each in high} == {"X4USDT", "X5USDT", "X6USDT"}
-        for field, bad in (
-            ("page_size", {"page_size": -1}),
-            ("min_net_apr", {"min_net_apr": {"value": "NaN"}}),
-            ("page_token", {"page_token": "junk"}),
-            ("symbols[0]", {"symbols": [""]}),
-        ):
-            with pytest.raises(InvalidFieldError) as refused, translated():
-                await listed(stub, **bad)
-            assert refused.value.field == field
-
-
-async def test_watch_sends_snapshot_changes_removals_and_resumes() -> None:
-    """A watcher sees what stands, then changes, and goes on from its token after a break."""
-    spot, perpetual = markets()
-    perpetual.list(FakeListing("DDDUSDT", history("0.0004")))
-    spot.list(FakeListing("DDDUSDT", volume="1"))
-    async with scanning(spot, perpetual) as stub:
-        await scanned(stub)
-        watch = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
-        first = await watch.read()
-        marker = await watch.read()
-        assert first.upsert.symbol == "AAAUSDT"
-        assert marker.caught_up.resource_count == 1
-        watch.cancel()
-        spot.list(FakeListing("DDDUSDT"), FakeListing("AAAUSDT", volume="1"))
-        await scanned(stub)
-        request = scanner_pb2.WatchOpportunitiesRequest(resume_token=marker.resume_token)
-        resumed = stub.WatchOpportunities(request)
-        events = [await resumed.read() for _ in range(3)]
-        assert [event.WhichOneof("event") for event in events] == [
-            "removed_opportunity_id",
-            "upsert",
-            "caught_up",
-        ]
-        assert events[0].removed_opportunity_id == first.upsert.opportunity_id
-        assert events[1].upsert.symbol == "DDDUSDT"
-        resumed.cancel()
-        stale = scanner_pb2.WatchOpportunitiesRequest(resume_token=b"another:1")
-        with pytest.raises(RejectedError) as expired, translated():
-            await stub.WatchOpportunities(stale).read()
-        assert expired.value.reason == "RESUME_TOKEN_EXPIRED"
-
-
-async def test_slow_subscriber_gets_the_latest_state_only() -> None:
-    """A watcher that does not read misses middle revisions, never the last, and holds nobody up."""
-    spot, perpetual = markets()
-    async with scanning(spot, perpetual) as stub:
-        await scanned(stub)
-        slow = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
-        assert (await slow.read()).upsert.symbol == "AAAUSDT"
-        for _ in range(5):
-            await scanned(stub)
-        (last,) = await listed(stub)
-        revisions: list[int] = []
-        async with asyncio.timeout(5):
-            while not revisions or revisions[-1] < last.revision:
-                event = await slow.read()
-                if event.WhichOneof("event") == "upsert":
-                    revisions.append(event.upsert.revision)
-        assert revisions == sorted(set(revisions))
-        slow.cancel()
-
-
-async def test_idle_watch_gets_heartbeats_that_move_the_token() -> None:
-    """With nothing new the stream still proves life."""
-    async with scanning(*markets(), heartbeat_seconds=0.05) as stub:
-        watch = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
-        assert (await watch.read()).WhichOneof("event") == "caught_up"
-        beat = await watch.read()
-        assert beat.WhichOneof("event") == "heartbeat"
-        assert beat.heartbeat.server_time.seconds > 0
-        watch.cancel()
-
-
-async def test_expired_opportunities_are_removed() -> None:
-    """What has expired is neither listed nor kept from watchers."""
-    async with scanning(*markets(), lifetime_seconds=0.6) as stub:
-        assert await _after_scan(stub)
-        watch = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
-        async with asyncio.timeout(10):
-            while (event := await watch.read()).WhichOneof("event") != "removed_opportunity_id":
-                pass
-        assert ":perpy:" in event.removed_opportunity_id
-        assert await listed(stub) == []
-        watch.cancel()
-
-
-async def test_scans_repeat_on_their_interval() -> None:
-    """With an interval the scanner starts by itself and goes on."""
-    async with scanning(*markets(), scan_interval_seconds=0.05) as stub:
-        spot_scans: set[str] = set()
-
-        async def has_repeated() -> bool:
-            try:
-                spot_scans.add((await status(stub)).scan_id)
-            except grpc.aio.AioRpcError:
-                return False
-            return len(spot_scans) >= 3
-
-        await until(has_repeated)
-        assert await listed(stub)
 
 
 async def test_fees_that_no_venue_told_are_marked_as_default() -> None:

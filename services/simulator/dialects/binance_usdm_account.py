@@ -22,6 +22,9 @@ from services.simulator.dialects.context import (
 )
 from services.simulator.market.source import InstrumentSpec, Kind
 
+# the highest position the one leverage bracket allows, in quote
+MAX_NOTIONAL = "100000000"
+
 
 def _spec(context: Context, symbol: str) -> InstrumentSpec:
     return context.simulation.market.spec(Kind.PERPETUAL, symbol)
@@ -151,6 +154,7 @@ def account_v3(context: Context) -> object:
         row = position_row(context, position)
         row["unrealizedProfit"] = row.pop("unRealizedProfit")
         row["isolated"] = row.pop("marginType") == "isolated"
+        row["maxNotional"] = MAX_NOTIONAL
         positions.append(row)
     return {
         "feeTier": 0,

@@ -52,29 +52,24 @@ def _interval(opportunity: opportunity_pb2.Opportunity) -> str:
 
 
 def opportunity_table(opportunities: Iterable[opportunity_pb2.Opportunity], title: str) -> Table:
-    """Ranked opportunities, best first; the id in the last column is what `arb enter` takes."""
+    """Ranked opportunities, best first, by the id that `arb enter` takes: symbol, long, short."""
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
     table.add_column("#", justify="right", style="dim")
-    table.add_column("symbol", style="bold", no_wrap=True)
-    table.add_column("long", no_wrap=True)
-    table.add_column("short", no_wrap=True)
+    # The id names the symbol and both legs; columns of their own would push it off a narrow screen.
+    table.add_column("opportunity = symbol:long leg:short leg", style="cyan", overflow="fold")
     for name in ("every", "gross APR", "net APR", "8h APR", "pays in", "score"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("opportunity", style="cyan", overflow="fold")
     for rank, row in enumerate(opportunities, start=1):
         hours = figure(row.break_even_hours, 0)
         table.add_row(
             str(rank),
-            row.symbol,
-            instrument(row.long_leg),
-            instrument(row.short_leg),
+            row.opportunity_id,
             _interval(row),
             percent(row.gross_apr, 1),
             percent(row.net_apr, 1),
             percent(row.naive_apr, 1),
             hours if hours == UNKNOWN else f"{hours} h",
             figure(row.quality_score, 3),
-            row.opportunity_id,
         )
     return table
 

@@ -45,11 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = None if options.data is None else options.data.resolve()
     console = Console(width=None if sys.stdout.isatty() else 150)
     with tempfile.TemporaryDirectory(prefix="opensqt-demo-") as directory:
+        stack = LocalStack(Path(directory), StackOptions(data=data))
         try:
-            return asyncio.run(_run(LocalStack(Path(directory), StackOptions(data=data)), console))
-        except KeyboardInterrupt:
+            return asyncio.run(_run(stack, console))
+        except (KeyboardInterrupt, asyncio.CancelledError):
             console.print("demo: interrupted; everything it started was stopped")
             return EXIT_INTERRUPTED
+        finally:
+            stack.kill_all()
 
 
 async def _run(stack: LocalStack, console: Console) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -91,6 +92,13 @@ class ServiceProcess:
     def kill(self) -> None:
         """SIGKILL: no drain, no farewell."""
         os.kill(self.pid, signal.SIGKILL)
+
+    def kill_if_running(self) -> None:
+        """SIGKILL when it still runs; needs no event loop, for the very last moment."""
+        # A process nobody waited for keeps its pid, so this cannot hit a stranger.
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)
 
     async def wait_ended(self, timeout_seconds: float = STOP_SECONDS) -> int:
         """Wait for the end and return the exit code (negative: the signal)."""

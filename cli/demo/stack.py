@@ -100,6 +100,11 @@ class LocalStack:
         for service in reversed(list(self.services.values())):
             await service.stop()
 
+    def kill_all(self) -> None:
+        """Kill whatever `stop` did not get to end, as after a second Ctrl-C."""
+        for service in self.services.values():
+            service.kill_if_running()
+
     async def restart(self, name: str) -> None:
         """Start an ended service again, on the address it had."""
         service = self.services[name]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from cli.clients import connector_client, engine_client, scanner_client
-from cli.demo.books import read_books
+from cli.demo.books import Books, read_books
 from cli.demo.processes import StackError
 from cli.demo.result import Evidence
 from cli.demo.stack import ACCOUNT
@@ -23,6 +24,7 @@ from opensqt.market_maker.v1 import (
     resources_pb2,
     scanner_pb2,
 )
+from services.common.codec import decimal_from_proto
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 TABLE_ROWS = 10
 NOTIONAL = Decimal(2000)
 PARTIAL_RATIO = "0.6"
-FAST_SPEED = 3600
-SETTLEMENTS_TO_HOLD = 3
+FAST_SPEED = 14_400
+MIN_SETTLEMENTS = 3
+MORE_SETTLEMENTS = 2
+FUNDING_BOOKED_SECONDS = 30.0
 HOLD_SECONDS = 120.0
 POLL_SECONDS = 0.25
 OWN_COINS = {"BTC": "0.5", "ETH": "3"}
@@ -57,9 +61,10 @@ class Story:
         await self._seed_own_coins(infos[0].base_asset)
         before = await read_books(self._stack.control)
         opened = await self._enter(opportunity)
-        await self._hold(opened, infos)
+        await self._hold(opportunity, infos)
         closed = await self._leave(opened)
         after = await read_books(self._stack.control)
+        closed = await self._wait_for_ledger(closed, _funding(after, infos))
         return Evidence(scan, opportunity, opened, closed, infos, before, after)
 
     def _say(self, text: str) -> None:
@@ -156,33 +161,55 @@ class Story:
 
     async def _hold(
         self,
-        position: engine_pb2.HedgedPosition,
+        opportunity: opportunity_pb2.Opportunity,
         infos: tuple[resources_pb2.SymbolInfo, resources_pb2.SymbolInfo],
     ) -> None:
-        """Let the market's clock run fast until funding was paid a few times."""
-        self._say(f"\n[bold]3. Hold[/]: the market's clock runs {FAST_SPEED} times as fast")
+        """Let the market's clock run fast until the carry should have paid the round trip."""
+        wanted = _settlements_to_hold(opportunity)
+        self._say(
+            f"\n[bold]3. Hold[/] through {wanted} fundings: the market's clock runs "
+            f"{FAST_SPEED} times as fast; the scan says it pays after "
+            f"{figure(opportunity.break_even_hours, 0)} h"
+        )
         symbols = {info.exchange_symbol for info in infos if info.kind != _SPOT}
         await self._stack.control.post("clock", {"speed": FAST_SPEED})
+        paid = 0
         try:
             async with asyncio.timeout(HOLD_SECONDS):
-                await self._wait_for_funding(symbols)
+                while paid < wanted:
+                    await asyncio.sleep(POLL_SECONDS)
+                    paid = await self._show_funding(symbols, paid)
         except TimeoutError:
-            raise StackError(f"no funding was paid within {HOLD_SECONDS:.0f} s") from None
+            if paid < MIN_SETTLEMENTS:
+                text = f"only {paid} fundings were paid within {HOLD_SECONDS:.0f} s"
+                raise StackError(text) from None
         finally:
             await self._stack.control.post("clock", {"speed": 1})
 
-    async def _wait_for_funding(self, symbols: set[str]) -> None:
-        paid = 0
-        while paid < SETTLEMENTS_TO_HOLD:
-            await asyncio.sleep(POLL_SECONDS)
-            rows = [
-                row
-                for row in await self._stack.control.get("income")
-                if row["type"] == "FUNDING_FEE" and row["symbol"] in symbols
-            ]
-            for row in rows[paid:]:
-                self._say(f"   funding {row['amount']} {row['asset']} on {row['symbol']}")
-            paid = len(rows)
+    async def _show_funding(self, symbols: set[str], shown: int) -> int:
+        """Print the payments that are new and return how many there are by now."""
+        rows = [
+            row
+            for row in await self._stack.control.get("income")
+            if row["type"] == "FUNDING_FEE" and row["symbol"] in symbols
+        ]
+        for row in rows[shown:]:
+            self._say(f"   funding {row['amount']} {row['asset']} on {row['symbol']}")
+        return len(rows)
+
+    async def _wait_for_ledger(
+        self, closed: engine_pb2.HedgedPosition, at_venue: Decimal
+    ) -> engine_pb2.HedgedPosition:
+        """Read the position until the engine has booked all that the venue paid."""
+        deadline = asyncio.get_running_loop().time() + FUNDING_BOOKED_SECONDS
+        request = engine_pb2.GetHedgedPositionRequest(position_id=closed.position_id)
+        async with engine_client(self._settings.engine) as engine:
+            while decimal_from_proto(closed, "funding_received") != at_venue:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise StackError(f"the engine never booked the funding paid, {at_venue}")
+                await asyncio.sleep(POLL_SECONDS)
+                closed = (await engine.GetHedgedPosition(request)).position
+        return closed
 
     async def _leave(self, position: engine_pb2.HedgedPosition) -> engine_pb2.HedgedPosition:
         self._say("\n[bold]4. Leave[/]: both legs at once")
@@ -196,3 +223,22 @@ class Story:
         skew = closed.dispatch_skew.ToTimedelta().total_seconds() * 1000
         self._say(f"   both legs left the engine within {skew:.3f} ms")
         return closed
+
+
+def _settlements_to_hold(opportunity: opportunity_pb2.Opportunity) -> int:
+    """Enough settlements for the carry to pay its costs by the scan's own word, and a few more."""
+    short = opportunity.HasField("short_funding")
+    funding = opportunity.short_funding if short else opportunity.long_funding
+    hours = Decimal(funding.interval.seconds) / 3600
+    pays_after = decimal_from_proto(opportunity, "break_even_hours")
+    if pays_after is None or not hours:
+        return MIN_SETTLEMENTS
+    return max(MIN_SETTLEMENTS, math.ceil(pays_after / hours) + MORE_SETTLEMENTS)
+
+
+def _funding(
+    books: Books, infos: tuple[resources_pb2.SymbolInfo, resources_pb2.SymbolInfo]
+) -> Decimal:
+    """What the venue's books say was paid on the perpetual legs."""
+    symbols = [info.exchange_symbol for info in infos if info.kind != _SPOT]
+    return sum((books.funding_by_symbol.get(name, Decimal(0)) for name in symbols), Decimal(0))

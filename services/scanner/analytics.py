@@ -97,6 +97,7 @@ def analyse(histories: Sequence[FundingHistory]) -> tuple[FundingStatistics, ...
     table = _table(histories)
     count = table.ends - table.starts
     mean = table.total(table.rates) / count
+    # Deviations from the mean, not the difference of squares: rates of 1e-5 would cancel out.
     squares = table.total((table.rates - mean[table.segment]) ** 2)
     signs = np.sign(table.rates)
     flips, strict_flips = _sign_flips(table, signs)
@@ -172,6 +173,7 @@ def _rows(
 def _sign_flips(table: _Table, signs: FloatArray) -> tuple[IntArray, IntArray]:
     """Count changes of sign between successive non-zero rates, and between any successive rates."""
     size = table.starts.size
+    # Zeros are dropped first, so that plus, zero, plus is no flip and plus, zero, minus is one.
     nonzero = np.flatnonzero(signs)
     return (
         _changes(signs[nonzero], table.segment[nonzero], size),
@@ -180,6 +182,7 @@ def _sign_flips(table: _Table, signs: FloatArray) -> tuple[IntArray, IntArray]:
 
 
 def _changes(signs: FloatArray, segment: IntArray, size: int) -> IntArray:
+    # The last row of one history and the first of the next are neighbours by accident only.
     changed = (signs[1:] != signs[:-1]) & (segment[1:] == segment[:-1])
     return np.bincount(segment[1:][changed], minlength=size).astype(np.int64)
 
@@ -196,6 +199,8 @@ def _regimes(table: _Table, signs: FloatArray) -> tuple[FloatArray, IntArray, Fl
 
 def _longest_zero_runs(table: _Table, signs: FloatArray) -> IntArray:
     position = np.arange(signs.size)
+    # Running position of the last rate that was not zero; the start of a segment counts as one,
+    # else a run would reach back into the history before.
     last_nonzero = np.maximum.accumulate(np.where(signs != 0, position, -1))
     run = position - np.maximum(last_nonzero, table.starts[table.segment] - 1)
     longest: IntArray = np.maximum.reduceat(run, table.starts)
@@ -209,6 +214,7 @@ def _slopes(table: _Table) -> tuple[FloatArray, FloatArray]:
     columns = np.arange(SLOPE_ROWS)
     index = table.ends[:, None] - SLOPE_ROWS + columns
     weight = (index >= table.starts[:, None]).astype(np.float64)
+    # Short histories have fewer rows than the window; the weight keeps the filled-in ones out.
     index = np.maximum(index, table.starts[:, None])
     rates = table.rates[index]
     hours = (table.minutes[index] - table.minutes[table.ends - 1][:, None]) / 60.0

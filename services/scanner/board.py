@@ -47,6 +47,7 @@ class Board:
         found = sorted(opportunities, key=lambda each: each.rank_key)[: self._max_opportunities]
         fresh = {opportunity.opportunity_id: opportunity for opportunity in found}
         for name, old in list(self._by_id.items()):
+            # Not looked at is not the same as no longer there; its own expiry bounds the doubt.
             kept = is_unevaluated(old.pair) and old.expire_time > now
             if name not in fresh and not kept:
                 self._remove(name)
@@ -63,6 +64,8 @@ class Board:
 
     def _upsert(self, name: str, opportunity: Opportunity, now: datetime) -> None:
         old = self._by_id.get(name)
+        # The clock lifts revisions over those of a former process; the addition keeps them growing
+        # when the clock stands or steps back.
         revision = max(to_millis(now), old.revision + 1 if old is not None else 0)
         published = replace(opportunity, revision=revision)
         self._by_id[name] = published

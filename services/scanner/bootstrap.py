@@ -107,6 +107,8 @@ async def scanner(
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
         servicer = ScannerServicer(board, hub, desk, clock)
         server.add(scanner_pb2_grpc.add_ScannerServiceServicer_to_server, servicer, SERVICE_NAME)
+        # Last in, first out: streams end before the desk, the desk before the workers, those before
+        # the channels they call through.
         stack.callback(hub.close)
         yield server
 

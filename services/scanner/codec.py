@@ -89,6 +89,7 @@ def decode_request_id(request: scanner_pb2.StartScanRequest) -> str:
     if not request.request_id:
         raise InvalidFieldError("request_id", "is required")
     try:
+        # One spelling, so that the same id in capitals or braces is the same request.
         return str(uuid.UUID(request.request_id))
     except ValueError:
         raise InvalidFieldError("request_id", "must be a UUID") from None

@@ -70,6 +70,7 @@ def markets(
 
 def failure(task: VenueTask, error: Exception) -> str:
     """Return what is missing because of an error, in words for people, free of internals."""
+    # Texts of our own errors are made for people; those of others may hold anything.
     known = isinstance(error, OpensqtError | TimeoutError)
     reason = f"{error}" if known and str(error) else type(error).__name__
     return f"{describe(task)}: {reason}"
@@ -91,6 +92,7 @@ def _view(
     venue: str, kind: InstrumentKind, answers: _Answers, received: datetime
 ) -> VenueView | None:
     symbols, tickers, rates = answers.symbols, answers.tickers, answers.rates
+    # Listing and prices are what every pair needs; without them nothing of the venue is sound.
     if symbols is None or tickers is None:
         return None
     if kind is InstrumentKind.PERPETUAL and rates is None:

@@ -80,6 +80,7 @@ def net_carry(
 ) -> NetCarry:
     """Return carry after borrow and the round trip spread over the holding time."""
     round_trip = sum(costs.values(), Decimal(0))
+    # Whole seconds, because a timedelta in float seconds is not exact.
     hours = Decimal(int(holding.total_seconds())) / _SECONDS_PER_HOUR
     carry = gross_apr - borrow_apr
     break_even = round_trip * HOURS_PER_YEAR / carry if carry > 0 else None

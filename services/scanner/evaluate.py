@@ -103,10 +103,13 @@ def evaluate_pair(
     if net.net_apr < rules.min_net_apr or gross <= 0:
         detail = f"net APR {net.net_apr:.4f} at best, wanted {rules.min_net_apr:f}"
         return Rejection(pair.perpetuals, ExclusionReason.CARRY_LOW, detail, net.net_apr)
+    # The thinner leg decides how much can be traded.
     volume = _quote_volume(pair, evidence)
     basis = _basis_ratio(pair, evidence)
     given = ScoreInput(float(net.net_apr), float(volume), None if basis is None else float(basis))
     factors = score_factors(legs, given, rules.score)
+    # Shown is when the youngest figure came, but it expires with the oldest: the careful side
+    # of both for whoever acts on it.
     received = [evidence.views[leg.venue].received for leg in (pair.long_leg, pair.short_leg)]
     return Opportunity(
         pair=pair,

@@ -57,6 +57,7 @@ class FeeBook:
         return [
             ReadFees(leg.venue, leg.symbol)
             for leg in legs
+            # What came in bulk is never asked again by symbol.
             if views[leg.venue].taker_fee(leg.symbol) is None and not self._is_known(leg, now)
         ]
 

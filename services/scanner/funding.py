@@ -54,11 +54,14 @@ def settlements(
     winning.
     """
     stamps = np.asarray(times_ms, dtype=np.int64)
+    # Venues stamp a settlement some milliseconds late, each time otherwise: unrounded, the same
+    # settlement read twice would be two rows.
     minutes = (stamps + MINUTE_MS // 2) // MINUTE_MS
     values = np.asarray(rates, dtype=np.float64)
     order = np.argsort(minutes, kind="stable")
     minutes, values = minutes[order], values[order]
     if minutes.size:
+        # The sort is stable, so of repeated rows the one told last stands last: a correction wins.
         last_of_time = np.append(minutes[1:] != minutes[:-1], True)
         minutes, values = minutes[last_of_time], values[last_of_time]
     return Settlements(minutes, values)
@@ -75,6 +78,7 @@ def funding_history(rows: Settlements, venue_interval_hours: float | None) -> Fu
     if interval is None or rows.minutes.size == 0:
         return None
     covered, hole_count = _without_holes(spacing, venue_interval_hours)
+    # The earliest row has no predecessor; the spacing after it is the best guess there is.
     first = covered[0] if covered.size else interval
     hours = np.concatenate((np.array([first]), covered))
     return FundingHistory(rows.minutes, rows.rates, hours, interval, hole_count)
@@ -102,6 +106,7 @@ def interval_change_count(history: FundingHistory) -> int:
 def _interval_now(spacing: FloatArray, venue_interval_hours: float | None) -> float | None:
     if venue_interval_hours is not None:
         return venue_interval_hours if 0 < venue_interval_hours <= MAX_INTERVAL_HOURS else None
+    # One row, or days between the last two, say nothing; eight hours would be an invention.
     if spacing.size == 0 or spacing[-1] > MAX_INTERVAL_HOURS:
         return None
     return float(spacing[-1])

@@ -74,6 +74,7 @@ class HistoryLoader:
         """
         outcome = HistoryOutcome()
         pending = [view for view in views.values() if view.kind is InstrumentKind.PERPETUAL]
+        # A second round only for venues that refused history in bulk: then symbol by symbol.
         while pending:
             tasks = [task for view in pending for task in self._plan(view, needed, now)]
             record.task_count += len(tasks)
@@ -132,6 +133,7 @@ class HistoryLoader:
             error = end.error or RuntimeError("no answer")
             outcome.missing_parts.append(failure(task, error))
             return
+        # Only what had settled when the venue was asked is known for good; the rest is asked again.
         known = known_part(task.span, venue_now(views[task.venue]) or now)
         await self._store.extend(task.venue, task.symbol, known, end.value.rows)
         outcome.malformed.setdefault(task.venue, {}).update(end.value.malformed)
@@ -140,6 +142,8 @@ class HistoryLoader:
         """Return symbols with a hole in the window in use: their figures would mislead."""
         present = venue_now(view) or now
         end = known_part(wanted_span(present, self._rules.history), present).end_ms
+        # Holes further back lower the coverage, which is stated; a hole in the window in use would
+        # change the carry itself.
         window = Span(end - self._rules.window_days * _DAY_MS, end)
         return {
             symbol for symbol in needed if unknown_spans(self._store, view.venue, symbol, window)

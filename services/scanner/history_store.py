@@ -92,6 +92,7 @@ class MemoryHistoryStore:
         for key, rows in list(self._rows.items()):
             if key[0] != venue or rows.minutes[0] >= bound:
                 continue
+            # Rows are sorted, so one search finds the cut.
             first = int(np.searchsorted(rows.minutes, bound))
             if first == rows.minutes.size:
                 del self._rows[key]

@@ -30,6 +30,7 @@ class PairOfLegs:
     @property
     def opportunity_id(self) -> str:
         """Name of the pair, the same from scan to scan; printable ASCII whatever the symbol."""
+        # Colons separate, so what a symbol or a name has of its own is percent-encoded.
         parts = (self.symbol, *_name(self.long_leg), *_name(self.short_leg))
         return ":".join(quote(part, safe="") for part in parts)
 
@@ -57,6 +58,7 @@ def pairs_of_legs(
     for venue in sorted(views):
         for symbol in tradable.get(venue, ()):
             legs_by_symbol.setdefault(symbol, []).append(views[venue].key(symbol))
+    # Sorted, so that two scans of the same market work in the same order.
     for symbol in sorted(legs_by_symbol):
         for long_leg, short_leg in permutations(legs_by_symbol[symbol], 2):
             pair = PairOfLegs(long_leg, short_leg)

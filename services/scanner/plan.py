@@ -84,6 +84,7 @@ def known_part(span: Span, venue_now: datetime) -> Span:
 
 def history_tasks(need: HistoryNeed) -> tuple[ReadHistory, ...]:
     """Return the readings that fill what is missing, by the way that takes fewer calls."""
+    # Nothing that can qualify is missing: then not even a bulk call is worth it.
     by_symbol = _by_symbol(need)
     if not need.has_bulk or not by_symbol:
         return by_symbol
@@ -127,8 +128,10 @@ def _slices(gap: Span, counts: Mapping[float, int], page_size: int) -> list[Span
     start, rows = gap.start_ms, 0
     hour = -(-gap.start_ms // HOUR_MS)
     while hour * HOUR_MS < gap.end_ms:
+        # Intervals divide the day from midnight UTC on every venue, so the hour tells who settles.
         settling = sum(count for interval, count in counts.items() if hour % interval == 0)
         cut = hour * HOUR_MS - _HALF_HOUR_MS
+        # A settlement is never split: half of it would look like a hole if the other half failed.
         if rows and rows + settling > page_size and cut > start:
             slices.append(Span(start, cut))
             start, rows = cut, 0

@@ -97,15 +97,19 @@ class WorkerPool(Generic[TaskT, ResultT]):
                 if on_end is not None:
                     job.end.add_done_callback(lambda end: _notify(end, on_end))
                 jobs.append(job)
+                # Waits while the queue is full; that is the bound on what a scan may hold in
+                # memory.
                 await self._queue.put(job)
             return [await job.end for job in jobs]
         finally:
+            # However the wait ended, nothing of the batch may go on: its owner is gone.
             for job in jobs:
                 job.end.cancel()
 
     async def _work(self) -> None:
         while True:
             job = await self._queue.get()
+            # Cancelled while it waited: its place in the queue is all that is left of it.
             if not job.end.done():
                 await self._run_job(job)
 

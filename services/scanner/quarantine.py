@@ -35,6 +35,7 @@ def _problems(
     now_minute: float | None,
     rules: QuarantineRules,
 ) -> Iterator[tuple[ExclusionReason, str]]:
+    # Two intervals and not one: a settlement shows up late now and then.
     if now_minute is not None:
         age = (now_minute - statistics.last_minute) / 60.0
         allowed = rules.dead_after_intervals * statistics.interval_hours
@@ -51,6 +52,7 @@ def _problems(
     if statistics.longest_zero_run > rules.max_zero_run_count:
         detail = f"{statistics.longest_zero_run} settlements of exactly zero in a row"
         yield ExclusionReason.ZERO_RUN, detail
+    # The predicted rate counts too: it is what the position would be paid first.
     extreme = max(abs(statistics.min_rate), abs(statistics.max_rate), abs(predicted_rate or 0.0))
     if extreme > rules.max_rate:
         detail = f"a rate of {extreme:g} a settlement, over {rules.max_rate:g}"

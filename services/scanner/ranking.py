@@ -62,6 +62,7 @@ def naive_carry(legs: Sequence[FundingLeg]) -> float:
 
 def favourable_regime_hours(legs: Sequence[FundingLeg]) -> float:
     """Return the age of the youngest regime that pays a leg; 0 when no leg is paid now."""
+    # A leg that pays now is carried by the other; its own regime says nothing about how long.
     ages = [leg.statistics.regime_hours for leg in legs if leg.is_favoured]
     return min(ages) if ages else 0.0
 
@@ -73,6 +74,7 @@ def score_factors(
     days = [window.days for window in legs[0].statistics.windows]
     agreeing = sum(1 for each in days if window_carry(legs, each) > 0)
     regime = favourable_regime_hours(legs)
+    # Nobody knows the basis: neither good nor bad.
     basis = abs(given.basis_ratio) if given.basis_ratio is not None else rules.basis_half_ratio
     return {
         "carry": _saturate(given.net_apr, rules.carry_half_apr),
@@ -97,6 +99,7 @@ def quality_score(factors: Mapping[str, float], rules: ScoreRules) -> float:
     logs = 0.0
     for name, factor in factors.items():
         if weights[name] > 0:
+            # The logarithm of zero is the point of a geometric mean: such a pair scores zero.
             if factor <= 0:
                 return 0.0
             logs += weights[name] * math.log(min(factor, 1.0))

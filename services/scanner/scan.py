@@ -119,6 +119,7 @@ class Scanner:
 
     async def _study(self, found: Markets, work: _Work) -> None:
         """Read the histories of perpetuals with a twin and turn them into sound statistics."""
+        # Paired before any history is read: a symbol without a twin need not cost a call.
         candidates = tuple(pairs_of_legs(found.views, work.tradable))
         needed: dict[str, set[str]] = {venue: set() for venue in found.views}
         for pair in candidates:
@@ -150,6 +151,7 @@ class Scanner:
             work.reasons.add(study.exclusions)
             work.statistics.update(study.statistics)
             sound = {key.symbol for key in study.statistics}
+            # From here on a perpetual without sound statistics is as good as not tradable.
             work.tradable[venue] &= sound
 
     def _pairs(self, found: Markets, work: _Work) -> tuple[PairOfLegs, ...]:
@@ -160,6 +162,7 @@ class Scanner:
         evidence = Evidence(work.record.scan_id, found.views, work.statistics)
         assets: dict[str, set[str]] = {}
         for pair in pairs:
+            # Only coins that could be worth shorting: venues tell borrow rates few at a time.
             if pair.borrows and could_earn(pair, evidence, self._rules):
                 leg = pair.short_leg
                 row = found.views[leg.venue].symbols[leg.symbol]

@@ -75,6 +75,7 @@ class ScanDesk:
         known = self._records.get(self._requests.get(request_id, ""))
         if known is not None:
             return known
+        # Two scans at once would ask the venues twice for the same; the second caller joins.
         record = self._running or self._begin()
         self._requests[request_id] = record.scan_id
         while len(self._requests) > KEPT_REQUESTS:
@@ -112,6 +113,7 @@ class ScanDesk:
             raise UnreachableError("the service is not running scans", reason="SHUTTING_DOWN")
         record = ScanRecord(self._ids.new_id(), self._clock.now())
         self._records[record.scan_id] = record
+        # Bounded: a scanner that runs for months starts tens of thousands of scans.
         while len(self._records) > KEPT_SCANS:
             self._records.popitem(last=False)
         self._running = record
@@ -159,6 +161,7 @@ class ScanDesk:
         self.last_published = record
         self._metrics.last_scan_time.set(now.timestamp())
         self._metrics.symbols.set(record.symbol_count)
+        # Reasons of the scan before that no longer occur must not stay at their old counts.
         self._metrics.excluded.clear()
         for reason, count in Counter(each.reason for each in findings.exclusions).items():
             self._metrics.excluded.labels(reason.value).set(count)

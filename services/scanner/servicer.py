@@ -56,6 +56,7 @@ class ScannerServicer(scanner_pb2_grpc.ScannerServiceServicer):
             request.page_token,
             filters.text,
         )
+        # The scan the rows come from, which is not the one that may be running now.
         scan = self._desk.last_published
         return scanner_pb2.ListOpportunitiesResponse(
             opportunities=[encode_opportunity(each) for each in page],

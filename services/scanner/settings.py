@@ -103,6 +103,7 @@ class ScannerSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _venues_are_distinct(self) -> Self:
+        # The name is the key of everything kept of a venue.
         names = [venue.name for venue in self.venues]
         if len(set(names)) != len(names):
             raise ValueError("two venues have the same name")

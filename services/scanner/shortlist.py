@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def detail_tasks(shortlist: Iterable[Opportunity]) -> tuple[ReadDetail, ...]:
     """Return one reading for each perpetual of the shortlist."""
+    # A dict keeps the order of the rank and drops the second mention of a leg.
     legs = {leg: None for each in shortlist for leg in each.pair.perpetuals}
     return tuple(ReadDetail(leg.venue, leg.symbol) for leg in legs)
 

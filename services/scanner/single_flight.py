@@ -40,6 +40,7 @@ class SingleFlight(Generic[ResultT]):
             flight.task.add_done_callback(lambda _: self._flights.pop(key, None))
         flight.waiter_count += 1
         try:
+            # Shielded, because a waiter that gives up must not take the answer from the others.
             return await asyncio.shield(flight.task)
         finally:
             flight.waiter_count -= 1

@@ -19,6 +19,7 @@ class Slicer:
 
     async def pause(self) -> None:
         """Give way when the slice is used up; call between pieces well shorter than a slice."""
+        # A pause costs a turn of the loop, so it is taken by time used and not by count of work.
         if self._clock.monotonic() - self._since >= SLICE_SECONDS:
             await self._clock.sleep(0)
             self._since = self._clock.monotonic()

@@ -30,6 +30,7 @@ def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
     """Return the same times as sorted spans that neither touch nor overlap."""
     result: list[Span] = []
     for span in sorted(span for span in spans if not span.is_empty):
+        # Touching spans join too, or every scan would add one for ever.
         if result and span.start_ms <= result[-1].end_ms:
             result[-1] = Span(result[-1].start_ms, max(result[-1].end_ms, span.end_ms))
         else:

@@ -53,6 +53,7 @@ async def study_venue(
     batch: list[tuple[InstrumentKey, FundingHistory]] = []
     for symbol in sorted(view.symbols):
         rows = store.settlements(view.venue, symbol)
+        # Of symbols that were not asked for, silence is no finding.
         if rows.minutes.size or symbol in needed or symbol in malformed:
             history = _sound_history(view, rows, symbol, malformed, unread, rules)
             if isinstance(history, Exclusion):

@@ -50,6 +50,7 @@ def tradable_symbols(
 
 
 def _status_exclusion(key: InstrumentKey, row: SymbolRow) -> Exclusion | None:
+    # A status that the venue did not tell is not trading: an order would find out too late.
     if row.status is TradingStatus.TRADING:
         return None
     if row.status is TradingStatus.ENDED:
@@ -61,6 +62,7 @@ def _market_exclusion(
     key: InstrumentKey, ticker: TickerRow | None, rules: UniverseRules, costs: CostRules
 ) -> Exclusion | None:
     volume = ticker.quote_volume if ticker is not None else None
+    # An unknown volume is no volume: thin markets are where figures are missing.
     if ticker is None or volume is None:
         return Exclusion(key, ExclusionReason.ILLIQUID, "quote volume unknown")
     if volume < rules.min_quote_volume:

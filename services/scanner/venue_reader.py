@@ -105,6 +105,7 @@ class VenueReader:
         long.
         """
         read = venue_codec.HistoryRead()
+        # Pages are asked one after the other: a token comes only with the page before it.
         token = ""
         for _ in range(_MAX_PAGES):
             request = exchange_pb2.GetHistoricalFundingRatesRequest(
@@ -148,6 +149,7 @@ class VenueReader:
             except grpc.aio.AioRpcError as failed:
                 error = from_call_error(failed)
                 self._count(name, error.code.value)
+                # A rejected read fails again; only limits and lost connections pass with time.
                 if attempt == self._attempts or not _is_worth_waiting(error):
                     raise error from failed
                 await self._clock.sleep((_retry_after(error) or wait).total_seconds())

@@ -36,6 +36,8 @@ def window_statistics(
     ends: IntArray,
 ) -> tuple[WindowStatistics, ...]:
     """Return one window for each segment of the flat arrays; the last row is always inside."""
+    # Windows end at the last settlement and not now, so that figures of one history do not
+    # change with the hour they are computed in.
     bound = minutes[ends - 1] - days * 24 * 60
     inside = minutes > np.repeat(bound, ends - starts)
     count = np.add.reduceat(inside.astype(np.int64), starts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from opensqt.market_maker.v1 import resources_pb2
 from services.common.errors import UnreachableError
 from services.connector.account_mapping import to_positions_of_event
-from services.connector.stream_hub import HubOptions, StreamHub
+from services.connector.stream_hub import HubOptions, StreamHub, StreamObserver
 from services.connector.watch_source import WatchSource
 
 if TYPE_CHECKING:
@@ -167,15 +167,28 @@ class AccountStreams:
     """The hubs of the account; a reader that is too slow is ended."""
 
     def __init__(
-        self, reads: VenueReads, tap: MessageTap, account: AccountReader, options: HubOptions
+        self,
+        reads: VenueReads,
+        tap: MessageTap,
+        account: AccountReader,
+        options: HubOptions,
+        observer: StreamObserver | None = None,
     ) -> None:
         self._reads = reads
         clock = reads.venue.clock
         self.account: StreamHub[str, resources_pb2.Account] = StreamHub(
-            "account", lambda _: AccountSource(reads, tap, account), clock, options
+            "account",
+            lambda _: AccountSource(reads, tap, account),
+            clock,
+            options,
+            observer=observer,
         )
         self.positions: StreamHub[str, resources_pb2.Position] = StreamHub(
-            "positions", lambda _: PositionSource(reads, tap, account), clock, options
+            "positions",
+            lambda _: PositionSource(reads, tap, account),
+            clock,
+            options,
+            observer=observer,
         )
 
     def subscribe_account(

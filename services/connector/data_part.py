@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from services.connector.account_reader import AccountReader
 from services.connector.account_stream import AccountStreams
@@ -11,8 +11,8 @@ from services.connector.configuration_reader import ConfigurationReader
 from services.connector.funding_reader import FundingReader
 from services.connector.market_reader import MarketReader
 from services.connector.market_stream import MarketStreams
-from services.connector.row_quarantine import RowQuarantine
-from services.connector.stream_hub import HubOptions
+from services.connector.row_quarantine import RowObserver, RowQuarantine
+from services.connector.stream_hub import HubOptions, StreamObserver
 from services.connector.stream_tap import MessageTap
 from services.connector.venue_reads import VenueReads
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from services.connector.venue import Venue
+
+
+class DataObserver(StreamObserver, RowObserver, Protocol):
+    """Who counts what goes wrong while reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,10 @@ def build_data_part(
     venue: Venue,
     reload_markets: Callable[[], Awaitable[None]],
     options: HubOptions | None = None,
+    observer: DataObserver | None = None,
 ) -> DataPart:
     """Compose the readers of `venue`; `reload_markets` reads the trading rules anew."""
-    quarantine = RowQuarantine()
+    quarantine = RowQuarantine(observer=observer)
     reads = VenueReads(venue)
     tap = MessageTap(venue.exchange)
     bounds = options or HubOptions()
@@ -60,7 +65,7 @@ def build_data_part(
         funding=funding,
         account=account,
         configuration=ConfigurationReader(reads, account),
-        market_streams=MarketStreams(reads, tap, market, funding, bounds),
-        account_streams=AccountStreams(reads, tap, account, bounds),
+        market_streams=MarketStreams(reads, tap, market, funding, bounds, observer),
+        account_streams=AccountStreams(reads, tap, account, bounds, observer),
         quarantine=quarantine,
     )

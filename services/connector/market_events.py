@@ -23,13 +23,25 @@ _PRINTS: Final = frozenset({"24hrTicker", "24hrMiniTicker"})
 
 
 class PriceBoard:
-    """The newest prices per symbol: book and print events each tell a part, a row tells all."""
+    """The newest prices per symbol: book and print events each tell a part, a row tells all.
+
+    Until a symbol was read once its events are kept, not told: a row of a part alone would take the
+    place of the whole one. What an event told since the subscription is not overwritten by a read,
+    which may have been on its way before.
+    """
 
     def __init__(self, exchange: str, instruments: InstrumentBook, wanted: Collection[str]) -> None:
         self._exchange = exchange
         self._instruments = instruments
         self._wanted = frozenset(wanted)
         self._rows: dict[str, events_pb2.PriceChange] = {}
+        self._read: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
+
+    def restart(self) -> None:
+        """Forget what events told: the subscription broke, and a read knows better."""
+        self._read.clear()
+        self._told.clear()
 
     def on_event(self, event: dict[str, Any]) -> list[events_pb2.PriceChange]:
         """Take a book ticker or 24 h ticker event; return the symbol's prices, else nothing."""
@@ -42,6 +54,7 @@ class PriceBoard:
         if instrument is None or instrument.symbol not in self._wanted:
             return []
         row = self._row(instrument)
+        self._told.add((instrument.symbol, "book" if is_book else "print"))
         if name in _PRINTS:
             set_price(row, "price", positive(event, "c"), instrument)
         if is_book:
@@ -50,18 +63,19 @@ class PriceBoard:
         changed = stamp(event, "E")
         if changed:
             row.timestamp.CopyFrom(to_timestamp(from_millis(changed)))
-        return [_copy(row)]
+        return [_copy(row)] if instrument.symbol in self._read else []
 
     def on_reads(
         self, prices: dict[str, Any] | None, tops: dict[str, Any] | None, instrument: Instrument
     ) -> events_pb2.PriceChange:
         """Take a price row and a book ticker row that were read; return the symbol's prices."""
         row = self._row(instrument)
-        if prices is not None:
+        self._read.add(instrument.symbol)
+        if prices is not None and (instrument.symbol, "print") not in self._told:
             set_price(row, "price", positive(prices, "price"), instrument)
             if stamp(prices, "time"):
                 row.timestamp.CopyFrom(to_timestamp(from_millis(stamp(prices, "time"))))
-        if tops is not None:
+        if tops is not None and (instrument.symbol, "book") not in self._told:
             set_top(row, "bid", tops, ("bidPrice", "bidQty"), instrument)
             set_top(row, "ask", tops, ("askPrice", "askQty"), instrument)
         return _copy(row)

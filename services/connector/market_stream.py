@@ -14,7 +14,7 @@ from services.connector.market_events import (
 )
 from services.connector.market_reader import CandleRequest, read_interval
 from services.connector.row_numbers import text
-from services.connector.stream_hub import HubOptions, StreamHub
+from services.connector.stream_hub import HubOptions, StreamHub, StreamObserver
 from services.connector.watch_source import WatchSource
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class PriceSource(WatchSource["events_pb2.PriceChange"]):
             self._board.on_event,
             key=lambda row: row.symbol,
         )
+
+    async def reset(self) -> None:
+        """Stop watching; the next snapshot counts, not what was told before."""
+        await super().reset()
+        self._board.restart()
 
     async def snapshot(self) -> Sequence[events_pb2.PriceChange]:
         """Return the prices now."""
@@ -176,6 +181,7 @@ class MarketStreams:
         market: MarketReader,
         funding: FundingReader,
         options: HubOptions,
+        observer: StreamObserver | None = None,
     ) -> None:
         self._reads = reads
         clock = reads.venue.clock
@@ -185,6 +191,7 @@ class MarketStreams:
             clock,
             options,
             key=lambda row: row.symbol,
+            observer=observer,
         )
         self.funding: StreamHub[str, events_pb2.FundingUpdate] = StreamHub(
             "funding",
@@ -192,6 +199,7 @@ class MarketStreams:
             clock,
             options,
             key=lambda row: row.symbol,
+            observer=observer,
         )
         self.candles: StreamHub[CandleKey, resources_pb2.Candle] = StreamHub(
             "candles",
@@ -199,6 +207,7 @@ class MarketStreams:
             clock,
             options,
             key=candle_key,
+            observer=observer,
         )
 
     def subscribe_prices(

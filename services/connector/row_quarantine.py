@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from services.common.errors import UnreachableError
 from services.common.logs import get_logger
@@ -18,12 +18,21 @@ T = TypeVar("T")
 _MALFORMED = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
 
 
+class RowObserver(Protocol):
+    """Who counts rows that could not be read."""
+
+    def count_bad_rows(self, kind: str, count: int) -> None:
+        """Count malformed rows of a kind."""
+        ...
+
+
 # Not frozen: counted in place.
 @dataclass(slots=True)
 class RowQuarantine:
     """Converts rows and counts, by kind of row, those that could not be read."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    observer: RowObserver | None = None
 
     def collect(
         self, kind: str, rows: Any, convert: Callable[[Any], T | None], *, whole: bool = True
@@ -58,7 +67,7 @@ class RowQuarantine:
         try:
             return convert(row)
         except _MALFORMED as error:
-            self.counts[kind] = self.counts.get(kind, 0) + 1
+            self._count(kind, 1)
             raise _broken(f"{kind}: {type(error).__name__}") from error
 
     def _convert(
@@ -76,9 +85,14 @@ class RowQuarantine:
             if converted is not None:
                 found.append(converted)
         if bad:
-            self.counts[kind] = self.counts.get(kind, 0) + bad
+            self._count(kind, bad)
             _logger.warning("rows_quarantined", kind=kind, count=bad, example=example)
         return found, bad
+
+    def _count(self, kind: str, count: int) -> None:
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        if self.observer is not None:
+            self.observer.count_bad_rows(kind, count)
 
 
 def _broken(text: str) -> UnreachableError:

@@ -80,6 +80,14 @@ class HubStats:
     slow_subscribers: int = 0
 
 
+class StreamObserver(Protocol):
+    """Who counts what happens to streams."""
+
+    def count_stream_event(self, stream: str, event: str) -> None:
+        """Count a `drop`, a `resume` or a `slow_subscriber` of the stream of that name."""
+        ...
+
+
 class _Queue(Generic[T]):
     """Rows in order; with a key, a row takes the place of the waiting one of the same key."""
 
@@ -179,6 +187,7 @@ class StreamHub(Generic[K, T]):
         options: HubOptions | None = None,
         *,
         key: Callable[[T], Hashable] | None = None,
+        observer: StreamObserver | None = None,
         jitter: Callable[[], float] = _RANDOM.random,
     ) -> None:
         self._name = name
@@ -187,6 +196,7 @@ class StreamHub(Generic[K, T]):
         self._options = options or HubOptions()
         self._jitter = jitter
         self._key = key
+        self._observer = observer
         self._channels: dict[K, _Channel[T]] = {}
         self.stats = HubStats()
 
@@ -246,6 +256,7 @@ class StreamHub(Generic[K, T]):
         for subscriber in channel.subscribers:
             if not subscriber.offer(rows):
                 self.stats.slow_subscribers += 1
+                self._note("slow_subscriber")
                 subscriber.end(
                     RetryableError(
                         f"more than {self._options.queue_limit} rows behind; read faster",
@@ -265,14 +276,20 @@ class StreamHub(Generic[K, T]):
                 failures = 0 if channel.live else failures + 1
                 channel.live = False
                 self.stats.drops += 1
+                self._note("drop")
                 _logger.warning(
                     "stream_dropped", stream=self._name, key=str(key), reason=error.reason
                 )
                 await self._clock.sleep(self._backoff(failures, error))
                 await channel.source.reset()
                 self.stats.resumes += 1
+                self._note("resume")
         finally:
             await channel.source.reset()
+
+    def _note(self, event: str) -> None:
+        if self._observer is not None:
+            self._observer.count_stream_event(self._name, event)
 
     def _give_up(self, key: K, channel: _Channel[T], error: Exception) -> None:
         _logger.error("stream_ended", stream=self._name, key=str(key), error=repr(error))

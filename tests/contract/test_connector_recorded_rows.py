@@ -175,6 +175,8 @@ def test_recorded_settings_and_fees_are_read() -> None:
 def test_recorded_market_events_are_read() -> None:
     """Book ticker, 24 h ticker, mini ticker and mark price of USD-M."""
     board = PriceBoard("v", book_of(["BTCUSDT", "BNBUSDT"]), ["BTCUSDT", "BNBUSDT"])
+    for name in ("BTCUSDT", "BNBUSDT"):
+        board.on_reads(None, None, instrument_of(name))
     (top,) = board.on_event(read("payloads/binance_usdm/ws_md_book_ticker_stream.json"))
     assert (top.symbol, top.best_bid_price.value) == ("BNBUSDT", "25.3519")
     (last,) = board.on_event(read("payloads/binance_usdm/ws_md_ticker_stream.json"))

@@ -233,6 +233,7 @@ def test_an_empty_answer_is_empty() -> None:
 def test_book_and_print_events_add_up_to_one_row(name: str) -> None:
     """A reader that sees only the last row knows both the print and the book."""
     board = PriceBoard("v", InstrumentBook([PEPE, BTC]), ["PEPEUSDT"])
+    board.on_reads(None, None, PEPE)
     board.on_event({"e": name, "E": 5, "s": "1000PEPEUSDT", "c": "0.02"})
     top = {"u": 1, "s": "1000PEPEUSDT", "b": "0.01", "B": "3", "a": "0.03", "A": "0"}
     (row,) = board.on_event(top)
@@ -240,6 +241,26 @@ def test_book_and_print_events_add_up_to_one_row(name: str) -> None:
     assert (row.best_bid_price.value, row.best_bid_quantity.value) == ("0.00001", "3000")
     assert not row.HasField("best_ask_price")
     assert row.timestamp.ToMilliseconds() == 5
+
+
+TOP = {"s": "1000PEPEUSDT", "b": "0.01", "B": "3", "a": "0.03", "A": "1"}
+OLD_TOP = {"bidPrice": "0.008", "bidQty": "1", "askPrice": "0.04", "askQty": "1"}
+
+
+def test_an_event_before_the_first_read_is_kept_and_told_with_it() -> None:
+    """A row of a part alone would take the place of the whole one."""
+    board = PriceBoard("v", InstrumentBook([PEPE]), ["PEPEUSDT"])
+    assert board.on_event(TOP) == []
+    row = board.on_reads({"price": "0.02"}, OLD_TOP, PEPE)
+    assert (row.price.value, row.best_bid_price.value) == ("0.00002", "0.00001")
+
+
+def test_after_a_restart_the_read_counts() -> None:
+    """What was told before the gap is older than what is read after it."""
+    board = PriceBoard("v", InstrumentBook([PEPE]), ["PEPEUSDT"])
+    board.on_event(TOP)
+    board.restart()
+    assert board.on_reads(None, OLD_TOP, PEPE).best_bid_price.value == "0.000008"
 
 
 @pytest.mark.parametrize("event", [{"e": "kline"}, {"e": "24hrTicker", "s": "BTCUSDT", "c": "1"}])

@@ -52,7 +52,7 @@ def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy)
         return _relieve(position, open_quantity, hedge, policy)
     if not facts.no_more_slices and (plan := next_lead_plan(position)) is not None:
         return SendOrder(plan)
-    return _settle(position)
+    return _settle(position, policy)
 
 
 def exposure(position: Position) -> Decimal:
@@ -169,14 +169,16 @@ def _relieve(
     return BookDust(lead, sign * open_quantity, "FILL_BELOW_MINIMUM")
 
 
-def _settle(position: Position) -> EntryStep:
+def _settle(position: Position, policy: EnginePolicy) -> EntryStep:
     lead, hedge = position.lead_leg, position.hedge_leg
     if position.quantity(hedge) != 0:
         return Settle(PositionStatus.OPEN, _open_reason(position))
     left = exposure(position)
     if left != 0:
+        # Within the tolerance of neutrality, yet nothing is hedged: what trades goes back.
+        unwind = next_reduction(position, lead, left, OrderClass.UNWIND, policy)
         sign = 1 if lead is LegSide.LONG else -1
-        return BookDust(lead, sign * left, "REST_BELOW_LOT")
+        return unwind or BookDust(lead, sign * left, "REST_BELOW_MINIMUM")
     return Settle(PositionStatus.FLAT, _flat_reason(position))
 
 

@@ -34,7 +34,8 @@ def next_exit_step(position: Position, leg: LegSide, policy: EnginePolicy) -> Le
     step = next_reduction(position, leg, rest, OrderClass.EXIT, policy)
     if step is not None:
         return step
-    if position.exit is not None and position.exit.is_final:
+    is_final = position.exit is None or position.exit.is_final
+    if is_final or rest >= position.larger_lot:
         return BookDust(leg, _signed(leg, rest), "REST_BELOW_MINIMUM")
     return LegDone()
 
@@ -42,8 +43,7 @@ def next_exit_step(position: Position, leg: LegSide, policy: EnginePolicy) -> Le
 def remaining(position: Position, leg: LegSide) -> Decimal:
     """Return the unsigned quantity still to be taken off the leg, without booked dust."""
     target = position.exit.targets[leg] if position.exit is not None else _ZERO
-    is_final = position.exit is None or position.exit.is_final
-    dust = abs(position.dust.get(leg, _ZERO)) if is_final else _ZERO
+    dust = abs(position.dust.get(leg, _ZERO))
     return max(abs(position.quantity(leg)) - dust - target, _ZERO)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 
 _T = TypeVar("_T")
@@ -13,7 +14,7 @@ _log = get_logger(__name__)
 
 
 class OwnedTasks:
-    """A set of background tasks; an error nobody waits for is logged, never lost."""
+    """A set of background tasks; a bug in one is logged even where nobody waits for it."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -35,5 +36,6 @@ class OwnedTasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.debug("task_failed", task=task.get_name(), error=repr(error))
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, OpensqtError):
+            _log.error("task_failed", task=task.get_name(), exc_info=error)

@@ -305,8 +305,8 @@ def _request(position: Position, event: ev.ExitRequested | ev.ReduceRequested) -
     return replace(
         position,
         exit=record,
-        # Dust of the entry may trade together with the rest of its leg: an exit starts from all.
-        dust={} if record.is_final else position.dust,
+        # Dust booked before may trade together with the rest of its leg: start from all of it.
+        dust={},
         status=status,
         pass_number=position.pass_number + 1,
         reason=record.reason,

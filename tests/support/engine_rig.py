@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -21,6 +21,7 @@ from services.engine.orders import OrderClass
 from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.ports import OpportunityLegs
 from services.engine.views import PositionStatus, PositionView, StatusView
+from tests.support.crash_gate import CrashGate, GatedClock, GatedJournal, GatedVenue
 from tests.support.fake_venue import FakeVenue
 from tests.support.virtual_clock import VirtualClock
 
@@ -53,6 +54,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, str]] = []
+        self._events: list[Event] = []
         self._durable = 0
         self.fails = False
 
@@ -67,14 +69,20 @@ class MemoryJournal:
     def append_soon(self, events: Sequence[Event]) -> None:
         """Append; lost by `cut` unless something durable follows."""
         self.rows += [encode_event(event) for event in events]
+        self._events += events
 
     async def load(self) -> tuple[Event, ...]:
         """Decode every row."""
         return tuple(decode_event(kind, VERSION, body) for kind, body in self.rows)
 
+    def durable_events(self) -> tuple[Event, ...]:
+        """Return what a crash now would leave."""
+        return tuple(self._events[: self._durable])
+
     def cut(self, keep: int = 0) -> None:
         """Lose the rows that were not durable but for the first `keep` of them."""
         del self.rows[self._durable + keep :]
+        del self._events[self._durable + keep :]
         self._durable = len(self.rows)
 
 
@@ -179,19 +187,17 @@ class EngineRig:
         """Both venues."""
         return self.long_venue, self.short_venue
 
-    def new_engine(
-        self, wrap: Callable[[FakeVenue], FakeVenue] | None = None, journal: Journal | None = None
-    ) -> Engine:
-        """Return an engine that was not started."""
-        gateways = {v.name: wrap(v) if wrap else v for v in self.venues}
+    def new_engine(self, gate: CrashGate | None = None) -> Engine:
+        """Return an engine that was not started, to be killed by `gate`."""
+        self.gate = gate or CrashGate()
         self.engine = Engine(
             EngineDependencies(
-                journal=journal or self.journal,
-                gateways=gateways,
+                journal=GatedJournal(self.journal, self.gate),
+                gateways={v.name: GatedVenue(v, self.gate) for v in self.venues},
                 opportunities=NoOpportunities(),
                 listener=self.recorder,
                 observer=self.recorder,
-                clock=self.clock,
+                clock=GatedClock(self.clock, self.gate),
                 ids=self.ids,
                 policy=self.policy,
                 limits=self.limits,
@@ -204,9 +210,12 @@ class EngineRig:
         await self.engine.start()
         await self.clock.run_until(lambda: self.engine.status().reconciled)
 
-    async def kill(self) -> None:
+    async def kill(self, kept_rows: int = 0) -> None:
         """End the engine as SIGKILL does: what was in memory is gone, venues go on."""
+        self.gate.die()
         await self.engine.stop(timedelta(0))
+        if isinstance(self.journal, MemoryJournal):
+            self.journal.cut(kept_rows)
 
     def request_id(self) -> str:
         """Return a fresh request id."""

@@ -27,7 +27,7 @@ from services.engine.instruments import (
     InstrumentRules,
     PositionMode,
 )
-from services.engine.orders import AssetAmount, OrderOutcome, OrderPlan, OrderSide
+from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderPlan, OrderSide
 from services.engine.ports import FundingPayment, VenueProfile
 from services.engine.pricing import is_within
 from services.engine.sizing import floor_to_lot
@@ -151,9 +151,16 @@ class FakeVenue:
         order = self.orders.get(client_order_id)
         return None if order is None or order.rejected else self._outcome(order)
 
-    def filled(self) -> Decimal:
-        """Return the signed base quantity all orders moved, net of base fees."""
-        return sum((self._change(order) for order in self.orders.values()), Decimal(0))
+    def filled(self, *classes: OrderClass) -> Decimal:
+        """Return the signed base quantity orders (of these classes) moved, net of base fees."""
+        return sum(
+            (
+                self._change(order)
+                for order in self.orders.values()
+                if not classes or order.plan.order_class in classes
+            ),
+            Decimal(0),
+        )
 
     async def close(self) -> None:
         """End what is still on its way."""

@@ -87,6 +87,7 @@ class Application:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._tick_seconds)
+            # requests advance too; the tick is for when nobody asks anything
             self.simulation.exchange.advance()
             self._user_streams.poll()
             self._streams.poll()

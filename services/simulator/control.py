@@ -11,6 +11,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from services.common.settings import is_loopback
 from services.simulator.core.accounts import AccountSeed
 from services.simulator.core.clock import millis
 from services.simulator.core.errors import VenueError
@@ -105,6 +106,9 @@ class ControlHandlers:
             sent = request.headers.get("Authorization", "")
             if self._token and not hmac.compare_digest(expected.encode(), sent.encode()):
                 return web.json_response({"error": "control token missing or wrong"}, status=401)
+            # a published port must not let strangers turn the clock or arm faults
+            if not self._token and not is_loopback(request.remote or ""):
+                return web.json_response({"error": "off loopback a token is needed"}, status=403)
             try:
                 value = await handler(request)
             except ValidationError as error:
@@ -140,6 +144,7 @@ class ControlHandlers:
             clock.set_speed(body.speed)
         if body.advance_seconds is not None:
             clock.jump(timedelta(seconds=body.advance_seconds))
+        # a jump is felt at once, not at the next tick
         self._simulation.exchange.advance()
         return await self._get_clock(request)
 

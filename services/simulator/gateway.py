@@ -123,6 +123,7 @@ class Gateway:
         call = _call(request, endpoint, params)
         actions = tuple(self._simulation.faults.actions(Stage.REQUEST, call))
         plan = Plan(request, endpoint, params, actions, self._arrivals(request, endpoint, params))
+        # it reached the wire but not the venue; a witness must tell the two apart
         if plan.drops_before:
             for arrival in plan.arrivals:
                 arrival.fate = "dropped"
@@ -145,6 +146,7 @@ class Gateway:
 
     def _answer(self, plan: Plan, endpoint: Endpoint) -> Reply:
         request, simulation = plan.request, self._simulation
+        # before authentication: strangers use up the address's weight as well
         verdict = simulation.limits.charge(
             simulation.wire.now(),
             request.address,
@@ -169,6 +171,7 @@ class Gateway:
         if endpoint.security is Security.NONE:
             return None
         account = account_of_key(self._simulation.exchange.accounts, plan.request.api_key)
+        # at the moment of acting, not of arrival: a request held up too long must fail
         if endpoint.security is Security.SIGNED:
             check_timestamp(
                 self._simulation.wire.now(),
@@ -184,6 +187,7 @@ class Gateway:
         if not endpoint.orders:
             return ()
         orders = [params]
+        # a batch is several orders that arrived, not one
         if endpoint.operation == "place_orders":
             try:
                 orders = binance_usdm_trade.batch_params(params)

@@ -15,6 +15,7 @@ def order_records(simulation: Simulation) -> list[dict[str, object]]:
 
 def trade_records(simulation: Simulation) -> list[dict[str, object]]:
     """Return every fill in trade id order."""
+    # closed orders included: the store forgets nothing
     fills = [fill for order in simulation.exchange.store for fill in order.fills]
     return [_fill(fill) for fill in sorted(fills, key=lambda fill: fill.trade_id)]
 

@@ -35,7 +35,7 @@ class Arrival:
     status: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cached:
     """Bytes of a bulk answer and the market instant they were made for."""
 
@@ -43,6 +43,7 @@ class Cached:
     body: bytes
 
 
+# Not frozen: the records and caches inside grow.
 @dataclass(slots=True)
 class Simulation:
     """Everything one simulator process holds; its parts change, it stays."""
@@ -82,6 +83,7 @@ class Simulation:
 
     def next_update_id(self) -> int:
         """Return a book update id: it grows with every call and with time."""
+        # close to the clock, so that ids of a restarted simulator are higher than before
         self._update_id = max(self._update_id + 1, millis(self.wire.now()))
         return self._update_id
 

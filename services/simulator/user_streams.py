@@ -97,6 +97,7 @@ class UserStreams:
         is_listened = any(
             row.account == event.account and row.product is product for row in self._subscribers
         )
+        # unheard events must not use up the faults meant for heard ones
         if not is_listened:
             return
         actions = self._simulation.faults.actions(Stage.EVENT, _call(event, product))
@@ -119,6 +120,7 @@ class UserStreams:
         for subscriber in list(self._subscribers):
             key = subscriber.listen_key
             if key is not None and not keys.is_valid(key):
+                # the venue keeps the socket open and says no more
                 self._subscribers.remove(subscriber)
                 subscriber.sink.send(binance_usdm_events.listen_key_expired(key, millis(now)))
 
@@ -165,6 +167,7 @@ class UserStreams:
     def _cut(self, account: str, product: Product) -> None:
         for row in list(self._subscribers):
             if row.account == account and row.product is product:
+                # first out of the list: nothing is to be queued on a broken stream
                 self.unsubscribe(row.sink)
                 row.sink.cut()
 

@@ -134,6 +134,7 @@ class StreamHandlers:
         elif method == "UNSUBSCRIBE":
             for name in names:
                 connection.subscriptions.pop(str(name), None)
+        # unknown streams are acknowledged too; they stay silent, as on the venue
         connection.send({"result": None, "id": message.get("id")})
 
     async def _futures_user(self, request: web.Request) -> web.StreamResponse:

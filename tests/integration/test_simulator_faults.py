@@ -17,6 +17,7 @@ SYMBOL = "BTC/USDT:USDT"
 OPTIONS = {"fetchCurrencies": False, "fetchMargins": False}
 
 
+# Not frozen: ccxt objects inside change anyway.
 @dataclass
 class Venue:
     """A futures exchange on a simulator, with the simulator's control."""

@@ -23,6 +23,7 @@ TICK = Decimal("0.10")
 LOT = Decimal("0.001")
 
 
+# Not frozen: the test moves it.
 @dataclass
 class HandClock:
     """A wire clock the test moves."""
@@ -66,6 +67,7 @@ def spec(kind: Kind, symbol: str = "BTCUSDT", **changes: object) -> InstrumentSp
     return replace(made, **changes)  # type: ignore[arg-type]  # names are checked by replace
 
 
+# Not frozen: the test moves the price.
 @dataclass
 class TinyMarket:
     """Every symbol trades around `price`; one unit rests on each of twenty levels a tick apart."""

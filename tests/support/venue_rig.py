@@ -26,6 +26,7 @@ from services.simulator.core.orders import (
 from tests.support.tiny_market import START, HandClock, TinyMarket
 
 
+# Not frozen: collects events.
 @dataclass
 class Rig:
     """The exchange with everything a test may want to move or look at."""

@@ -49,6 +49,7 @@ class Wallet:
     def debit(self, asset: str, amount: Decimal) -> None:
         """Take from what is free; raises VenueError -2010 when it does not suffice."""
         balance = self.get(asset)
+        # a wallet can never go below zero: spot lends nothing
         if amount > balance.free:
             raise insufficient_balance()
         balance.free -= amount
@@ -115,6 +116,7 @@ class FuturesWallet:
 
     def leverage_of(self, symbol: str, maximum: int) -> int:
         """Return the leverage set for a symbol, the venue's default where none was set."""
+        # thin symbols allow less than the default of twenty
         return min(self.leverage.get(symbol, DEFAULT_LEVERAGE), maximum)
 
 
@@ -162,6 +164,7 @@ class Accounts:
             account = Account(seed.name, seed.api_key, seed.api_secret)
             self._by_name[seed.name] = account
             self._by_key[seed.api_key] = account
+        # only the assets named are set, so that a test can top up one and leave the rest
         for asset, amount in seed.spot.items():
             account.spot.get(asset).free = amount
         for asset, amount in seed.margin.items():

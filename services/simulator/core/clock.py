@@ -37,6 +37,7 @@ class MarketClock:
 
     def now(self) -> datetime:
         """Return the present market instant; it never runs backwards."""
+        # the machine's clock may be set back; the market's must not follow
         elapsed = max(self._wire.now() - self._wire_anchor, timedelta())
         return self._market_anchor + elapsed * float(self._speed)
 
@@ -59,6 +60,7 @@ class MarketClock:
 
 
 def _checked_speed(speed: Decimal) -> Decimal:
+    # zero stops the market, which lets a test look at a book that does not move
     if not Decimal(0) <= speed <= Decimal(1_000_000):
         raise ValueError("speed must be from 0 to 1000000 market seconds per second")
     return speed

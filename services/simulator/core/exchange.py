@@ -99,10 +99,12 @@ class Exchange:
         """Let everything happen that is due by now."""
         self._funding.advance(self.emit)
         self.liquidation.settle_delisted()
+        # liquidation comes after funding: a payment may be what sinks the account
         if self.liquidates:
             self.liquidation.liquidate()
         if self._due:
             now = self._wire.now()
+            # taken out first: an action places an order, which advances again
             ready = [action for due, action in self._due if due <= now]
             self._due = [row for row in self._due if row[0] > now]
             for action in ready:
@@ -121,6 +123,7 @@ class Exchange:
         Raises VenueError: a refusal, or -1007 when the execution comes late by a fault.
         """
         self.advance()
+        # the venue names orders that come without an id itself
         if not request.client_order_id:
             request = replace(request, client_order_id=f"web_{next(self._client_ids)}")
         if interference.late is not None:
@@ -132,8 +135,10 @@ class Exchange:
         if request.product is Product.PERPETUAL:
             quantity = self.perpetual.clamp_reducing(account, request)
         matches = self._matches(request, spec, quantity, interference)
+        # an order by quote has the quantity that its budget bought
         if request.quantity is None:
             quantity = total(matches)
+        # what cannot rest must not lock funds either
         resting = quantity - total(matches) if request.may_rest else ZERO
         order = self._settlement.book(account, request, spec, quantity, matches, resting)
         for match in matches:
@@ -164,6 +169,7 @@ class Exchange:
     def _defer(
         self, account: Account, request: OrderRequest, late: timedelta, interference: Interference
     ) -> None:
+        # later than its bound the venue promises not to execute; a client's fence rests on that
         due = self._wire.now() + min(late, self.processing_bound)
         self._due.append((due, lambda: self._place_late(account, request, interference)))
 
@@ -202,6 +208,7 @@ class Exchange:
             quantity = total(matches)
         else:
             matches = take(levels, request.side, quantity, self._bound(request))
+        # checked before any fault cuts liquidity: the book decides, not the fault
         if request.is_post_only:
             if matches:
                 raise _post_only_refused(request.product)
@@ -231,6 +238,7 @@ class Exchange:
             return
         spec = self.market.spec(kind, request.symbol)
         account = self.accounts.by_name(order.account)
+        # the position may have shrunk since a reduce-only order was taken
         wanted = self._fillable(account, order)
         if not wanted:
             self._expire(account, order, spec)

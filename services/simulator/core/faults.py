@@ -241,12 +241,14 @@ class _Armed:
             return False
         if match.times is not None and self.applied >= match.times:
             return False
+        # drawn only for calls that count, so that a seed means the same calls in every run
         if match.probability is not None and self.random.random() >= match.probability:
             return False
         self.applied += 1
         return True
 
 
+# Not frozen: rules come and go while the venue runs.
 @dataclass(slots=True)
 class FaultBook:
     """The rules in force and how often each was met and applied."""
@@ -266,6 +268,7 @@ class FaultBook:
 
     def actions(self, stage: Stage, call: Call) -> list[Action]:
         """Return the actions of one stage that apply to this call, and count them."""
+        # the usual case, on the path of every order
         if not self._armed:
             return []
         return [

@@ -47,7 +47,9 @@ def commission(
     """Return the commission of one fill: base coin on a spot buy, quote on a spot sell."""
     rate = schedule.rate(product, is_maker=is_maker)
     if product is Product.PERPETUAL:
+        # rounded up: the venue never gives away a fraction of a fee
         return Fee(up8(price * quantity * rate), spec.settle_asset or spec.quote_asset)
+    # why a hedge must be sized to the net quantity and not to the executed one
     if side is Side.BUY:
         return Fee(up8(quantity * rate), spec.base_asset)
     return Fee(up8(price * quantity * rate), spec.quote_asset)

@@ -45,6 +45,7 @@ def _check_spot(request: OrderRequest, spec: InstrumentSpec, reference: Decimal)
         raise VenueError(-1013, "Market is closed.")
     price = request.price
     if price is not None:
+        # eight digits is what the venue can store at all; the tick comes after
         if decimals(price) > 8:
             raise VenueError(-1111, "Parameter 'price' has too much precision.")
         if price <= 0 or not is_multiple(price, spec.tick_size):
@@ -56,6 +57,7 @@ def _check_spot(request: OrderRequest, spec: InstrumentSpec, reference: Decimal)
         notional = request.quantity * (price if price is not None else reference)
     else:
         notional = request.quote_quantity or Decimal(0)
+    # spot has no exemption for closing: that is how dust comes about
     if notional < spec.min_notional:
         raise _filter_failure("NOTIONAL")
 
@@ -72,6 +74,7 @@ def _check_spot_quantity(request: OrderRequest, quantity: Decimal, spec: Instrum
 
 
 def _check_perpetual(request: OrderRequest, spec: InstrumentSpec, reference: Decimal) -> None:
+    # refused for reduce-only too: the venue settles such positions itself
     if spec.status != "TRADING":
         raise VenueError(
             -4108, "This symbol is on delivering or delivered or settling or closed or pre-trading."
@@ -100,6 +103,7 @@ def _check_perpetual_quantity(
 ) -> None:
     if quantity <= 0:
         raise VenueError(-4003, "Quantity less than or equal to zero.")
+    # the venue looks at the digits before it looks at the step
     if decimals(quantity) > spec.quantity_precision:
         raise VenueError(-1111, "Precision is over the maximum defined for this asset.")
     is_market = request.type is OrderType.MARKET

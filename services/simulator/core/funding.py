@@ -43,8 +43,10 @@ class FundingDesk:
         after, upto = self._paid_until, self._market.now()
         if upto <= after:
             return
+        # moved on even when nobody holds anything: who opens later is not owed the past
         self._paid_until = upto
         holders = [a for a in self._accounts.all() if a.futures.open_positions()]
+        # looking settlements up costs more than all the rest of a tick
         if not holders or not may_settle(after, upto):
             return
         for settlement in self._market.source.settlements_between(after, upto):

@@ -51,6 +51,7 @@ class IncomeHistory:
         trade_id: int | None = None,
     ) -> None:
         """Append one row; a zero amount leaves none, as on the venue."""
+        # the venue lists no rows of nothing
         if amount:
             row = Income(next(self._ids), type_, symbol, asset, amount, time, trade_id)
             self._rows[account].append(row)

@@ -33,6 +33,7 @@ WEIGHT_WINDOWS = {
     Family.SPOT: Window(6000, 60, "X-MBX-USED-WEIGHT-1M"),
     Family.SAPI: Window(12000, 60, "X-SAPI-USED-IP-WEIGHT-1M"),
     Family.USDM: Window(2400, 60, "X-MBX-USED-WEIGHT-1M"),
+    # shared by fundingRate and fundingInfo and told in no header
     Family.FUNDING_HISTORY: Window(500, 300, ""),
 }
 ORDER_WINDOWS = {
@@ -110,6 +111,7 @@ class Limits:
         over_weight = self._count(seconds, f"{family}:{address}", window, weight, headers)
         over_orders: int | None = None
         for row in ORDER_WINDOWS.get(family, ()) if orders else ():
+            # orders are counted per account, weight per address
             key = f"orders:{family}:{account or address}"
             over_orders = self._count(seconds, key, row, orders, headers) or over_orders
         wait = over_weight or over_orders
@@ -123,6 +125,7 @@ class Limits:
     ) -> int | None:
         counter = self._counters.setdefault((key, f"{window.seconds}"), _Counter())
         counter.roll(now, window.seconds)
+        # refused calls count as well, as on the venue
         counter.used += amount
         if window.header:
             headers[window.header] = str(counter.used)
@@ -152,6 +155,7 @@ class Limits:
     ) -> Verdict:
         refusals = self._refusals.get(address, 0) + 1
         self._refusals[address] = refusals
+        # the venue bans whoever goes on after 429; how soon it does not say
         if refusals > BAN_AFTER:
             self._banned_until[address] = now + BAN
             self._refusals.pop(address)

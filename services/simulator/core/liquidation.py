@@ -77,6 +77,7 @@ class LiquidationDesk:
             side=Side.SELL if position.quantity > 0 else Side.BUY,
             type=OrderType.MARKET,
             time_in_force=TimeInForce.IOC,
+            # a forced close never opens the other side
             quantity=whole if quantity is None else min(quantity, whole),
             client_order_id=client_order_id,
             position_side=position.side,
@@ -97,6 +98,7 @@ class LiquidationDesk:
             positions = account.futures.open_positions()
             for asset in sorted({self._settle_asset(position.symbol) for position in positions}):
                 summary = self._perpetual.summary(account, asset)
+                # cross margin: all positions of one settle asset stand or fall together
                 if summary.equity > summary.maintenance:
                     continue
                 for position in positions:

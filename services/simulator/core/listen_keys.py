@@ -17,6 +17,7 @@ class _Key:
     expires: datetime
 
 
+# Not frozen: keys are made and forgotten.
 @dataclass(slots=True)
 class ListenKeys:
     """Keys by text; one valid key per account, as on the venue."""
@@ -29,6 +30,7 @@ class ListenKeys:
     def create(self, account: str) -> str:
         """Return the account's key, extended when it has one."""
         for text, key in self._keys.items():
+            # the venue gives the same key again and extends it
             if key.account == account and self.is_valid(text):
                 key.expires = self.wire.now() + self.lifetime
                 return text

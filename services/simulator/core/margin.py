@@ -113,6 +113,7 @@ class MarginDesk:
         amount = min(amount, loans.owed(asset), account.margin.get(asset).free)
         if amount <= 0:
             raise VenueError(-3015, "Repay amount exceeds borrow amount.")
+        # interest is paid before principal
         interest = min(amount, loans.interest[asset])
         loans.interest[asset] -= interest
         loans.principal[asset] -= amount - interest
@@ -135,6 +136,7 @@ class MarginDesk:
         hours = (now - loans.accrued_until) // HOUR
         if hours <= 0:
             return
+        # kept on the hour, so that parts of an hour add up over many calls
         loans.accrued_until += hours * HOUR
         for asset in assets:
             charge = up8(loans.principal[asset] * self.hourly_rate(asset) * hours)

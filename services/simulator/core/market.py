@@ -30,6 +30,7 @@ class Market:
         """Return the listed instruments by symbol; listings and delistings show within a minute."""
         now = self.now()
         minute = int(now.timestamp() // 60)
+        # making hundreds of rows on each order would be the most costly thing about it
         if minute != self._specs_minute:
             self._specs.clear()
             self._specs_minute = minute

@@ -145,10 +145,12 @@ class Liquidity:
         if row is None:
             return ZERO
         elapsed = now - row.time
+        # forgotten, so that untouched books cost nothing again
         if elapsed >= self._replenish:
             del self._consumed[kind, symbol, side]
             return ZERO
         left = row.quantity * (1 - Decimal(elapsed / self._replenish))
+        # in whole lots, or the levels shown would break the lot size
         return floor_to(left, lot) if lot else left
 
     def _lot(self, kind: Kind, symbol: str) -> Decimal:

@@ -214,6 +214,7 @@ class OrderStore:
         """Put a new order in; it counts as open until `close` is called."""
         request = order.request
         self._by_id[order.order_id] = order
+        # a later order with the same id hides the earlier one, as on the venue
         self._by_client[self._key(order)] = order
         self._by_symbol[order.account, request.product, request.symbol].append(order)
         self._open[order.order_id] = order
@@ -247,6 +248,7 @@ class OrderStore:
         )
         if order is None or order.account != account or order.request.product is not product:
             raise unknown_order()
+        # ids are the venue's alone, but a query must name the right symbol
         if order.request.symbol != symbol:
             raise unknown_order()
         return order

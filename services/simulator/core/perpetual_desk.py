@@ -84,6 +84,7 @@ class PerpetualDesk:
         elif (request.side is Side.BUY) == (request.position_side is PositionSide.LONG):
             return quantity
         reducible = -position.quantity * request.side.sign
+        # one-way mode cuts the order to the position; hedge mode refuses what is too large
         if reducible <= 0 or (
             request.position_side is not PositionSide.BOTH and quantity > reducible
         ):
@@ -105,6 +106,7 @@ class PerpetualDesk:
         if not quantity:
             return
         position = account.futures.position(request.symbol, request.position_side)
+        # reducing binds nothing, so that a close is never refused for margin
         opened = exposure_increase(position, quantity * request.side.sign)
         if not opened:
             return
@@ -131,6 +133,7 @@ class PerpetualDesk:
         signed = execution.quantity * request.side.sign
         profit = apply(position, signed, execution.price, now)
         asset = spec.settle_asset or spec.quote_asset
+        # one wallet per settle asset takes profit and fee at once
         account.futures.credit(asset, profit - fee.amount)
         for type_, amount in (
             (IncomeType.REALIZED_PNL, profit),
@@ -180,6 +183,7 @@ class PerpetualDesk:
         for order in self._store.open_orders(account.name, Product.PERPETUAL):
             request = order.request
             spec = self._spec(request.symbol)
+            # reduce-only orders bind no margin while they rest
             if request.reduce_only or (spec.settle_asset or spec.quote_asset) != asset:
                 continue
             leverage = account.futures.leverage_of(request.symbol, spec.max_leverage)

@@ -52,6 +52,7 @@ def apply(position: Position, signed: Decimal, price: Decimal, now: datetime) ->
     after = before + signed
     if not after:
         position.entry_price = ZERO
+    # opening, or turned over: the price of this trade is the entry
     elif before * after < 0 or not before:
         position.entry_price = price
     elif abs(after) > abs(before):
@@ -84,6 +85,7 @@ def liquidation_price(
     if not quantity:
         return ZERO
     equity = wallet - other_maintenance + other_unrealized - quantity * position.entry_price
+    # below zero for a long, above for a short: the price lies on the losing side
     denominator = abs(quantity) * maintenance_ratio - quantity
     price = equity / denominator
     return max(price, ZERO)

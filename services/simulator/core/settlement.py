@@ -134,6 +134,7 @@ class Settlement:
             quantity,
             is_maker=False,
         )
+        # the venue's own closes have their own fee, not the account's taker rate
         fee = replace(fee, amount=price * quantity * fee_rate)
         realized = self._perpetual.settle(account, order, spec, match, fee, trade_id)
         fill = Fill(
@@ -192,6 +193,7 @@ class Settlement:
         order = Order(
             next(self._order_ids), account.name, request, quantity, now, now, locked=locked
         )
+        # written before any fill: the first event of an order is always NEW
         self._store.add(order)
         self._emit(OrderEvent(account.name, order, Execution.NEW, None, now))
         return order

@@ -53,10 +53,12 @@ class SpotDesk:
         wallet = self.wallet(account, request.product)
         needed = funds_needed(request, executions, resting)
         missing = needed - wallet.get(asset).free
+        # what is free is used up before anything is borrowed
         if missing > 0:
             if request.product is not Product.MARGIN or not request.side_effect.borrows:
                 raise insufficient_balance()
             self._margin.borrow(account, asset, up8(missing))
+        # locked even for an order that fills at once, so that every fill pays out of one pot
         wallet.lock(asset, needed)
         return needed
 

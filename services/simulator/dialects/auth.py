@@ -68,6 +68,7 @@ def check_payload(secret: str, signed: str, signature: str) -> None:
 
 def check_timestamp(now: datetime, timestamp: int | None, recv_window: int | None) -> None:
     """Raise VenueError -1021 unless the request is fresh on the wire clock."""
+    # without one the venue takes five seconds
     window = DEFAULT_RECV_WINDOW if recv_window is None else recv_window
     if window > MAX_RECV_WINDOW:
         raise VenueError(-1131, "recvWindow must be less than 60000")
@@ -76,6 +77,7 @@ def check_timestamp(now: datetime, timestamp: int | None, recv_window: int | Non
             -1102, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed."
         )
     server = millis(now)
+    # a clock that runs ahead is refused sooner than one that lags
     if timestamp >= server + AHEAD:
         raise VenueError(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
     if server - timestamp > window:

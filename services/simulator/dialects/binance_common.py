@@ -113,10 +113,12 @@ def order_request(params: Params, product: Product) -> OrderRequest:
     if type_ is OrderType.LIMIT_MAKER and is_perpetual:
         raise VenueError(-1116, "Invalid orderType.")
     time_in_force = TimeInForce.GTC
+    # only LIMIT takes a time in force; others ignore what is sent
     if type_ is OrderType.LIMIT:
         time_in_force = params.choice("timeInForce", TimeInForce, -1115, "Invalid timeInForce.")
         if time_in_force is TimeInForce.GTX and not is_perpetual:
             raise VenueError(-1115, "Invalid timeInForce.")
+    # spot knows no such parameter and refuses the whole order for it
     if params.text("reduceOnly") is not None and not is_perpetual:
         raise VenueError(
             -1104, "Not all sent parameters were read; read '8' parameter(s) but was sent '9'."
@@ -179,6 +181,7 @@ def page(
         if (start is None or time_of(row) >= start) and (end is None or time_of(row) <= end)
     ]
     limit = params.limit(default, maximum)
+    # with a start the venue pages forward from it, without one it shows the newest
     return kept[:limit] if start is not None else kept[-limit:]
 
 

@@ -50,6 +50,7 @@ def place(context: Context) -> object:
     before = len(exchange.margin.records)
     row = place_as(context, _MARGIN)
     borrowed = [r for r in exchange.margin.records[before:] if r.type == "BORROW"]
+    # told only when something was borrowed for this very order
     if borrowed and account.name == borrowed[0].account:
         row["marginBuyBorrowAmount"] = plain(borrowed[0].principal)
         row["marginBuyBorrowAsset"] = borrowed[0].asset

@@ -43,6 +43,7 @@ def execution_report(event: OrderEvent) -> dict[str, object]:
         "z": text8(order.executed),
         "L": text8(fill.price if fill else ZERO),
         "n": text8(fill.fee) if fill else "0",
+        # null, not absent, on spot
         "N": fill.fee_asset if fill else None,
         "T": millis(event.time),
         "t": fill.trade_id if fill else -1,

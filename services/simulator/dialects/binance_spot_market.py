@@ -106,6 +106,7 @@ def exchange_info(context: Context) -> bytes:
     simulation = context.simulation
     specs = simulation.market.instruments(Kind.SPOT)
     wanted = wanted_symbols(context.params)
+    # the identity of the table changes when it is made anew, once a minute at most
     if wanted is None:
         rows = simulation.cached(
             "spot.exchangeInfo", id(specs), lambda: encode([symbol_row(s) for s in specs.values()])
@@ -240,6 +241,7 @@ def _per_symbol(context: Context, row: Any, cache: str | None) -> object:
             simulation.market_second(),
             lambda: encode([row(context, symbol) for symbol in specs]),
         )
+    # one bad name spoils the whole request, as on the venue
     if not all(symbol in specs for symbol in wanted):
         raise unknown_symbol()
     rows = [row(context, symbol) for symbol in wanted]

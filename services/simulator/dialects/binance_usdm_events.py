@@ -60,6 +60,7 @@ def order_update(exchange: Exchange, event: OrderEvent) -> dict[str, object]:
         "pm": "NONE",
         "gtd": 0,
     }
+    # the venue pushes no commission where there is none
     if fill:
         row |= {"N": fill.fee_asset, "n": text8(fill.fee)}
     return {"e": "ORDER_TRADE_UPDATE", "E": time, "T": time, "o": row}

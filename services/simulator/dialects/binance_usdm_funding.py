@@ -20,6 +20,7 @@ def funding_history(context: Context) -> object:
     params = context.params
     market = context.simulation.market
     symbol = params.text("symbol")
+    # an unknown symbol is an error, a known one without rows an empty list
     if symbol is not None:
         market.spec(Kind.PERPETUAL, symbol)
     rows = market.source.settlements(

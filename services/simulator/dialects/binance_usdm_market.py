@@ -201,6 +201,7 @@ def premium_row(context: Context, spec: InstrumentSpec) -> dict[str, object]:
         "estimatedSettlePrice": text8(state.index_price),
         "lastFundingRate": text8(state.last_rate),
         "interestRate": text8(state.interest_rate),
+        # the venue says zero where no settlement will follow
         "nextFundingTime": 0 if state.next_time is None else millis(state.next_time),
         "time": millis(now),
     }

@@ -95,6 +95,7 @@ def _place(context: Context, params: Params) -> dict[str, object]:
         request = replace(request, price=None)
     order = context.simulation.place(context.account, USDM_VENUE, request)
     row = order_row(order, spec)
+    # the answer to a new order has no creation time, queries have
     row.pop("time")
     if (params.text("newOrderRespType") or "ACK") == "ACK":
         # the acknowledgement shows the order before it was matched
@@ -173,6 +174,7 @@ def cancel_all(context: Context) -> object:
     """Cancel every open order of one symbol."""
     exchange = context.simulation.exchange
     symbol = _spec(context, context.params.require("symbol")).symbol
+    # no open orders is no error on futures; on spot it is -2011
     for order in exchange.store.open_orders(context.account.name, _PERPETUAL, symbol):
         exchange.cancel(context.account, _PERPETUAL, symbol, order.order_id, None)
     return {"code": 200, "msg": "The operation of cancel all open order is done."}

@@ -224,6 +224,7 @@ class Feed:
         return {**head, "U": update, "u": update, "pu": update - 1, "b": bids, "a": asks}
 
 
+# Not frozen: remembers what it said last.
 @dataclass(slots=True)
 class _Changes:
     """Says a row again only when it differs from the last one said."""
@@ -233,6 +234,7 @@ class _Changes:
 
     def poll(self) -> list[Any]:
         row = self.read()
+        # the update id alone is no news
         said = (row["b"], row["B"], row["a"], row["A"])
         if said == self.last:
             return []
@@ -240,6 +242,7 @@ class _Changes:
         return [row]
 
 
+# Not frozen: remembers which prices it has shown.
 @dataclass(slots=True)
 class _DepthDiff:
     """The diff stream: every level shown now, and zero for each that is gone.

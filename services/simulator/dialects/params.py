@@ -28,6 +28,7 @@ class Params:
     @classmethod
     def parse(cls, query: str, body: str) -> Params:
         """Read URL-encoded parameters; those of the query come first, as on the venue."""
+        # blank values are kept: ccxt's strings begin with an ampersand
         values = dict(parse_qsl(body, keep_blank_values=True)) if body else {}
         if query:
             values.update(parse_qsl(query, keep_blank_values=True))
@@ -52,6 +53,7 @@ class Params:
         value = self.text(name)
         if value is None:
             return None
+        # checked before Decimal sees it: it would take NaN, exponents and foreign digits
         if not _NUMBER.fullmatch(value) or value == ".":
             raise VenueError(
                 -1100,

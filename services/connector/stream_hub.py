@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -24,9 +23,10 @@ from services.common.errors import (
     UnreachableError,
 )
 from services.common.logs import get_logger
+from services.connector.stream_queue import Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
     from services.common.clock import Clock
 
@@ -88,86 +88,12 @@ class StreamObserver(Protocol):
         ...
 
 
-class _Queue(Generic[T]):
-    """Rows in order; with a key, a row takes the place of the waiting one of the same key."""
-
-    def __init__(self, key: Callable[[T], Hashable] | None) -> None:
-        self._rows: OrderedDict[Hashable, T] = OrderedDict()
-        self._key = key
-        self._count = 0
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def extend(self, rows: Iterable[T]) -> None:
-        for row in rows:
-            self._count += 1
-            self._rows[self._count if self._key is None else self._key(row)] = row
-
-    def take(self) -> T:
-        return self._rows.popitem(last=False)[1]
-
-    def drain(self) -> list[T]:
-        rows = list(self._rows.values())
-        self._rows.clear()
-        return rows
-
-
-class _Subscriber(Generic[T]):
-    """The queue of one subscriber; ends with the error given to `end`."""
-
-    def __init__(self, limit: int, key: Callable[[T], Hashable] | None) -> None:
-        self._rows = _Queue(key)
-        self._held = _Queue(key)
-        self._holds = False
-        self._limit = limit
-        self._wake = asyncio.Event()
-        self._error: Exception | None = None
-
-    def hold(self) -> None:
-        """Keep changes back until `release` has put a snapshot before them."""
-        self._holds = True
-
-    def release(self, snapshot: Sequence[T]) -> None:
-        self._holds = False
-        self._rows.extend(snapshot)
-        self._rows.extend(self._held.drain())
-        self._wake.set()
-
-    def offer(self, rows: Sequence[T]) -> bool:
-        """Queue a batch; False when the subscriber is already `limit` rows behind."""
-        if self._error is not None:
-            return True
-        queue = self._held if self._holds else self._rows
-        if len(queue) >= self._limit:
-            return False
-        queue.extend(rows)
-        self._wake.set()
-        return True
-
-    def end(self, error: Exception) -> None:
-        """Drop what is queued and raise `error` to the reader."""
-        if self._error is None:
-            self._error = error
-            self._rows.drain()
-            self._wake.set()
-
-    async def rows(self) -> AsyncIterator[T]:
-        while True:
-            while self._rows:
-                yield self._rows.take()
-            if self._error is not None:
-                raise self._error
-            self._wake.clear()
-            await self._wake.wait()
-
-
 @dataclass(slots=True, eq=False)
 class _Channel(Generic[T]):
     """A running source with its subscribers. Not frozen: `live` follows the source."""
 
     source: StreamSource[T]
-    subscribers: set[_Subscriber[T]] = field(default_factory=set)
+    subscribers: set[Subscriber[T]] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
     live: bool = False
 
@@ -220,7 +146,7 @@ class StreamHub(Generic[K, T]):
             channel.task = asyncio.create_task(
                 self._run(key, channel), name=f"stream {self._name} {key}", context=Context()
             )
-        subscriber: _Subscriber[T] = _Subscriber(self._options.queue_limit, self._key)
+        subscriber: Subscriber[T] = Subscriber(self._options.queue_limit, self._key)
         channel.subscribers.add(subscriber)
         try:
             if channel.live:

@@ -61,6 +61,7 @@ class TokenGuard:
 
 
 def _credential(key: str, value: str | bytes) -> str:
+    # Only keys ending in -bin may carry bytes; an empty credential matches no token.
     if isinstance(value, bytes):
         return ""
     if key == "x-api-key":

@@ -42,6 +42,7 @@ READ_SECONDS = 10.0
 SERVICE_UNREACHABLE: Final = "SERVICE_UNREACHABLE"
 """Reason given by us, the client, when the transport failed and no service answered."""
 
+# Even with our ErrorInfo: each of these may come after the order left for the venue.
 _PROVES_NOTHING: Final = frozenset(
     {Code.UNKNOWN, Code.INTERNAL, Code.DEADLINE_EXCEEDED, Code.CANCELLED, Code.DATA_LOSS}
 )
@@ -123,6 +124,7 @@ async def retry_read(
 
     Raises the translated error of the last attempt; other errors are raised at once.
     """
+    # Only UNAVAILABLE: asking again what was too much or too slow adds to the load.
     async for attempt in stamina.retry_context(
         on=UnreachableError, attempts=attempts, timeout=seconds, wait_initial=0.1, wait_max=2.0
     ):

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from services.common.settings import ClientTlsSettings, VenueSettings
 
+# What servers may send: a smaller bound here would refuse their longest replies.
 MAX_REPLY_BYTES: Final = 4 * 1024 * 1024
 CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.ping_timeout_ms", 2_000),
+    # The default stops pinging an idle channel after two pings; its death would go unseen.
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -100,6 +102,7 @@ class _Outgoing:
 
     def _complete(self, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        # A second credential beside the caller's own would be refused, if one of them is wrong.
         if self._token is not None and metadata.get("authorization") is None:
             metadata.add("authorization", f"Bearer {self._token.get_secret_value()}")
         timeout = details.timeout
@@ -123,6 +126,7 @@ def _text(method: object) -> str:
 _Continue = Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]]
 
 
+# Four classes: grpc.aio files each interceptor under the first kind it fits, and only there.
 class _UnaryUnary(_Outgoing, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(
         self, continuation: _Continue, client_call_details: grpc.aio.ClientCallDetails, request: Any

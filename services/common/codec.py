@@ -114,6 +114,7 @@ def limit_fraction(value: Decimal) -> Decimal:
     For quotients such as averages.
     """
     with localcontext() as context:
+        # quantize raises when its result has more digits than the context, by default 28.
         context.prec = _PRECISION
         return value.quantize(_STEP, rounding=ROUND_HALF_EVEN)
 
@@ -210,6 +211,7 @@ def optional_enum(message: Message, field: str, *, path: str = "") -> int | None
     if number == 0:
         return None
     enum_type = message.DESCRIPTOR.fields_by_name[field].enum_type
+    # Enums of proto3 are open: the number of a newer client arrives as it was sent.
     if enum_type is None or number not in enum_type.values_by_number:
         raise InvalidFieldError(path + field, f"is not one of {_names(message, field)}")
     return number
@@ -225,6 +227,7 @@ def require_text(message: Message, field: str, *, max_length: int = 128, path: s
         raise InvalidFieldError(path + field, "is required")
     if len(text) > max_length:
         raise InvalidFieldError(path + field, f"has more than {max_length} characters")
+    # Such texts go on into URLs, journals and logs, where a control character forges lines.
     if not (text.isascii() and text.isprintable()):
         raise InvalidFieldError(path + field, "must be printable ASCII")
     return text

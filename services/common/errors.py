@@ -186,6 +186,7 @@ class OutcomeUnknownError(OpensqtError):
         super().__init__(
             message,
             reason=reason,
+            # Ours last: relayed metadata must not replace the id to ask by.
             metadata={**(metadata or {}), "clientOrderId": client_order_id},
         )
         self.client_order_id = client_order_id

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from services.common.auth import OPEN_METHODS
 
 
+# Mutable, hence compared and hashed by identity: two calls of one method are two calls.
 @dataclass(slots=True, eq=False)
 class Call:
     """One call at work. Not frozen: it follows the call's progress.
@@ -60,6 +61,7 @@ class CallsInFlight:
     def start_drain(self) -> None:
         """End all streams but health watches at their next wait; calls with one reply go on."""
         self.is_draining = True
+        # Health watches stay for now: through them the callers learn of the drain.
         self._interrupt([call for call in self._calls if call.method not in OPEN_METHODS])
 
     def end_probes(self) -> None:

@@ -47,6 +47,7 @@ def configure_logging(settings: LogSettings, service: str, stream: TextIO | None
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
+        # Loggers are made as modules load; a cached one would keep the form of before.
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream or sys.stderr)
@@ -55,12 +56,14 @@ def configure_logging(settings: LogSettings, service: str, stream: TextIO | None
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                # After the tracebacks became text, so that they are masked too.
                 _mask_event,
                 *_renderer(settings.format),
             ],
         )
     )
     root = logging.getLogger()
+    # Replaced, not added to: another handler would write past the mask.
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     for name in _CHATTY_LIBRARIES:

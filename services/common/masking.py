@@ -26,6 +26,7 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Of the process, not of a logger: lines of libraries must be masked as well.
 _registered: set[str] = set()
 
 
@@ -63,6 +64,7 @@ def mask_value(value: object, *, key: str = "", depth: int = 0) -> object:
 
     Other objects become text.
     """
+    # Flags such as has_token pass: they tell no secret and explain many a refusal.
     if key and _SECRET_KEY.search(key) and value is not None and not isinstance(value, bool):
         return MASK
     if value is None or isinstance(value, bool | int | float):

@@ -48,6 +48,7 @@ class ServiceMetrics:
 
     def __init__(self, service: str, registry: CollectorRegistry | None = None) -> None:
         self.service = service
+        # Not the library's global one: two services in one process would collide in it.
         self.registry = CollectorRegistry() if registry is None else registry
         self.calls = self.counter("grpc_requests", "Calls finished, by code.", ("method", "code"))
         self.call_seconds = self.histogram(

@@ -37,6 +37,7 @@ def take_page(
     if token:
         index, name = _decode(token, filters)
         names = [key(row) for row in rows]
+        # By name first: rows that came or went in front would shift a bare index.
         start = names.index(name) + 1 if name in names else min(index, len(rows))
     page = rows[start : start + size]
     end = start + len(page)
@@ -58,6 +59,8 @@ def _decode(token: str, filters: str) -> tuple[int, str]:
         place = int(index)
     except (binascii.Error, UnicodeError, ValueError):
         raise InvalidFieldError("page_token", "is not a token of this service") from None
+    if place < 0:
+        raise InvalidFieldError("page_token", "is not a token of this service")
     if digest != _digest(filters):
         raise InvalidFieldError("page_token", "belongs to a request with other filters")
     return place, name

@@ -45,6 +45,7 @@ async def serve(
     Starts the server and the metrics exporter and keeps the ready file meanwhile.
     Raises FatalError or OSError when an address is taken.
     """
+    # The exporter first: a taken metrics port must fail before any call is let in.
     with MetricsExporter(settings.metrics, metrics.registry) as exporter:
         address = await server.start()
         readiness = Readiness(settings.service, address, exporter.address)

@@ -28,6 +28,7 @@ def read_secret_lines(path: Path) -> tuple[SecretStr, ...]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
+        # Not chained: a UnicodeDecodeError carries the bytes it could not read.
         raise ValueError("the secret file is not UTF-8 text") from None
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not lines:

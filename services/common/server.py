@@ -112,6 +112,7 @@ class GrpcServer:
             else:
                 port = self._server.add_secure_port(wanted, server_credentials(tls))
         except RuntimeError:
+            # grpcio tells of a taken port by this error, in some versions by the number 0.
             port = 0
         if port == 0:
             raise FatalError(f"cannot listen on {wanted}: is the port taken?", reason="PORT_TAKEN")
@@ -139,6 +140,7 @@ class GrpcServer:
 
     async def __aexit__(self, *_error: object) -> None:
         """Drain the server."""
+        # A cancelled block must still drain, or its calls end without a status.
         await asyncio.shield(self.drain())
 
 
@@ -149,6 +151,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_HEADER_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        # By default a connection may hang in its handshake for two minutes.
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_MILLISECONDS),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -65,6 +65,7 @@ def is_loopback(host: str) -> bool:
 class SettingsPart(BaseModel):
     """A table inside the settings: frozen, and unknown keys are errors."""
 
+    # pydantic quotes the wrong input in its errors, and that may be a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 

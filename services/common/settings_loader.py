@@ -50,6 +50,7 @@ def load_settings(settings_class: type[T], argv: Sequence[str] | None = None) ->
     and exits 0.
     """
     service = settings_class.service
+    # No abbreviations: one in a unit file would break on the day a second flag begins alike.
     parser = argparse.ArgumentParser(prog=f"services.{service}", allow_abbrev=False)
     parser.add_argument(CONFIG_FLAG, type=Path, help="TOML file with the settings")
     parser.add_argument("--version", action="version", version=_version())

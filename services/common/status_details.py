@@ -49,6 +49,7 @@ def to_grpc_status(error: OpensqtError) -> grpc.Status:
 def _error_info(error: OpensqtError) -> error_details_pb2.ErrorInfo:
     kept = dict(list(error.metadata.items())[:MAX_METADATA_KEYS])
     return error_details_pb2.ErrorInfo(
+        # 63 and 64 characters are ErrorInfo's own bounds for a reason and a key.
         reason=error.reason[:63],
         domain=DOMAIN,
         metadata={key[:64]: value[:MAX_TEXT] for key, value in kept.items()},

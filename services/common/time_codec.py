@@ -66,6 +66,7 @@ def to_duration(length: timedelta) -> Duration:
     """Return the wire form of a length of time; both parts carry its sign."""
     microseconds = length // _MICROSECOND
     sign = -1 if microseconds < 0 else 1
+    # Of the absolute value: divmod floors, and both parts must carry one sign.
     seconds, rest = divmod(abs(microseconds), 1_000_000)
     return Duration(seconds=sign * seconds, nanos=sign * rest * 1_000)
 

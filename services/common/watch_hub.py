@@ -157,7 +157,8 @@ class WatchHub(Generic[T]):
         try:
             epoch, _, number = token.decode("ascii").rpartition(":")
             sequence = int(number) if number.isdecimal() else -1
-        except UnicodeDecodeError:
+        # Not ASCII, or thousands of digits: both are kinds of ValueError.
+        except ValueError:
             raise InvalidFieldError("resume_token", "is not a token of this service") from None
         if sequence < 0:
             raise InvalidFieldError("resume_token", "is not a token of this service")
@@ -181,7 +182,9 @@ class WatchHub(Generic[T]):
         if len(self._subscribers) >= self._max_subscribers:
             raise RetryableError("too many subscribers", reason="SUBSCRIBER_LIMIT_REACHED")
         first = self._first_changes(token)
-        subscriber = _Subscriber(wanted)
+        # Whoever resumes may hold any of these from before, and must hear when one is gone.
+        held = set(self._latest) if token else set[str]()
+        subscriber = _Subscriber(wanted, shown=held)
         self._next_subscriber += 1
         name = self._next_subscriber
         self._subscribers[name] = subscriber

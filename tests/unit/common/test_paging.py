@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from services.common.errors import InvalidFieldError
@@ -45,6 +47,16 @@ def test_garbage_tokens_name_the_field(token: str) -> None:
     """A token that was never ours is a bad argument."""
     with pytest.raises(InvalidFieldError) as caught:
         take_page(ROWS, _name, 3, token, "f")
+    assert caught.value.field == "page_token"
+
+
+def test_a_forged_place_before_the_list_names_the_field() -> None:
+    """A negative place would count from the end."""
+    _, token = take_page(ROWS, _name, 3, "", "f")
+    digest = base64.urlsafe_b64decode(token).decode().split(":")[0]
+    forged = base64.urlsafe_b64encode(f"{digest}:-2:gone".encode()).decode()
+    with pytest.raises(InvalidFieldError) as caught:
+        take_page(ROWS, _name, 3, forged, "f")
     assert caught.value.field == "page_token"
 
 

@@ -16,7 +16,7 @@ from services.common.errors import (
 from services.common.watch_hub import CaughtUp, Heartbeat, Removed, Upsert, WatchHub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 Event = Upsert[int] | Removed | CaughtUp | Heartbeat
 
@@ -130,7 +130,9 @@ async def test_an_old_or_foreign_token_is_refused(token: bytes) -> None:
     assert caught.value.reason == "RESUME_TOKEN_EXPIRED"
 
 
-@pytest.mark.parametrize("token", [b"\xff\xfe", b"epoch", b"epoch:-1", b"epoch:x"])
+@pytest.mark.parametrize(
+    "token", [b"\xff\xfe", b"epoch", b"epoch:-1", b"epoch:x", b"epoch:" + b"9" * 5000]
+)
 async def test_garbage_in_a_token_names_the_field(token: bytes) -> None:
     """A token that was never ours is a bad argument, not an expired one."""
     with pytest.raises(InvalidFieldError) as caught:
@@ -152,6 +154,25 @@ async def test_a_resource_that_leaves_the_filter_is_removed_for_that_watcher() -
     assert isinstance(events[0], Removed)
     assert events[0].key == "a"
     assert _pairs(events[1:]) == [("c", 6)]
+
+
+@pytest.mark.parametrize("leave", [lambda hub: hub.remove("a"), lambda hub: hub.upsert("a", 2)])
+async def test_a_resource_from_before_the_resume_is_removed_after_it(
+    leave: Callable[[WatchHub[int]], None],
+) -> None:
+    """Whoever resumes holds what an earlier stream showed, and hears when it goes."""
+    hub = _hub()
+    hub.upsert("a", 10)
+    hub.upsert("b", 1)
+    stream = hub.watch(b"", lambda value: value >= 5)
+    token = (await _take(stream, 2))[1].token
+    await stream.aclose()  # type: ignore[attr-defined]  # an async generator behind the protocol
+    resumed = hub.watch(token, lambda value: value >= 5)
+    assert isinstance((await _take(resumed, 1))[0], CaughtUp)
+    leave(hub)
+    event = (await _take(resumed, 1))[0]
+    assert isinstance(event, Removed)
+    assert event.key == "a"
 
 
 async def test_idle_streams_beat_and_move_the_token() -> None:

@@ -158,6 +158,7 @@ class AssembledMarket:
         """Return open interest in units of the venue's symbol."""
         listing = self._listings[Kind.PERPETUAL][symbol]
         at = millis(now)
+        # Delisting settles every position: no interest is left open.
         amount = self._prices.open_interest(symbol, at) if listing.is_trading(at) else 0.0
         return whole_steps(amount, listing.spec.lot_size)
 

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from services.simulator.market.listing import Bar, Listing
 
+# The most that Binance gives of a perpetual in one call.
 MAX_CANDLES: Final = 1500
 
 _TRADE_NOTIONAL: Final = 700.0
+# Bounds of the work: a request may ask for 1500 candles of a month each.
 _SAMPLES_PER_CANDLE: Final = 12
 _MAX_SAMPLES: Final = 48
 
@@ -30,6 +32,7 @@ def make_candles(
     """
     until = now if end is None else min(end, now)
     if listing.end is not None:
+        # Nothing trades from the end on: a candle opened there would hold no trade.
         until = min(until, listing.end - 1)
     last = floor_to_interval(until, interval)
     first = floor_to_interval(max(listing.begin, listing.known_since or 0), interval)
@@ -43,6 +46,7 @@ def make_candles(
 
 
 def _candle(listing: Listing, opened: int, interval: int, now: int) -> Candle:
+    # Only for a finished candle: a recorded bar knows the close, which is still to come.
     bars = _recorded_bars(listing, opened, interval) if opened + interval <= now else []
     if bars:
         return _merge(listing, bars, opened, interval)
@@ -98,6 +102,7 @@ def _merge(listing: Listing, bars: Sequence[Bar], opened: int, interval: int) ->
     if len(turnovers) == len(bars):
         turnover = sum((Decimal(part) for part in turnovers), Decimal(0))
     else:
+        # Some captures lack the turnover; the mean close stands in for the average price.
         turnover = eight_digits(float(volume) * middle)
     counts = [bar.trade_count for bar in bars if bar.trade_count is not None]
     return Candle(
@@ -119,6 +124,7 @@ def make_day_ticker(listing: Listing, now: int) -> DayTicker:
     """Return the statistics of the 24 hours up to ``now``."""
     tick = listing.spec.tick_size
     since = max(now - DAY_MS, min(listing.begin, now))
+    # Whole hours, which are cached: the tickers of all symbols are asked for at once.
     hours = range(since // HOUR_MS + 1, now // HOUR_MS + 1)
     inner = [listing.hour_price(hour) for hour in hours]
     samples = [listing.price(since), *inner, listing.price(now)]

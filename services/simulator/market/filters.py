@@ -45,8 +45,11 @@ def steps(
     if base in _KNOWN_STEPS:
         return _KNOWN_STEPS[base][0 if kind is Kind.PERPETUAL else 1]
     magnitude = math.floor(math.log10(price))
+    # Some differ from their spot twin, so that no client may take one leg's tick for both.
     coarser = 1 if kind is Kind.PERPETUAL and unit(key, 20) < 0.3 else 0
+    # Four or five significant digits, as Binance lists; 1e-8 is the finest it writes.
     tick = power_of_ten(max(magnitude - 4 + coarser, _SMALLEST_TICK_EXPONENT))
+    # A lot is worth less than ten in quote, so that small orders can still be sized.
     if kind is Kind.PERPETUAL:
         return tick, power_of_ten(-max(magnitude, 0)) if multiplier == 1 else Decimal(1)
     return tick, power_of_ten(-max(magnitude + 1, 0)) if price > 1e-3 else Decimal(1)
@@ -71,6 +74,7 @@ def make_spec(
     return InstrumentSpec(
         symbol=f"{name}{QUOTE_ASSET}",
         kind=kind,
+        # The multiplier stays in the name: undoing it is the connector's work, not the venue's.
         base_asset=name,
         quote_asset=QUOTE_ASSET,
         settle_asset=QUOTE_ASSET if is_perpetual else None,

@@ -72,6 +72,7 @@ class FundingBoard:
     def _last(
         self, histories: Sequence[FundingHistory], upto: int, limit: int
     ) -> list[FundingSettlement]:
+        # Widens from the end: the last few rows are asked for often, whole histories seldom.
         window = _FIRST_WINDOW_MS
         while True:
             rows = _merged(histories, upto - window, upto)

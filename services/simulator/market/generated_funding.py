@@ -30,8 +30,10 @@ _CLAMP: Final = 0.0005
 _EIGHT_HOURS_MS: Final = 8 * HOUR_MS
 _BASIS_PER_RATE: Final = 0.5
 _MAX_BASIS: Final = 0.004
+# Fixed edges: a settlement is made alike whatever was asked; 90 days stay cached.
 _CHUNK_MS: Final = 6 * DAY_MS
 _CACHED_CHUNKS: Final = 32
+# Recorded times are a few ms late; a client that compares them unrounded must fail here.
 _MAX_JITTER_MS: Final = 12
 
 
@@ -70,6 +72,7 @@ class FundingCurve:
         self._climate = _climate(regime, key)
         self._is_dead = regime is Regime.DEAD
         self._waves = Waves(key, [(3 * DAY_MS, 0.6), (12 * HOUR_MS, 0.3), (2 * HOUR_MS, 0.2)])
+        # With interest the formula would pay 0.01 %; a dead market pays exact zeros.
         self.interest_rate = 0.0 if self._is_dead else INTEREST_RATE
 
     def rate(self, at: int) -> float:
@@ -146,6 +149,7 @@ class GeneratedFunding:
         """Return the next settlement after ``at``, its rate and its interval."""
         time = self._schedule.following(at)
         known = self._schedule.end if time is None else time
+        # One ms before the end, for the interval of the last payment: it is due at the end.
         interval = self._schedule.interval(at if time is not None else (known or at) - 1)
         return time, self._rate(known or at, interval), timedelta(milliseconds=interval)
 
@@ -189,5 +193,6 @@ class GeneratedFunding:
 
 
 def _capped(rate: float, interval: int) -> Decimal:
+    # The cap bounds what one settlement pays, so it comes after the scaling.
     rate = rate * interval / _EIGHT_HOURS_MS
     return eight_digits(min(max(rate, -FUNDING_CAP), FUNDING_CAP))

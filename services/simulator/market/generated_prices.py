@@ -39,6 +39,7 @@ class IndexPath:
 
     def smooth(self, at: int) -> float:
         """Return the price without the noise of seconds, what an index is made of."""
+        # exp keeps the price above zero, however the waves add up.
         return self._base * math.exp(self._coarse.at(at))
 
     def many_smooth(self, times: Sequence[int]) -> list[float]:

@@ -87,6 +87,7 @@ class _SymbolMaker:
         self._end = (
             None
             if profile.ended_age_days is None
+            # At 08:00, when every interval settles: the last payment is at the very end.
             else self._day - profile.ended_age_days * DAY_MS + _GRID_MS
         )
         self.perpetual = self._perpetual()
@@ -110,6 +111,7 @@ class _SymbolMaker:
 
     def index(self, at: int) -> float:
         """Return the index price per unit of the perpetual."""
+        # A delisted symbol stays in the venue's lists, with prices that stand still.
         return self._path.index(at if self._end is None else min(at, self._end))
 
     def mark(self, at: int) -> float:
@@ -139,6 +141,7 @@ class _SymbolMaker:
     def _spot(self) -> Listing:
         profile = self._profile
         turnover = profile.day_turnover * between(self.key, 31, 0.15, 0.6)
+        # The perpetual lives on: a pair whose spot leg cannot trade must not be offered.
         end = self._day - 30 * DAY_MS if profile.is_spot_ended else self._end
         spec = make_spec(
             Kind.SPOT,
@@ -147,10 +150,12 @@ class _SymbolMaker:
             1,
             turnover,
             self.key,
+            # Spot lists first; with 40 days even a new coin began before its spot could end.
             onboard_time=instant(self._day - (profile.age_days + 40) * DAY_MS),
             delivery_time=None,
             funding_cap=Decimal(0),
         )
+        # Another key: the twins' books and turnover must not move in step.
         return Listing(spec, self._index, turnover, ~self.key, end)
 
     def _schedule(self) -> Schedule:

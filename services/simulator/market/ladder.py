@@ -17,6 +17,7 @@ EMPTY_BOOK: Final = Book(bids=(), asks=(), update_id=0)
 
 _BASIS_POINT: Final = 1e-4
 _DEPTH_SHARE_WITHIN_TEN_BPS: Final = 0.0008
+# Depth outlives the price's beat: an order sized by a quote meets about what it saw.
 _QUANTITY_PERIODS: Final = 8
 _MAX_DEPTH: Final = 1000
 
@@ -69,10 +70,12 @@ def _side(
 ) -> tuple[BookLevel, ...]:
     tick, lot = spec.tick_size, spec.lot_size
     tick_size, lot_size = float(tick), float(lot)
+    # A level draws the same number whatever depth is asked for.
     first = period * _MAX_DEPTH
     levels: list[BookLevel] = []
     for level in range(count):
         ticks = best + level * step
+        # Where a tick is a large part of the price, bids run out before the depth does.
         if ticks <= 0:
             break
         worth = notional * between(key, first + level, 0.4, 1.6) * (1.0 + 0.02 * min(level, 50))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MASK: Final = (1 << 64) - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15
+# A float holds 53 bits, so the word's top 53 become a fraction without rounding.
 _UNIT: Final = 2.0**-53
 _TWICE_UNIT: Final = 2.0 * _UNIT
 _CACHED_POINTS: Final = 512

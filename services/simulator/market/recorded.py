@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 
     from services.simulator.market.listing import PricePath
 
+# No setting: equal files are an equal market.
 _SEED: Final = 0
+# Longest first: 1000 would also match 10000SATS, and leave 0SATS.
 _MULTIPLIER: Final = re.compile(r"(1000000|10000|1000|1M)([0-9A-Z]+)")
 _LEAD: Final = 30 * MINUTE_MS
 _FALLBACK_TURNOVER: Final = 5e6
@@ -144,6 +146,7 @@ class _SymbolMaker:
         self._last_close = number_of(days[-1][1]) if days else self._captured_price()
         # The last day of a capture is unfinished: the one before tells what is traded in a day.
         self._turnover = number_of(days[-2:][0][2]) if days else _FALLBACK_TURNOVER
+        # Candles are read when a price is asked for: they are most of the files' bytes.
         self._bars = RecordedBars(
             symbol, lambda: files.perpetual_days, lambda: files.perpetual_hours
         )
@@ -195,6 +198,7 @@ class _SymbolMaker:
             self._last_close,
             self._turnover,
             self._key,
+            # Listed before its first settlement; when exactly is known only where it was recorded.
             instant(millis_of(first) - DAY_MS),
             DEFAULT_FUNDING_CAP if cap is None else decimal_of(cap),
         )
@@ -240,6 +244,7 @@ class _SymbolMaker:
             self.spot_path,
             turnover,
             ~self._key,
+            # Without a quote in the capture it was delisted, and must be so from the start.
             None if traces.is_quoted else start - HOUR_MS,
             self._spot_bars(twin) if is_recorded else None,
             self._known_since,

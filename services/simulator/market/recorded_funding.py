@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REPEATED_RATES: Final = 12
 
+# One row has no gap to measure; 8 h is what Binance means where it says nothing.
 _LONE_RECORD_INTERVAL_MS: Final = 8 * HOUR_MS
 
 
@@ -42,6 +43,7 @@ class RecordedFunding:
         self._symbol = symbol
         self._path = path
         self._times = [time for time, _ in records]
+        # Adding zero makes a recorded -0 a plain 0.
         self._rates = [rate + Decimal(0) for _, rate in records]
         self.nominals = [(time + HOUR_MS // 2) // HOUR_MS * HOUR_MS for time in self._times]
         self._intervals = _gaps(symbol, self.nominals)
@@ -86,6 +88,7 @@ class RecordedFunding:
         return time, rate, timedelta(milliseconds=interval)
 
     def _repeated(self, time: int) -> Decimal:
+        # Repeats what was seen: a model would invent a regime that the symbol never had.
         rates = self._rates[-REPEATED_RATES:]
         number = (time - self.nominals[-1]) // self._intervals[-1]
         return rates[(number - 1) % len(rates)]

@@ -60,6 +60,7 @@ class RecordedBars:
     def path_bars(self) -> list[tuple[int, int, Bar]]:
         """Return (open time, width, bar) ascending: days up to the first hour, then hours."""
         first = min(self._hours, default=self.end)
+        # A day that overlaps the hours would tell the same time twice.
         days = [(at, DAY_MS, bar) for at, bar in self._days.items() if at + DAY_MS <= first]
         hours = [(at, HOUR_MS, bar) for at, bar in self._hours.items()]
         return sorted(days + hours, key=lambda item: item[0])
@@ -89,6 +90,7 @@ def _bars(table: Table, symbol: str) -> dict[int, Bar]:
     for time, opened, high, low, close, volume, *rest in rows:
         turnover, trades = (rest[0], int(rest[1])) if is_full else (None, None)
         bars[millis_of(time)] = Bar(opened, high, low, close, volume, turnover, trades)
+    # Refused at the load: later a zero would divide something far from here.
     if any(float(bar.low) <= 0 for bar in bars.values()):
         raise RecordingsError(f"a candle of {symbol} without a price")
     return bars

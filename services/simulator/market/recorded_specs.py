@@ -110,6 +110,7 @@ def spot_spec(
     )
     if traces.info is None:
         tick = _step_of(traces.prices) or derived.tick_size
+        # A few round prices would suggest a tick of whole percents.
         tick = tick if tick <= price * _COARSEST_TICK_RATIO else derived.tick_size
         lot = _step_of(traces.quantities) or derived.lot_size
         return _with_steps(derived, tick, lot, lot, traces)

@@ -28,6 +28,7 @@ SPOT_DAY_TICKER: Final = "market/binance_spot_ticker24hr_"
 PERPETUAL_DAY_BARS: Final = "market/binance_usdm_perp_klines_1d"
 PERPETUAL_HOUR_BARS: Final = "market/binance_usdm_perp_klines_1h"
 SPOT_DAY_BARS: Final = "market/binance_spot_klines_1d"
+# With the dot: another capture of the same candles begins alike.
 SPOT_HOUR_BARS: Final = "market/binance_spot_klines_1h."
 OPEN_INTEREST: Final = "market/binance_usdm_open_interest_4h"
 
@@ -62,6 +63,7 @@ def number_of(text: object) -> float:
 
 def millis_of(text: str) -> int:
     """Return the milliseconds in ``text``; raise RecordingsError when they are not digits."""
+    # isdigit alone takes digits of other scripts, and superscripts.
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise RecordingsError(f"not a time in the recordings: {text!r}")
     return int(text)

@@ -138,6 +138,7 @@ def make_roster(seed: int, count: int) -> list[Profile]:
     """Return ``count`` profiles, distinct by base; the same seed gives the same ones."""
     roster = list(FEATURED[:count])
     taken = {profile.base for profile in FEATURED}
+    # Not a set: its order would differ between processes.
     names = [name for name in dict.fromkeys(DRAWN_NAMES) if name not in taken]
     for number in range(count - len(roster)):
         name = names[number] if number < len(names) else f"COIN{number}"
@@ -146,11 +147,13 @@ def make_roster(seed: int, count: int) -> list[Profile]:
 
 
 def _draw(seed: int, base: str) -> Profile:
+    # A numbered point for each trait: one more trait leaves the others as they are.
     key = key_of(seed, "roster", base)
     interval = _pick(_INTERVALS, unit(key, 0))
     changed = unit(key, 1) < 0.03
     earlier = 8 if interval == 4 else 4
     is_new = unit(key, 2) < 0.05
+    # A new listing has no past in which to end or to change its interval.
     ended = not is_new and unit(key, 3) < 0.015
     return Profile(
         base=base,
@@ -172,4 +175,5 @@ def _pick(choices: tuple[tuple[_T, float], ...], point: float) -> _T:
         point -= share
         if point < 0:
             return choice
+    # Shares added up as floats may stop just short of one.
     return choices[-1][0]

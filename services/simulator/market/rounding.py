@@ -12,6 +12,7 @@ _ONE_IN_EIGHT_DIGITS: Final = Decimal("0.00000001")
 
 def nearest(value: float, step: Decimal) -> Decimal:
     """Return the multiple of ``step`` nearest to ``value``, at least one step."""
+    # A price of zero would be no price.
     return max(1, round(value / float(step))) * step
 
 
@@ -22,11 +23,13 @@ def whole_steps(value: float, step: Decimal) -> Decimal:
 
 def eight_digits(value: float) -> Decimal:
     """Return ``value`` with eight fraction digits, as venues write rates, mark and index prices."""
+    # Whole first, scaled as a Decimal: no tail of the float comes along.
     return Decimal(round(value * _EIGHT_DIGITS)) * _ONE_IN_EIGHT_DIGITS
 
 
 def power_of_ten(exponent: int) -> Decimal:
     """Return 10 ** ``exponent`` in plain notation (``0.001``, ``1``, ``100``)."""
+    # scaleb alone would write 1E+2 for a hundred.
     return Decimal(10**exponent) if exponent >= 0 else Decimal(1).scaleb(exponent)
 
 

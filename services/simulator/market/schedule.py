@@ -32,6 +32,7 @@ class Schedule:
         """Return the first settlement after ``at``, None when there is none any more."""
         at = max(at, self.phases[0].since)
         interval = self._phase(at).interval
+        # Phases begin where the grids of both intervals meet, so none is stepped over.
         time = (at // interval + 1) * interval
         return None if self.end is not None and time > self.end else time
 
@@ -39,6 +40,7 @@ class Schedule:
         """Yield (settlement, its interval) with ``after`` < settlement <= ``upto``, ascending."""
         time = self.following(after)
         while time is not None and time <= upto:
+            # What is paid at the change was earned under the old interval.
             yield time, self._phase(time - 1).interval
             time = self.following(time)
 

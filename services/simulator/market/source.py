@@ -149,7 +149,7 @@ class MarketSource(Protocol):
         ...
 
     def instrument(self, kind: Kind, symbol: str) -> InstrumentSpec | None:
-        """Return one instrument with its status at the end of all it knows, None if unknown."""
+        """Return one instrument with its status at ``start``, None if unknown."""
         ...
 
     def book(self, kind: Kind, symbol: str, now: datetime, depth: int = 20) -> Book:

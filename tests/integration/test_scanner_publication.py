@@ -41,9 +41,9 @@ async def test_cancelled_scan_frees_the_workers_and_keeps_the_list() -> None:
     async with scanning(spot, perpetual) as stub:
         before = await after_scan(stub)
         perpetual.gates["GetFundingRates"] = asyncio.Event()
-        scan_id = await started(stub)
         calls = perpetual.calls["GetFundingRates"]
-        await until(lambda: perpetual.calls["GetFundingRates"] >= calls)
+        scan_id = await started(stub)
+        await until(lambda: perpetual.calls["GetFundingRates"] > calls)
         answer = await stub.CancelScan(scanner_pb2.CancelScanRequest(scan_id=scan_id))
         assert answer.scan.state == CANCELED
         assert answer.scan.HasField("end_time")
@@ -198,7 +198,7 @@ async def test_idle_watch_gets_heartbeats_that_move_the_token() -> None:
 
 async def test_expired_opportunities_are_removed() -> None:
     """What has expired is neither listed nor kept from watchers."""
-    async with scanning(*markets(), lifetime_seconds=0.6) as stub:
+    async with scanning(*markets(), lifetime_seconds=3) as stub:
         assert await after_scan(stub)
         watch = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
         async with asyncio.timeout(10):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from opensqt.market_maker.v1 import events_pb2, exchange_pb2_grpc
 from services.common.clock import SystemClock
-from services.common.errors import OpensqtError
+from services.common.errors import OpensqtError, UnreachableError
 from services.common.ids import RandomIds
 from services.common.logs import get_logger
 from services.common.metrics import ServiceMetrics
@@ -54,12 +55,13 @@ _MOST_RETRY_SECONDS = 10.0
 async def run_connector(settings: ConnectorSettings, stop: asyncio.Event) -> None:
     """Serve one venue account until `stop` is set.
 
-    Health is NOT_SERVING until the venue's markets are loaded. Raises FatalError when the ledger or
-    an address is taken.
+    Starts to serve once the venue's clock and markets are read. Raises FatalError when the ledger
+    or an address is taken, UnreachableError when `stop` is set before the venue has answered.
     """
     metrics = ServiceMetrics(settings.service)
     metrics.add_process_metrics()
-    async with open_servicer(settings.connector, ConnectorMetrics(metrics)) as servicer:
+    own = ConnectorMetrics(metrics)
+    async with open_servicer(settings.connector, own, stop=stop) as servicer:
         server = GrpcServer(settings.grpc, metrics=metrics)
         server.add(exchange_pb2_grpc.add_ExchangeServiceServicer_to_server, servicer, SERVICE_NAME)
         await serve(settings, server, metrics, stop)
@@ -67,9 +69,15 @@ async def run_connector(settings: ConnectorSettings, stop: asyncio.Event) -> Non
 
 @asynccontextmanager
 async def open_servicer(
-    part: ConnectorPart, metrics: ConnectorMetrics, clock: Clock | None = None
+    part: ConnectorPart,
+    metrics: ConnectorMetrics,
+    clock: Clock | None = None,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[ExchangeServicer]:
-    """Open ledger, ccxt instances and streams, yield the servicer, and close all in order."""
+    """Open ledger, ccxt instances and streams, yield the servicer, and close all in order.
+
+    Waits for the venue; when `stop` is set meanwhile, UnreachableError is raised.
+    """
     async with AsyncExitStack() as stack:
         ledger = Ledger(part.ledger_path)
         ledger.open()
@@ -77,9 +85,10 @@ async def open_servicer(
         session = await stack.enter_async_context(new_session())
         venue = _open_venue(part, session, metrics, clock or SystemClock(), stack)
         upkeep = _build_upkeep(part, venue)
-        await _retry_first(upkeep.measure_clock, venue.clock)
-        await _retry_first(upkeep.load_markets, venue.clock)
-        orders, stream = _build_orders(part, venue, ledger)
+        stopping = stop or asyncio.Event()
+        await _retry_first(upkeep.measure_clock, stopping)
+        await _retry_first(upkeep.load_markets, stopping)
+        orders, stream = _build_orders(part, venue, ledger, metrics)
         data = build_data_part(venue, _reload(upkeep))
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
@@ -141,15 +150,15 @@ def _build_upkeep(part: ConnectorPart, venue: Venue) -> VenueUpkeep:
 
 
 def _build_orders(
-    part: ConnectorPart, venue: Venue, ledger: Ledger
+    part: ConnectorPart, venue: Venue, ledger: Ledger, metrics: ConnectorMetrics
 ) -> tuple[OrderPart, OrderStream]:
     calls = VenueOrders(venue)
     options = DeskOptions(
         max_wait_seconds=part.order_wait_seconds, fill_seconds=part.fill_wait_seconds
     )
     settler = OrderSettler(calls, venue.clock, SettlePace())
-    desk = OrderDesk(venue, calls, settler, ledger, RandomIds(), options)
-    stream = OrderStream(venue, calls, desk)
+    desk = OrderDesk(venue, calls, settler, ledger, RandomIds(), options, metrics)
+    stream = OrderStream(venue, desk, metrics)
     venue.trading.observer = stream
     reader = OrderReader(venue, calls, desk)
     hub: StreamHub[str, events_pb2.OrderUpdate] = StreamHub(
@@ -170,7 +179,7 @@ def _reload(upkeep: VenueUpkeep) -> Any:
     return reload
 
 
-async def _retry_first(read: Any, clock: Clock) -> None:
+async def _retry_first(read: Any, stop: asyncio.Event) -> None:
     """Repeat a first read until it succeeds: a connector may start before its venue is up."""
     wait = _FIRST_RETRY_SECONDS
     while True:
@@ -180,7 +189,10 @@ async def _retry_first(read: Any, clock: Clock) -> None:
             _logger.warning("venue_not_ready", reason=error.reason, problem=error.message)
         else:
             return
-        await clock.sleep(wait)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await stop.wait()
+            raise UnreachableError("stopped before the venue answered")
         wait = min(wait * 2, _MOST_RETRY_SECONDS)
 
 

@@ -10,9 +10,22 @@ if TYPE_CHECKING:
 
 
 class ConnectorMetrics:
-    """Counters of waits for the venue's rate limits."""
+    """Orders by what became of them, the order stream, and waits for the venue's rate limits."""
 
     def __init__(self, metrics: ServiceMetrics) -> None:
+        self._orders = metrics.counter(
+            "orders_total", "Orders by the verdict on their sending", ("verdict",)
+        )
+        self._order_seconds = metrics.histogram(
+            "order_send_seconds", "Time from sending an order to the end of its request"
+        )
+        self._doubts = metrics.counter(
+            "order_doubts_resolved_total", "Orders in doubt by what was proven", ("outcome",)
+        )
+        self._stream_up = metrics.gauge(
+            "order_stream_up", "1 while the venue sends this account's orders"
+        )
+        self._drops = metrics.counter("order_stream_drops_total", "Drops of the order stream")
         self._waits = metrics.counter(
             "rate_limit_waits_total",
             "Requests that waited for the venue's rate limit",
@@ -24,7 +37,22 @@ class ConnectorMetrics:
             ("endpoint_class",),
         )
 
+    def count_order(self, verdict: str, seconds: float) -> None:
+        """Count one sending and its time."""
+        self._orders.labels(verdict).inc()
+        self._order_seconds.observe(seconds)
+
+    def count_resolved(self, outcome: str) -> None:
+        """Count one order in doubt that was proven found or not arrived."""
+        self._doubts.labels(outcome).inc()
+
+    def show_stream(self, *, up: bool) -> None:
+        """Show whether the order stream is up, and count its drops."""
+        self._stream_up.set(1 if up else 0)
+        if not up:
+            self._drops.inc()
+
     def count_wait(self, endpoint_class: EndpointClass, seconds: float) -> None:
-        """Count one wait."""
+        """Count one wait for the rate limit."""
         self._waits.labels(endpoint_class.value).inc()
         self._wait_seconds.labels(endpoint_class.value).inc(seconds)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from services.common.ids import Ids
+    from services.connector.connector_metrics import ConnectorMetrics
     from services.connector.desk_options import DeskOptions
     from services.connector.instruments import Instrument
     from services.connector.order_request import OrderRequest
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     from services.connector.venue_orders import VenueOrders
 
 _logger = get_logger(__name__)
+_PROVEN_ENDS = {
+    "ORDER_NOT_ARRIVED": Phase.NOT_ARRIVED,
+    # The venue holds another's order under our id: ours cannot have been taken.
+    "CLIENT_ORDER_ID_EXISTS": Phase.REJECTED,
+}
 
 
 class OrderDesk:
@@ -54,6 +60,7 @@ class OrderDesk:
         ledger: Ledger,
         ids: Ids,
         options: DeskOptions,
+        metrics: ConnectorMetrics,
     ) -> None:
         self._venue = venue
         self._orders = orders
@@ -61,6 +68,7 @@ class OrderDesk:
         self._ledger = ledger
         self._ids = ids
         self._options = options
+        self._metrics = metrics
         self.shelf = RecordShelf(options.kept_records)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -210,8 +218,10 @@ class OrderDesk:
 
     async def _send(self, record: OrderRecord) -> None:
         intent = _require_intent(record)
-        record.sent = True
+        started = self._venue.clock.monotonic()
         result = await self._orders.place(intent, record.instrument, record.venue_client_id)
+        seconds = self._venue.clock.monotonic() - started
+        self._metrics.count_order(result.verdict.value, seconds)
         # What follows is the process's own errand: the caller's deadline bounds it no more.
         CALL_DEADLINE.set(None)
         fence = self._venue.fence.total.total_seconds()
@@ -223,7 +233,7 @@ class OrderDesk:
             _logger.warning(
                 "order_outcome_unknown", client_order_id=record.client_order_id, note=result.note
             )
-            record.announce()
+            record.doubted = True
         elif result.error is not None and record.state is None:
             # With a state the stream has shown the order alive, whatever the reply says.
             await self._end_without_order(record, result.verdict, result.error)
@@ -243,12 +253,16 @@ class OrderDesk:
             if record.error is None:
                 await self._settler.settle(record)
             state = record.state
+            if record.doubted:
+                record.doubted = False
+                self._metrics.count_resolved("not_arrived" if state is None else "found")
             if state is not None:
                 self.shelf.index(record)
                 phase = Phase.CLOSED if state.is_confirmed else Phase.OPEN
                 await self._write(record, phase, state=write_state(state))
-            elif record.error is not None and record.error.reason == "ORDER_NOT_ARRIVED":
-                await self._write(record, Phase.NOT_ARRIVED, refusal=write_refusal(record.error))
+            elif record.error is not None and record.error.reason in _PROVEN_ENDS:
+                phase = _PROVEN_ENDS[record.error.reason]
+                await self._write(record, phase, refusal=write_refusal(record.error))
             # News may have come while the row was written; without news nothing is left to do.
             if record.state is state:
                 return
@@ -314,7 +328,6 @@ class OrderDesk:
             content_hash=row.content_hash,
             instrument=instrument,
             use_margin=intent.use_margin,
-            sent=True,
         )
         self._adopt(record, row)
         self.shelf.add(record)

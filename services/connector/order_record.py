@@ -35,7 +35,7 @@ class OrderRecord:
     state: OrderState | None = None
     error: OpensqtError | None = None
     fence_end: float = 0.0
-    sent: bool = False
+    doubted: bool = False
     busy: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opensqt.market_maker.v1 import events_pb2
+    from services.connector.connector_metrics import ConnectorMetrics
     from services.connector.instruments import Instrument
     from services.connector.order_desk import OrderDesk
     from services.connector.order_types import OrderState, VenueOrder
     from services.connector.venue import Venue
-    from services.connector.venue_orders import VenueOrders
 
 _logger = get_logger(__name__)
 _FOREIGN_LIMIT: Final = 2_000
@@ -36,15 +36,14 @@ _MOST_BACKOFF: Final = 15.0
 class OrderStream:
     """Watches the account's orders; also the observer of the trading instance's replies."""
 
-    def __init__(self, venue: Venue, orders: VenueOrders, desk: OrderDesk) -> None:
+    def __init__(self, venue: Venue, desk: OrderDesk, metrics: ConnectorMetrics) -> None:
         self._venue = venue
-        self._orders = orders
+        self._metrics = metrics
         self._desk = desk
         self._ready = asyncio.Event()
         self._ended = asyncio.Event()
         self._foreign: OrderedDict[tuple[str, str], OrderState] = OrderedDict()
         self.listeners: set[Callable[[events_pb2.OrderUpdate | OpensqtError], None]] = set()
-        self.drops = 0
 
     @property
     def is_live(self) -> bool:
@@ -106,6 +105,7 @@ class OrderStream:
             await asyncio.gather(ready, return_exceptions=True)
             if self._ready.is_set() and not watching.done():
                 _logger.info("order_stream_up")
+                self._metrics.show_stream(up=True)
                 await self._catch_up()
                 await asyncio.wait({watching, ended}, return_when=asyncio.FIRST_COMPLETED)
             return await _failure(watching, self._venue)
@@ -131,7 +131,7 @@ class OrderStream:
                 )
 
     async def _drop(self, error: OpensqtError) -> None:
-        self.drops += 1
+        self._metrics.show_stream(up=False)
         _logger.warning("order_stream_down", reason=error.reason, problem=error.message)
         self._ready.clear()
         self._ended.clear()

@@ -41,6 +41,10 @@ class MarketClock:
         elapsed = max(self._wire.now() - self._wire_anchor, timedelta())
         return self._market_anchor + elapsed * float(self._speed)
 
+    def wire_now(self) -> datetime:
+        """Return the present instant of the wire clock."""
+        return self._wire.now()
+
     def set_speed(self, speed: Decimal) -> None:
         """Run at `speed` from this moment on. Raises ValueError when it is negative or over 1e6."""
         checked = _checked_speed(speed)

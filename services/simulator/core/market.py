@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from services.simulator.core.clock import MarketClock
@@ -10,6 +11,16 @@ from services.simulator.core.errors import VenueError, unknown_symbol
 from services.simulator.core.matching import Liquidity
 from services.simulator.core.money import ZERO
 from services.simulator.market.source import InstrumentSpec, Kind, MarketSource
+
+LISTING_DELAY = timedelta(minutes=1)
+MIN_LISTING_PACE = timedelta(seconds=0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    specs: dict[str, InstrumentSpec]
+    time: datetime
+    wire_time: datetime
 
 
 class Market:
@@ -19,25 +30,31 @@ class Market:
         self.source = source
         self.clock = clock
         self.liquidity = liquidity
-        self._specs: dict[Kind, dict[str, InstrumentSpec]] = {}
-        self._specs_minute: int = -1
+        self._tables: dict[Kind, _Table] = {}
 
     def now(self) -> datetime:
         """Return the present market instant."""
         return self.clock.now()
 
     def instruments(self, kind: Kind) -> dict[str, InstrumentSpec]:
-        """Return the listed instruments by symbol; listings and delistings show within a minute."""
-        now = self.now()
-        minute = int(now.timestamp() // 60)
+        """Return the listed instruments by symbol.
+
+        Listings and delistings show within a minute of market time, or half a second of wire time
+        where market time runs so fast that minutes are shorter. The table is the same object as
+        long as nothing in it has changed.
+        """
+        now, wire = self.now(), self.clock.wire_now()
         # making hundreds of rows on each order would be the most costly thing about it
-        if minute != self._specs_minute:
-            self._specs.clear()
-            self._specs_minute = minute
-        if kind not in self._specs:
-            rows = self.source.instruments(kind, now)
-            self._specs[kind] = {spec.symbol: spec for spec in rows}
-        return self._specs[kind]
+        known = self._tables.get(kind)
+        if known is not None and (
+            now - known.time < LISTING_DELAY or wire - known.wire_time < MIN_LISTING_PACE
+        ):
+            return known.specs
+        specs = {spec.symbol: spec for spec in self.source.instruments(kind, now)}
+        if known is not None and known.specs == specs:
+            specs = known.specs
+        self._tables[kind] = _Table(specs, now, wire)
+        return specs
 
     def spec(self, kind: Kind, symbol: str) -> InstrumentSpec:
         """Return one instrument; raises VenueError -1121 when it is not listed."""

@@ -106,7 +106,7 @@ def exchange_info(context: Context) -> bytes:
     simulation = context.simulation
     specs = simulation.market.instruments(Kind.SPOT)
     wanted = wanted_symbols(context.params)
-    # the identity of the table changes when it is made anew, once a minute at most
+    # the table is another object only when a listing has changed
     if wanted is None:
         rows = simulation.cached(
             "spot.exchangeInfo", id(specs), lambda: encode([symbol_row(s) for s in specs.values()])

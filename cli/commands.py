@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 async def scan(session: Session, wanted: OpportunityFilter, most: int, request_id: str) -> int:
     """Run a scan with progress, show the best opportunities; fails when nothing was published."""
     async with scanner_client(session.settings.scanner) as scanner:
+        # Progress on stderr: stdout holds the result alone, for pipes.
         with _progress(session.errors) as progress:
             done = await run_scan(scanner, request_id, _follower(progress))
         rows = await list_opportunities(scanner, wanted, most)
@@ -53,6 +54,7 @@ async def scan(session: Session, wanted: OpportunityFilter, most: int, request_i
         )
     else:
         session.console.print(opportunity_table(rows, f"Opportunities (best {len(rows)})"))
+        # Text from a service may hold brackets, which rich would take for markup.
         session.console.print(f"{word(done, 'state')}: {scan_summary(done)}", markup=False)
     return EXIT_REFUSED if failed else 0
 
@@ -69,6 +71,7 @@ def _progress(console: Console) -> Progress:
 
 
 def _follower(progress: Progress) -> Callable[[scanner_pb2.Scan], None]:
+    # The scanner counts its tasks only after it has listed the symbols.
     task = progress.add_task("scan", total=None)
 
     def follow(scan_now: scanner_pb2.Scan) -> None:
@@ -81,6 +84,7 @@ async def watch(session: Session, wanted: OpportunityFilter) -> int:
     """Print opportunities as they are published, until the stream ends or Ctrl-C."""
     async with scanner_client(session.settings.scanner) as scanner:
         async for response in watch_opportunities(scanner, wanted):
+            # A program gets heartbeats as well: by their absence it knows that the stream is dead.
             if session.json:
                 session.print_json(response)
             elif response.HasField("upsert"):
@@ -111,6 +115,7 @@ async def enter(session: Session, order: EntryOrder, request_id: str, *, wait: b
         if wait:
             position = await wait_settled(engine, position, SETTLED_STATES)
     _show_position(session, position, "entry")
+    # Flat is a proper end, but not the position that was asked for.
     return EXIT_REFUSED if wait and position.state in ENDED_STATES else 0
 
 
@@ -126,6 +131,7 @@ async def leave(
         )
         position = (await engine.CloseHedgedPosition(request)).position
         if wait:
+            # Not OPEN, in which a position rests: an exit is over when it holds nothing.
             position = await wait_settled(engine, position, ENDED_STATES)
     return _show_position(session, position, "exit")
 
@@ -155,6 +161,7 @@ async def close_all(session: Session, reason: str, request_id: str) -> int:
     async with engine_client(session.settings.engine) as engine:
         request = engine_pb2.CloseAllHedgedPositionsRequest(request_id=request_id, reason=reason)
         started = (await engine.CloseAllHedgedPositions(request)).positions
+        # Only the waiting is one by one; the engine closes them all at the same time.
         ended = [await wait_settled(engine, position, ENDED_STATES) for position in started]
     return _show_positions(session, ended, f"{len(ended)} positions closed")
 

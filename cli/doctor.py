@@ -43,9 +43,11 @@ async def _scanner(settings: ArbSettings) -> Finding:
             answer = await scanner.ListOpportunities(
                 scanner_pb2.ListOpportunitiesRequest(page_size=1)
             )
+    # Failed calls only: a bug in here must not look like a dead service.
     except grpc.aio.AioRpcError as error:
         return _unreachable("scanner", settings.scanner.address, error)
     if not answer.HasField("scan"):
+        # Not an error: a scanner that just started has nothing to show yet.
         return Finding("scanner", True, "answers; no scan has run yet (run: arb scan)")
     return Finding(
         "scanner",
@@ -92,6 +94,7 @@ async def _connector(venue: VenueSettings) -> list[Finding]:
     except grpc.aio.AioRpcError as error:
         return [_unreachable(subject, venue.address, error)]
     findings = [
+        # Two swapped addresses both answer well, each for the other's account.
         Finding(subject, name == venue.name, f"answers as {name} ({kind.exchange_code})"),
         *_account_findings(subject, kind, account),
     ]
@@ -105,6 +108,7 @@ def _account_findings(
     account: exchange_pb2.GetAccountConfigurationResponse,
 ) -> list[Finding]:
     findings: list[Finding] = []
+    # Absent where the venue does not tell; that is no reason for alarm.
     if account.HasField("key_can_withdraw"):
         text = (
             "the API key may withdraw; make one that may not"

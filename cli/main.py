@@ -20,6 +20,7 @@ app = typer.Typer(
     help="Find, enter and leave funding-rate arbitrage through the OpenSQT scanner and engine.",
     no_args_is_help=True,
     add_completion=False,
+    # typer's pretty tracebacks can show local variables, a token among them.
     pretty_exceptions_enable=False,
 )
 
@@ -49,12 +50,14 @@ MinNetApr = Annotated[
 def _finish(config: Path | None, json: bool, command: Callable[[Session], Awaitable[int]]) -> None:
     from cli.session import run
 
+    # Raised: typer drops what a command returns and would exit with 0.
     raise typer.Exit(run(config, json=json, command=command))
 
 
 def _number(text: str | None, option: str) -> Decimal | None:
     if text is None:
         return None
+    # Options are text until here: typer's float would change the digits of a quantity.
     from services.common.codec import parse_decimal
     from services.common.errors import InvalidFieldError
 
@@ -180,6 +183,7 @@ def leave(
     """Leave a position: both legs at once."""
     from cli import commands
 
+    # No question is asked: nothing may stand between a person and less exposure.
     bound = _number(slippage, "--slippage")
     _finish(
         config,
@@ -225,6 +229,7 @@ def close_all(
     """Leave every position."""
     from cli import commands
 
+    # It reduces exposure, yet one slip of the hand would pay for every exit.
     _confirm("Close every position?", yes=yes, json=json)
     _finish(
         config,

@@ -40,6 +40,7 @@ def _scalar(field: AnyField, value: Any) -> Any:
     if isinstance(value, timestamp_pb2.Timestamp):
         return value.ToJsonString()
     if isinstance(value, duration_pb2.Duration):
+        # A float for lengths of time alone; money stays text.
         return (value.seconds * 1_000_000_000 + value.nanos) / 1_000_000_000
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return to_plain(value)
@@ -62,9 +63,11 @@ def to_plain(message: Message) -> dict[str, Any]:
         value = getattr(message, field.name)
         if _is_map(field):
             entry = field.message_type.fields_by_name["value"]
+            # Maps have no order on the wire; sorted, equal messages give equal lines.
             plain[field.name] = {key: _scalar(entry, item) for key, item in sorted(value.items())}
         elif field.is_repeated:
             plain[field.name] = [_scalar(field, item) for item in value]
+        # Without presence a zero may be meant, so the field is always shown.
         elif not field.has_presence or message.HasField(field.name):
             plain[field.name] = _scalar(field, value)
     return plain

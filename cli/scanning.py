@@ -35,6 +35,7 @@ async def run_scan(
     `on_progress` hears of every state read on the way.
     """
     request = scanner_pb2.StartScanRequest(request_id=request_id)
+    # Answers at once: the scan is the scanner's and outlives this process.
     scan = (await scanner.StartScan(request)).scan
     on_progress(scan)
     while scan.state == scanner_pb2.SCAN_STATE_RUNNING:
@@ -63,6 +64,7 @@ async def list_opportunities(
         page = await scanner.ListOpportunities(request)
         rows.extend(page.opportunities)
         token = page.next_page_token
+        # Only an empty token is the end: a page may hold fewer rows than asked.
         if not token:
             break
     return rows
@@ -72,6 +74,7 @@ async def watch_opportunities(
     scanner: scanner_pb2_grpc.ScannerServiceAsyncStub, wanted: OpportunityFilter
 ) -> AsyncIterator[scanner_pb2.WatchOpportunitiesResponse]:
     """Follow the published opportunities until the caller stops or the stream ends."""
+    # No resume token: whoever watches anew wants to see what stands now.
     request = scanner_pb2.WatchOpportunitiesRequest(
         min_net_apr=decimal_to_proto(wanted.min_net_apr), symbols=wanted.symbols
     )

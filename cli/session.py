@@ -26,6 +26,7 @@ EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_UNKNOWN = 3
 """The outcome is not known: look with `arb positions` before anything else."""
+# 128 and the number of SIGINT, as shells report it.
 EXIT_INTERRUPTED = 130
 
 _HINTS = {
@@ -51,11 +52,13 @@ class Session:
     def print_json(self, value: Message | dict[str, Any]) -> None:
         """Print one line of JSON."""
         plain = value if isinstance(value, dict) else to_plain(value)
+        # rich would break the line at the terminal's width, and with it the JSON.
         self.console.print(to_line(plain), markup=False, highlight=False, soft_wrap=True)
 
     @staticmethod
     def new_request_id(given: str | None) -> str:
         """Return the caller's request id, or a fresh one."""
+        # Fresh for each run: whoever types a command again means a second one.
         return given or str(uuid.uuid4())
 
 

@@ -28,6 +28,7 @@ class ArbSettings(SettingsRoot):
 
 def read_arb_settings(config: Path | None) -> ArbSettings:
     """Read the settings; raises SettingsProblemsError with everything that is wrong."""
+    # Here only: a file found elsewhere could aim a command at another account.
     if config is None and DEFAULT_FILE.is_file():
         config = DEFAULT_FILE
     return read_settings(ArbSettings, config, os.environ)

@@ -27,6 +27,7 @@ def figure(value: decimal_pb2.Decimal, places: int | None = None) -> str:
     if not value.value:
         return UNKNOWN
     number = Decimal(value.value)
+    # Plain notation: str() writes a small quantity as 1E-7.
     return f"{number:f}" if places is None else f"{number:,.{places}f}"
 
 
@@ -67,6 +68,7 @@ def opportunity_table(opportunities: Iterable[opportunity_pb2.Opportunity], titl
             _interval(row),
             percent(row.gross_apr, 1),
             percent(row.net_apr, 1),
+            # What a scan that takes 8 h for granted would promise, beside what is true.
             percent(row.naive_apr, 1),
             hours if hours == UNKNOWN else f"{hours} h",
             figure(row.quality_score, 3),
@@ -103,6 +105,7 @@ def position_table(positions: Sequence[engine_pb2.HedgedPosition], title: str) -
     table.add_column("why", overflow="fold")
     for row in positions:
         state = word(row, "state")
+        # Yellow for all that moves, the states of a newer engine among them.
         style = _STATE_STYLES.get(state, "yellow")
         table.add_row(
             row.position_id,

@@ -31,6 +31,7 @@ ENDED_STATES = frozenset(
 )
 """States a position never leaves."""
 
+# Named one by one: a request without states gets every position there ever was.
 LIVE_STATES = (
     engine_pb2.HEDGED_POSITION_STATE_OPENING,
     engine_pb2.HEDGED_POSITION_STATE_OPEN,
@@ -79,6 +80,7 @@ def entry_request(order: EntryOrder, request_id: str) -> engine_pb2.OpenHedgedPo
         lead_leg=order.lead_leg,
         validate_only=order.validate_only,
     )
+    # An opportunity has legs of its own, which these could only contradict.
     if not order.opportunity_id:
         if not (order.symbol and order.long_leg and order.short_leg):
             raise InvalidFieldError(

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"demo: {options.data} is not a directory of recordings\n")
         return EXIT_FAILED
     data = None if options.data is None else options.data.resolve()
+    # Without a terminal rich takes 80 columns and folds the tables.
     console = Console(width=None if sys.stdout.isatty() else 150)
     with tempfile.TemporaryDirectory(prefix="opensqt-demo-") as directory:
         stack = LocalStack(Path(directory), StackOptions(data=data))
@@ -71,6 +72,7 @@ async def _run(stack: LocalStack, console: Console) -> int:
             console.print(f"--- last lines of {name}", service.log_tail(5), sep="\n", markup=False)
     finally:
         with contextlib.suppress(TimeoutError):
+            # Shielded: a second Ctrl-C must not leave children behind.
             await asyncio.shield(stack.stop())
     return EXIT_FAILED
 
@@ -88,6 +90,7 @@ async def _play(stack: LocalStack, console: Console) -> int:
     _closing_table(evidence, console)
     await stack.stop()
     sys.stdout.write(to_line(result) + "\n")
+    # By the venue's books: the engine's word alone proves nothing.
     good = result["flat"] and result["foreign_balance_untouched"] and not result["duplicate_orders"]
     return 0 if good else EXIT_FAILED
 

@@ -33,6 +33,7 @@ class SimulatorControl:
         return await asyncio.to_thread(self._call, "DELETE", name, None)
 
     def _call(self, method: str, name: str, body: Any) -> Any:
+        # The standard library's, in a thread: `arb` is installed without aiohttp.
         connection = http.client.HTTPConnection(self.address, timeout=self.seconds)
         try:
             text = None if body is None else json.dumps(body)

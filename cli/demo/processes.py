@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Above the five seconds of drain in the stack's files and the cancelling after it.
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.05
 
@@ -41,6 +42,7 @@ class ServiceProcess:
     async def start(self) -> None:
         """Start the process; returns at once, `wait_ready` says when it serves."""
         self.ready_file.unlink(missing_ok=True)
+        # Appended: after a crash and restart the end of the first life is still there.
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -79,6 +81,7 @@ class ServiceProcess:
             ready: dict[str, Any] = json.loads(self.ready_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        # By pid: a predecessor that was killed could not remove its file.
         return ready if self.process is not None and ready.get("pid") == self.process.pid else None
 
     def log_tail(self, lines: int = 15) -> str:

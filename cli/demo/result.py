@@ -23,7 +23,7 @@ _ZERO = Decimal(0)
 class Evidence:
     """Everything the demo saw: the scan, the choice, the position and the books around it.
 
-    `lots` are the lot sizes of the long and the short leg, in base units.
+    `infos` describe the instruments of the long and the short leg.
     """
 
     scan: scanner_pb2.Scan
@@ -50,6 +50,7 @@ def _text(value: Decimal | None) -> str | None:
 
 def _leg_after(evidence: Evidence, leg: engine_pb2.HedgedLeg) -> Decimal:
     """What the venue holds for this leg after the exit: less what the user had before it."""
+    # The stack has one venue of each kind, so the kind tells the legs apart.
     info = next(i for i in evidence.infos if i.kind == leg.instrument.kind)
     if info.kind == instrument_pb2.INSTRUMENT_KIND_PERPETUAL:
         return evidence.after.positions.get(info.exchange_symbol, _ZERO)

@@ -86,12 +86,10 @@ class LocalStack:
 
         Raises StackError when a service does not come up; what was started is for `stop` to end.
         """
+        # Each file names the addresses of the services before it, whose ports the system chose.
         self._write_secrets()
         await self._launch("simulator", "services.simulator", self._simulator_table())
-        async with asyncio.TaskGroup() as group:
-            for venue in (SPOT, PERPETUAL):
-                table = self._connector_table(venue)
-                group.create_task(self._launch(f"connector-{venue}", "services.connector", table))
+        await self._launch_connectors()
         await self._launch("scanner", "services.scanner", self._scanner_table())
         await self._launch("engine", "services.engine", self._engine_table())
 
@@ -109,9 +107,23 @@ class LocalStack:
         """Start an ended service again, on the address it had."""
         service = self.services[name]
         await service.wait_ended()
+        # The files of the others hold the address that it had.
         self._pin_address(name)
         await service.start()
         await service.wait_ready(READY_SECONDS)
+
+    async def _launch_connectors(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for venue in (SPOT, PERPETUAL):
+                    name, table = f"connector-{venue}", self._connector_table(venue)
+                    group.create_task(self._launch(name, "services.connector", table))
+        except* StackError as failed:
+            problem = failed.exceptions[0]
+        else:
+            return
+        # Alone, not in the group that a TaskGroup makes of it: callers expect a StackError.
+        raise problem
 
     async def _launch(self, name: str, module: str, table: dict[str, Any]) -> None:
         extra = self.options.tables.get(name.partition("-")[0], {})
@@ -147,6 +159,7 @@ class LocalStack:
         folder = self.directory / "secrets"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("token", "api-key", "api-secret"):
+            # Made with its mode: a chmod afterwards leaves a moment in which others can read.
             descriptor = os.open(folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_hex(32))
@@ -183,6 +196,7 @@ class LocalStack:
                 **self._keys(),
                 "ledger_path": self.directory / f"ledger-{venue}.db",
                 "recv_window_ms": int(options.recv_window_seconds * 1000),
+                # The simulator's own bound: a shorter one would believe "not found" too soon.
                 "venue_processing_seconds": options.processing_bound_seconds,
                 "clock_bound_seconds": options.clock_bound_seconds,
             }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 TABLE_ROWS = 10
 NOTIONAL = Decimal(2000)
+# A part of the lead, so that the hedge must follow the fill and not the wish.
 PARTIAL_RATIO = "0.6"
 FAST_SPEED = 14_400
 MIN_SETTLEMENTS = 3
@@ -41,6 +42,7 @@ FUNDING_BOOKED_SECONDS = 30.0
 HOLD_SECONDS = 120.0
 POLL_SECONDS = 0.25
 OWN_COINS = {"BTC": "0.5", "ETH": "3"}
+# Of the traded coin as well: an exit that sells the wallet's balance is found out.
 OWN_BASE = "12.5"
 _SPOT = instrument_pb2.INSTRUMENT_KIND_SPOT
 
@@ -139,6 +141,7 @@ class Story:
         order = EntryOrder(
             opportunity_id=opportunity.opportunity_id,
             notional=NOTIONAL,
+            # Spot leads: its fee is taken in the coin, which is the harder case for the hedge.
             lead_leg=engine_pb2.LEG_SIDE_LONG if spot_is_long else engine_pb2.LEG_SIDE_SHORT,
         )
         async with engine_client(self._settings.engine) as engine:
@@ -184,6 +187,7 @@ class Story:
                 text = f"only {paid} fundings were paid within {HOLD_SECONDS:.0f} s"
                 raise StackError(text) from None
         finally:
+            # Real time for the exit: at the fast speed a second's work takes hours of market.
             await self._stack.control.post("clock", {"speed": 1})
 
     async def _show_funding(self, symbols: set[str], shown: int) -> int:

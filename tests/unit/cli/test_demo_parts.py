@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.demo.books import Books, changed_coins
+from cli.demo.processes import StackError
 from cli.demo.result import Evidence, summary
+from cli.demo.stack import LocalStack, StackOptions
 from cli.demo.toml_text import to_toml
 from opensqt.market_maker.v1 import engine_pb2, instrument_pb2, resources_pb2, scanner_pb2
 from opensqt.market_maker.v1.opportunity_pb2 import Opportunity
@@ -107,3 +109,18 @@ def test_flat_and_untouched_are_what_the_venues_books_say(
     result = summary(_evidence(_books(coins, positions)))
     assert result["flat"] is flat
     assert result["foreign_balance_untouched"] is untouched
+
+
+async def test_a_connector_that_does_not_come_up_is_one_plain_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two start at once, yet the caller catches a StackError and no group of them."""
+
+    async def launch(stack: LocalStack, name: str, _module: str, _table: object) -> None:
+        if name.startswith("connector"):
+            raise StackError(f"{name} ended while starting")
+        stack.addresses[name] = "127.0.0.1:1"
+
+    monkeypatch.setattr(LocalStack, "_launch", launch)
+    with pytest.raises(StackError, match="connector-binance ended while starting"):
+        await LocalStack(tmp_path, StackOptions()).start()

@@ -70,6 +70,7 @@ def generate() -> None:
     """Rewrite the committed modules, and drop those whose source is gone."""
     package = PROTO_ROOT / PACKAGE
     for name in generated_names(package):
+        # All, before making any: a module whose source is gone would stay importable.
         (package / name).unlink()
     generate_into(PROTO_ROOT)
     say(f"generated {len(generated_names(package))} modules")
@@ -84,12 +85,14 @@ def differences(scratch: Path) -> list[str]:
     """Name the generated modules that differ from the committed ones."""
     made, committed = scratch / PACKAGE, PROTO_ROOT / PACKAGE
     names = sorted(generated_names(made) | generated_names(committed))
+    # Not shallow: files written in one second with one size would count as equal.
     _, differing, missing = filecmp.cmpfiles(made, committed, names, shallow=False)
     return sorted(differing + missing)
 
 
 def run_buf(*arguments: str) -> None:
     """Run buf; raise ChoreFailedError when it finds something."""
+    # The environment's own first: another version may judge differently.
     buf = shutil.which("buf", path=str(Path(sys.executable).parent)) or "buf"
     command = [buf, *arguments, "--config", str(PROTO_ROOT / "buf.yaml")]
     if subprocess.run(command, check=False, cwd=ROOT).returncode != 0:  # noqa: S603 - our own arguments

@@ -127,6 +127,7 @@ def is_thawed(node: ast.AST, comments: dict[int, str]) -> bool:
     if not marks or "frozen=True" in marks[0]:
         return False
     first = node.decorator_list[0].lineno
+    # Above the decorators, on them, between them and the class, or on its line.
     return not any(line in comments for line in range(first - 1, node.lineno + 1))
 
 
@@ -176,6 +177,7 @@ def lengths(modules: Sequence[Module]) -> list[Figure]:
     """Make the rows about how long modules and functions are."""
     functions = [function for module in modules for function in module.functions]
     sizes = sorted(function.lines for function in functions)
+    # Nearest rank, not interpolated: the figure is the length of a real function.
     p90 = sizes[min(len(sizes) - 1, int(len(sizes) * 0.9))]
     long_functions = tuple(
         f"{function.place} ({function.lines})"
@@ -249,6 +251,7 @@ def show(title: str, rows: Sequence[Figure]) -> None:
 def main() -> int:
     """Print the figures of product and tests; 1 when a target is missed."""
     argparse.ArgumentParser(description=__doc__).parse_args()
+    # Apart: tests explain themselves by names and docstrings, and are asked for no comments.
     product, tests = modules_below(PRODUCT), modules_below(TESTS)
     tables = {
         ", ".join(PRODUCT): [*figures(product), comment_figure(product)],

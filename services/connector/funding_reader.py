@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
@@ -16,16 +17,19 @@ from services.connector.market_mapping import (
     to_settlement,
 )
 from services.connector.row_numbers import stamp
+from services.connector.row_turns import collect_in_turns
 from services.connector.venue_pages import Answer, HistoryRequest, read_history
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opensqt.market_maker.v1 import resources_pb2
     from services.connector.row_quarantine import RowQuarantine
     from services.connector.venue_reads import VenueReads
 
 _logger = get_logger(__name__)
+
+T = TypeVar("T")
 
 DOCUMENTED_DEFAULT: Final = timedelta(hours=8)
 """USD-M REST reference, Get Funding Rate Info: symbols that are not listed there pay every 8 h."""
@@ -135,7 +139,7 @@ class FundingReader:
             return to_funding_rate(row, instrument, venue.name, interval)
 
         rows = await self._reads.ask("premium_index")
-        return self._quarantine.collect("premium_index", rows, convert)
+        return await self._collect("premium_index", rows, convert)
 
     async def history(self, request: HistoryRequest) -> tuple[list[resources_pb2.FundingRate], str]:
         """Return a page of settlements, oldest first, and the next page's token.
@@ -150,27 +154,28 @@ class FundingReader:
             rows = await self._reads.ask(
                 "funding_history", symbol=name, startTime=start, endTime=end, limit=limit
             )
-            placed = self._quarantine.collect("funding_history", rows, with_place)
-            return Answer(placed, len(rows))
+            return Answer(await self._collect("funding_history", rows, placed), len(rows))
 
-        def place(row: dict[str, Any]) -> tuple[int, str]:
+        def placed(row: dict[str, Any]) -> tuple[tuple[int, str], dict[str, Any]]:
             # By the names callers see; others sort behind them and are left out at the end.
             instrument = instrument_of(venue.instruments, row)
-            name = f"~{row['symbol']}" if instrument is None else instrument.symbol
-            return stamp(row, "fundingTime"), name
-
-        def with_place(row: dict[str, Any]) -> dict[str, Any]:
-            if place(row)[0] == 0:
+            named = f"~{row['symbol']}" if instrument is None else instrument.symbol
+            settled = stamp(row, "fundingTime")
+            if not settled:
                 raise ValueError("a settlement without time")
-            return row
+            return (settled, named), row
 
-        def convert(row: dict[str, Any]) -> resources_pb2.FundingRate | None:
-            instrument = instrument_of(venue.instruments, row)
-            return None if instrument is None else to_settlement(row, instrument, venue.name)
+        def convert(pair: tuple[Any, dict[str, Any]]) -> resources_pb2.FundingRate | None:
+            instrument = instrument_of(venue.instruments, pair[1])
+            return None if instrument is None else to_settlement(pair[1], instrument, venue.name)
 
-        rows, token = await read_history(request, fetch, place)
-        found = self._quarantine.collect("funding_history", list(rows), convert, whole=False)
-        return found, token
+        rows, token = await read_history(request, fetch, itemgetter(0))
+        return await self._collect("funding_history", list(rows), convert, whole=False), token
+
+    async def _collect(
+        self, kind: str, rows: Any, convert: Callable[[Any], T | None], *, whole: bool = True
+    ) -> list[T]:
+        return await collect_in_turns(self._quarantine, kind, rows, convert, whole=whole)
 
     def _exchange_symbol(self, symbol: str) -> str:
         return self._reads.venue.instruments.get(symbol).exchange_symbol

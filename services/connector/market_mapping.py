@@ -56,7 +56,7 @@ INTERVALS: Final = {
 
 def instrument_of(book: InstrumentBook, row: Mapping[str, Any]) -> Instrument | None:
     """Return the instrument a bulk row is about, None when it is not one of ours."""
-    return book.find_exchange_symbol(text(dict(row), "symbol"))
+    return book.find_exchange_symbol(text(row, "symbol"))
 
 
 def to_symbol_info(

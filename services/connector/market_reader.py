@@ -18,6 +18,7 @@ from services.connector.market_mapping import (
     to_ticker,
 )
 from services.connector.row_numbers import milliseconds, positive, required, stamp
+from services.connector.row_turns import collect_in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -92,7 +93,7 @@ class MarketReader:
             instrument = instrument_of(book, row)
             return None if instrument is None else (instrument.symbol, to_ticker(row, instrument))
 
-        tickers = dict(self._quarantine.collect("day_tickers", days, convert))
+        tickers = dict(await collect_in_turns(self._quarantine, "day_tickers", days, convert))
 
         def merge(row: dict[str, Any]) -> bool:
             instrument = instrument_of(book, row)
@@ -100,7 +101,7 @@ class MarketReader:
                 add_book_ticker(tickers[instrument.symbol], row, instrument)
             return True
 
-        self._quarantine.collect("book_tickers", tops, merge)
+        await collect_in_turns(self._quarantine, "book_tickers", tops, merge)
         return list(tickers.values())
 
     async def open_interest(self, symbol: str) -> tuple[Decimal, Decimal | None]:
@@ -147,8 +148,8 @@ class MarketReader:
             startTime=None if request.start is None else to_millis(request.start),
             endTime=None if request.end is None else to_millis(request.end) - 1,
         )
-        found = self._quarantine.collect(
-            "klines", rows, lambda row: to_candle(row, instrument, now)
+        found = await collect_in_turns(
+            self._quarantine, "klines", rows, lambda row: to_candle(row, instrument, now)
         )
         return sorted(found, key=lambda candle: candle.timestamp)
 

@@ -11,6 +11,7 @@ from services.common.codec import MAX_FRACTION_DIGITS, decimal_to_proto, limit_f
 from services.connector.venue_numbers import optional_venue_decimal, venue_decimal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from google.type import decimal_pb2
@@ -47,7 +48,7 @@ def milliseconds(value: Any) -> int:
     return int(text)
 
 
-def text(row: dict[str, Any], key: str) -> str:
+def text(row: Mapping[str, Any], key: str) -> str:
     """Return a text that must be there."""
     value = row[key]
     if not isinstance(value, str) or not value:

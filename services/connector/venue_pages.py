@@ -29,7 +29,7 @@ _MAX_EMPTY_CALLS: Final = 20
 class Answer:
     """Rows of one answer that have a place, and how many the venue sent in all."""
 
-    rows: list[dict[str, Any]]
+    rows: list[Any]
     sent: int
 
 
@@ -58,8 +58,8 @@ class HistoryRequest:
 async def read_history(
     request: HistoryRequest,
     fetch: Callable[[int | None, int | None, int], Awaitable[Answer]],
-    place: Callable[[dict[str, Any]], tuple[int, str]],
-) -> tuple[tuple[dict[str, Any], ...], str]:
+    place: Callable[[Any], tuple[int, str]],
+) -> tuple[tuple[Any, ...], str]:
     """Return one page of raw rows, ascending, and the token of the next page.
 
     `fetch(start, end, limit)` asks the venue; `place` gives a row's (time, key). Without a start
@@ -106,8 +106,8 @@ def _first_position(request: HistoryRequest) -> Position:
 async def _newest(
     request: HistoryRequest,
     fetch: Callable[[int | None, int | None, int], Awaitable[Answer]],
-    place: Callable[[dict[str, Any]], tuple[int, str]],
-) -> tuple[dict[str, Any], ...]:
+    place: Callable[[Any], tuple[int, str]],
+) -> tuple[Any, ...]:
     wanted = min(request.page_size, request.limit or request.page_size)
     answer = await fetch(None, request.end_millis, wanted)
     return tuple(sorted(answer.rows, key=place)[-wanted:])

@@ -110,19 +110,18 @@ AFTER: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("action", AFTER, ids=lambda a: "-".join(str(v)[:12] for v in a.values()))
-async def test_reply_lost_after_acceptance_is_one_order_with_its_fill(
-    bench: Bench, action: dict[str, Any]
-) -> None:
+async def test_reply_lost_after_acceptance_is_one_order_with_its_fill(bench: Bench) -> None:
     """However the reply is lost, the call returns the fill of the one order that was sent."""
-    await bench.control.fault(action, operation="place_order")
-    placed = await place(bench, client_order_id="lost1")
-    assert placed.status == types_pb2.ORDER_STATUS_FILLED
-    assert number(placed.executed_qty) == QUANTITY
-    assert placed.fees
-    assert placed.HasField("net_quantity")
-    assert len(await bench.requests()) == 1
-    assert await bench.executed() == QUANTITY
+    for number_sent, action in enumerate(AFTER, start=1):
+        await bench.control.fault(action, operation="place_order")
+        placed = await place(bench, client_order_id=f"lost{number_sent}")
+        assert placed.status == types_pb2.ORDER_STATUS_FILLED, action
+        assert number(placed.executed_qty) == QUANTITY, action
+        assert placed.fees, action
+        assert placed.HasField("net_quantity"), action
+        assert len(await bench.requests()) == number_sent, action
+        assert await bench.executed() == QUANTITY * number_sent, action
+        await bench.control.delete("faults")
 
 
 @pytest.mark.parametrize("broken", ["drop_after", "empty_body"])
@@ -230,37 +229,43 @@ async def test_same_number_in_other_notation_is_the_same_content(bench: Bench) -
     assert len(await bench.requests()) == 1
 
 
+UNKNOWNS = [(-1007, 408), (-1006, 500), (-1000, 400)]
 REJECTS = [(-2010, 400), (-1111, 400), (-1013, 400), (-2019, 400), (-1121, 400)]
 
 
-@pytest.mark.parametrize(("code", "status"), REJECTS)
-async def test_documented_refusal_is_told_at_once(bench: Bench, code: int, status: int) -> None:
+async def test_documented_refusal_is_told_at_once(bench: Bench) -> None:
     """A refusal on the allow-list needs no fence, and is kept: the same request is not resent."""
-    await bench.control.fault(
-        {"type": "reject", "code": code, "msg": "refused", "status": status},
-        operation="place_order",
-        times=1,
-    )
-    started = time.monotonic()
-    with pytest.raises(RejectedError) as refused:
-        await place(bench, client_order_id="no1")
-    assert time.monotonic() - started < FENCE_SECONDS
-    assert refused.value.metadata["venueCode"] == str(code)
-    with pytest.raises(RejectedError):
-        await place(bench, client_order_id="no1")
-    assert len(await bench.requests()) == 1
+    for number_sent, (code, status) in enumerate(REJECTS, start=1):
+        await bench.control.fault(
+            {"type": "reject", "code": code, "msg": "refused", "status": status},
+            operation="place_order",
+            times=1,
+        )
+        started = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(RejectedError) as refused:
+                await place(bench, client_order_id=f"no{number_sent}")
+            assert refused.value.metadata["venueCode"] == str(code)
+        assert time.monotonic() - started < FENCE_SECONDS
+        assert len(await bench.requests()) == number_sent
+        await bench.control.delete("faults")
 
 
-@pytest.mark.parametrize(("code", "status"), [(-1007, 408), (-1006, 500), (-1000, 400)])
-async def test_codes_that_say_unknown_are_asked_about(bench: Bench, code: int, status: int) -> None:
+async def test_codes_that_say_unknown_are_asked_about(bench: Bench) -> None:
     """The venue's "we do not know" is resolved: here nothing happened, and the fence proves it."""
-    await bench.control.fault(
-        {"type": "reject", "code": code, "msg": "unknown", "status": status},
-        operation="place_order",
-    )
-    with pytest.raises(RejectedError) as lost:
-        await place(bench)
-    assert lost.value.reason == "ORDER_NOT_ARRIVED"
+    rules = [
+        {
+            "id": str(code),
+            "match": {"operation": "place_order", "nth": nth},
+            "action": {"type": "reject", "code": code, "msg": "unknown", "status": status},
+        }
+        for nth, (code, status) in enumerate(UNKNOWNS, start=1)
+    ]
+    await bench.control.post("faults", rules)
+    for outcome in await asyncio.gather(*(place(bench) for _ in rules), return_exceptions=True):
+        assert isinstance(outcome, RejectedError)
+        assert outcome.reason == "ORDER_NOT_ARRIVED"
+    assert await bench.executed() == 0
 
 
 async def test_rate_limit_is_retryable_and_leaves_the_id_free(bench: Bench) -> None:

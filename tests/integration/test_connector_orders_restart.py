@@ -108,12 +108,11 @@ async def test_killed_before_the_venue_saw_the_order(code: str, tmp_path: Path) 
         assert await control.get("trades") == []
 
 
-@KINDS
-async def test_closed_order_is_remembered_without_asking(code: str, tmp_path: Path) -> None:
+async def test_closed_order_is_remembered_without_asking(tmp_path: Path) -> None:
     """After a clean restart the same id returns the same order, and other content is refused."""
     async with running_simulator() as simulator:
         control = Control(simulator.address)
-        part = connector_part(code, simulator.address, tmp_path)
+        part = connector_part("binance", simulator.address, tmp_path)
         async with connector_process(part, tmp_path) as connector:
             first = await bench_call(connector.stub, "kept1")
         async with connector_process(part, tmp_path) as connector:
@@ -124,11 +123,10 @@ async def test_closed_order_is_remembered_without_asking(code: str, tmp_path: Pa
         assert len(await control.get("requests")) == 1
 
 
-@KINDS
-async def test_resting_order_is_taken_up_again(code: str, tmp_path: Path) -> None:
+async def test_resting_order_is_taken_up_again(tmp_path: Path) -> None:
     """A limit order placed before a restart is live after it, and canceled by its client id."""
     async with running_simulator() as simulator:
-        part = connector_part(code, simulator.address, tmp_path)
+        part = connector_part("binanceusdm", simulator.address, tmp_path)
         async with connector_process(part, tmp_path) as connector:
             bid, _ = await best_prices(connector.stub)
             price = str((bid * Decimal("0.98")).quantize(Decimal(1)))

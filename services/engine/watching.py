@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opensqt.market_maker.v1 import engine_pb2, stream_pb2
-from services.common.errors import InvalidFieldError
 from services.common.time_codec import to_timestamp
 from services.common.watch_hub import CaughtUp, Heartbeat, Removed, Upsert, WatchHub
 from services.engine.view_codec import position_to_proto
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
     from services.common.clock import Clock
     from services.engine.views import PositionView
-
-MAX_TOKEN_BYTES = 256
 
 
 class PositionFeed:
@@ -46,10 +43,8 @@ class PositionFeed:
     ) -> AsyncIterator[engine_pb2.WatchHedgedPositionsResponse]:
         """Yield encoded events of the wanted positions (all when none is named).
 
-        Raises InvalidFieldError for a token that is none of ours, and what `WatchHub.watch` raises.
+        Raises what `WatchHub.watch` raises.
         """
-        if len(token) > MAX_TOKEN_BYTES:
-            raise InvalidFieldError("resume_token", "is not a token of this service")
 
         def wanted(view: PositionView) -> bool:
             return not position_ids or view.position_id in position_ids

@@ -147,7 +147,7 @@ class CountedIds:
 
     def new_id(self) -> str:
         """Return the next id."""
-        return f"{next(self._numbers):020d}"
+        return f"{next(self._numbers):015d}00000"
 
     def new_uuid(self) -> str:
         """Return the next id as text."""

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 T = TypeVar("T")
-ORDER_NOT_FOUND = "ORDER_NOT_FOUND"
+# The second is the connector's proof after its own fence; ours is kept all the same.
+ABSENT_REASONS = frozenset({"ORDER_NOT_FOUND", "ORDER_NOT_ARRIVED"})
 PAGE_SIZE = 1000
 _ZERO = Decimal(0)
 
@@ -165,7 +166,7 @@ class ConnectorGateway:
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
     ) -> OrderOutcome | None:
-        """Read one order by our id; None where the connector does not know the id.
+        """Read one order by our id; None where the venue never had the id.
 
         Raises OutcomeUnknownError while the connector does not know the outcome, RetryableError for
         every other failure and every answer that cannot be read: none says anything of the order.
@@ -180,7 +181,7 @@ class ConnectorGateway:
         except (OutcomeUnknownError, RetryableError):
             raise
         except OpensqtError as error:
-            if isinstance(error, NotFoundError) and error.reason == ORDER_NOT_FOUND:
+            if isinstance(error, NotFoundError) and error.reason in ABSENT_REASONS:
                 return None
             raise RetryableError(error.message, reason=error.reason) from error
 

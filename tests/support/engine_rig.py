@@ -90,14 +90,14 @@ class MemoryJournal:
 class Recorder:
     """Listener and observer in one; not frozen: it collects."""
 
-    views: list[PositionView] = field(default_factory=list)
+    statuses: dict[str, PositionStatus] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
     skews: list[float] = field(default_factory=list)
     hedge_delays: list[float] = field(default_factory=list)
 
     def position_changed(self, view: PositionView) -> None:
-        """Keep the view."""
-        self.views.append(view)
+        """Keep the status."""
+        self.statuses[view.position_id] = view.status
 
     def order_ended(
         self, exchange: str, order_class: OrderClass, outcome: str, seconds: float

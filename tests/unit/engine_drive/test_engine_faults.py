@@ -14,6 +14,7 @@ from services.engine.commands import CloseAllCommand, CloseCommand, ReduceComman
 from services.engine.instruments import InstrumentKind, InstrumentRules, LegSide
 from services.engine.orders import OrderPlan
 from services.engine.policy import EnginePolicy
+from services.engine.views import PositionStatus
 from tests.support.engine_invariants import check_closed, check_rest, watch_arrivals
 from tests.support.engine_rig import EngineRig, MemoryJournal, make_rules
 from tests.support.fake_venue import Fault
@@ -137,13 +138,15 @@ class Life:
                     await rig.call(rig.engine.reduce(half))
 
     async def _rest(self) -> None:
-        moving = {"opening", "unwinding", "reducing", "closing"}
-        engine = self.rig.engine
+        moving = {
+            PositionStatus.OPENING,
+            PositionStatus.UNWINDING,
+            PositionStatus.REDUCING,
+            PositionStatus.CLOSING,
+        }
+        statuses, engine = self.rig.recorder.statuses, self.rig.engine
         await self.rig.clock.run_until(
-            lambda: (
-                engine.status().reconciled
-                and not any(v.status.value in moving for v in engine.positions())
-            ),
+            lambda: moving.isdisjoint(statuses.values()) and engine.status().reconciled,
             SETTLE_SECONDS,
         )
 

@@ -81,6 +81,7 @@ async def open_servicer(
     async with AsyncExitStack() as stack:
         ledger = Ledger(part.ledger_path)
         ledger.open()
+        # Closed last: orders under way write their end while the rest shuts down.
         stack.callback(ledger.close)
         session = await stack.enter_async_context(new_session())
         venue = _open_venue(part, session, metrics, clock or SystemClock(), stack)
@@ -96,6 +97,7 @@ async def open_servicer(
         if part.read_key() is not None:
             errands.append(stream.run())
         await stack.enter_async_context(_errands(errands))
+        # After the stream is started: it answers most of what was left open.
         await orders.desk.start()
         stack.push_async_callback(_close_desk, orders.desk, part.drain_orders_seconds)
         yield ExchangeServicer(orders, data)

@@ -26,6 +26,7 @@ def bound_by_deadline(servicer: S) -> S:
 def _bounded(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     async def call(self: Any, request: Any, context: Any) -> Any:
+        # None when the caller set no deadline; the settings bound its waits then.
         remaining = context.time_remaining()
         CALL_DEADLINE.set(None if remaining is None else time.monotonic() + remaining)
         return await method(self, request, context)

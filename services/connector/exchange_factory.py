@@ -76,7 +76,9 @@ def build_exchange(
             "secret": "" if api_secret is None else api_secret.get_secret_value(),
         }
     )
+    # Text end to end: with Decimal ccxt sends amounts unrounded, with float inexact.
     exchange.number = str
+    # ccxt would sleep a quarter of a second at each close.
     exchange.timeout_on_exit = 0
     if base_url is not None:
         exchange.urls["api"] = rewrite_urls(exchange.urls["api"], base_url)

@@ -104,6 +104,7 @@ class InstrumentBook:
         for instrument in by_symbol.values():
             by_name[instrument.unified] = instrument
             by_name[instrument.exchange_symbol] = instrument
+        # Two assignments of whole dictionaries: readers hold the old or the new book.
         self._by_symbol, self._by_name = by_symbol, by_name
 
     def get(self, symbol: str) -> Instrument:

@@ -222,6 +222,7 @@ def _insert(connection: sqlite3.Connection, row: LedgerRow) -> LedgerRow | None:
     ).fetchone()
     if found is not None:
         existing = _to_row(found)
+        # Only an order that provably never left may be sent under its id again.
         if existing.phase is not Phase.NOT_SENT or existing.content_hash != row.content_hash:
             return existing
     connection.execute(
@@ -263,6 +264,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _lock(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        # The kernel drops this lock with the process, killed or not.
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
@@ -275,6 +277,7 @@ def _lock(path: Path) -> int:
 def _write_loop(connection: sqlite3.Connection, jobs: queue.SimpleQueue[_Job | None]) -> None:
     stopping = False
     while not stopping:
+        # Blocks in its own thread; the event loop never waits for the disk.
         batch = [jobs.get()]
         while len(batch) < _BATCH:
             try:
@@ -292,6 +295,7 @@ def _run_batch(connection: sqlite3.Connection, batch: list[_Job]) -> None:
         return
     results: list[Any] = []
     try:
+        # One commit for the batch: the fsync is the whole cost of a row.
         connection.execute("BEGIN IMMEDIATE")
         results.extend(job.work(connection) for job in batch)
         connection.execute("COMMIT")

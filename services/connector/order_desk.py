@@ -89,6 +89,7 @@ class OrderDesk:
         tasks = list(self._tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
+        # Cancelling the task unsends nothing; the open row carries the question over.
         left = [task for task in tasks if not task.done()]
         for task in left:
             task.cancel()
@@ -102,6 +103,7 @@ class OrderDesk:
         proven never to have arrived), RetryableError (not sent), OutcomeUnknownError (sent, not
         known in time; the process goes on asking).
         """
+        # Before the id is looked at: a malformed request must not spend an id.
         check_request(request, instrument)
         content = hash_content(request)
         client_order_id = request.client_order_id or self._ids.new_id()
@@ -116,6 +118,7 @@ class OrderDesk:
             )
             # On the shelf before the first await: a second call with the id must find this one.
             self.shelf.add(record)
+            # A task of its own: the caller's cancellation must not reach the order.
             self._spawn(record, self._run(record, request))
         elif record.content_hash != content:
             raise _other_content_error(client_order_id)
@@ -211,6 +214,7 @@ class OrderDesk:
             created_us=round(self._venue.clock.now().timestamp() * 1_000_000),
             intent=write_intent(intent),
         )
+        # From here on a crash leaves a row that the next start asks the venue about.
         known = await self._ledger.record(row)
         if known is not None and known.content_hash != record.content_hash:
             raise _other_content_error(record.client_order_id)
@@ -227,6 +231,7 @@ class OrderDesk:
         fence = self._venue.fence.total.total_seconds()
         record.fence_end = self._venue.clock.monotonic() + fence
         if result.verdict is Verdict.ACCEPTED and result.row is not None:
+            # A row under another id is no evidence about this order.
             if result.row.client_order_id in ("", record.venue_client_id):
                 record.learn(to_state(result.row, record.instrument, record.client_order_id))
         elif result.verdict is Verdict.UNKNOWN:
@@ -297,6 +302,7 @@ class OrderDesk:
         patience = started + self._options.fill_wait(fill_timeout)
         while not record.is_answerable:
             now = clock.monotonic()
+            # Known but not closed: past its patience the caller gets it as it is.
             if record.state is not None and now >= min(patience, last):
                 break
             if now >= last:
@@ -308,6 +314,7 @@ class OrderDesk:
             until = last if record.state is None else min(patience, last)
             await record.wait_change(until - now)
         if record.error is not None:
+            # One error object serves all who wait; its traceback would grow with each.
             raise record.error.with_traceback(None)
         if record.state is None:
             raise NotFoundError("no such order", reason="ORDER_NOT_FOUND")
@@ -321,6 +328,7 @@ class OrderDesk:
         if instrument is None:
             _logger.error("ledger_symbol_unknown", symbol=row.symbol)
             return None
+        # What was sent is in the row; settings may have changed since.
         intent = read_intent(row.intent)
         record = OrderRecord(
             client_order_id=row.client_order_id,

@@ -77,6 +77,7 @@ def to_state(row: VenueOrder, instrument: Instrument, client_order_id: str) -> O
 
 def apply_intent(state: OrderState, intent: OrderIntent) -> OrderState:
     """Return the state with what only we know: class, margin, and the type the caller asked for."""
+    # The caller sees its own words, not the limit price its bound became.
     asked_market = intent.asked_type != intent.type
     return replace(
         state,
@@ -100,6 +101,7 @@ def merge_states(known: OrderState | None, seen: OrderState) -> OrderState:
     if quote is None and seen.executed == known.executed:
         quote = seen.cumulative_quote
     status = newer.status
+    # A late message of an open order does not reopen it, though its fill counts.
     if known.is_closed and not seen.is_closed:
         status = known.status
     merged = replace(
@@ -125,6 +127,7 @@ def merge_states(known: OrderState | None, seen: OrderState) -> OrderState:
 
 def merge_fills(known: Iterable[Fill], seen: Iterable[Fill]) -> tuple[Fill, ...]:
     """Return the union of fills by trade id; of two sightings the one that knows more stays."""
+    # Trade ids are the only key: price and quantity repeat in real books.
     by_id = {fill.trade_id: fill for fill in known}
     for fill in seen:
         held = by_id.get(fill.trade_id)
@@ -154,6 +157,7 @@ def sum_fees(fills: Iterable[Fill], executed: Decimal) -> Fees | None:
         total += fill.quantity
         if fill.fee_asset is not None:
             fees[fill.fee_asset] = fees.get(fill.fee_asset, ZERO) + fill.fee
+    # Fills short of the total mean some fee is not known: say nothing then.
     return tuple(sorted(fees.items())) if total == executed else None
 
 

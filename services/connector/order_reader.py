@@ -62,8 +62,10 @@ class OrderReader:
             return to_state(row, instrument, ids.client_order_id or row.client_order_id)
         if record.error is not None:
             return self._state_without_order(record)
+        # A cancel would only be refused; the state is what the caller wants.
         if record.state is not None and record.state.is_closed:
             return await self._outcome(record)
+        # None means the order is gone at the venue: it may have filled just now.
         row = await self._orders.cancel(record.key)
         if row is None:
             await self._desk.refresh(record)

@@ -60,6 +60,7 @@ def hash_content(request: OrderRequest) -> str:
         request.worst_price,
         request.slippage_bound_ratio,
     )
+    # Numbers in one notation, so that 0.010 and 0.01 are one content.
     parts = [
         request.symbol,
         request.side.value,
@@ -102,6 +103,7 @@ def _check_flags(request: OrderRequest, instrument: Instrument) -> None:
         raise InvalidFieldError("post_only", f"contradicts {request.time_in_force}")
     if market and request.time_in_force in (TimeInForce.GTC, TimeInForce.GTX):
         raise InvalidFieldError("time_in_force", "a market order cannot rest")
+    # A bound makes it a limit order, which can be fill-or-kill.
     unbounded = request.worst_price is None and request.slippage_bound_ratio is None
     if market and request.time_in_force is TimeInForce.FOK and unbounded:
         raise InvalidFieldError("time_in_force", "fill-or-kill needs a price or a worst price")
@@ -140,6 +142,7 @@ def _check_quantity(request: OrderRequest, instrument: Instrument) -> None:
         raise InvalidFieldError(
             "quantity", f"is below the minimum {format_decimal(instrument.min_quantity)}"
         )
+    # A bounded market order is sent as a limit order, with the limits of those.
     most = instrument.max_quantity
     if request.type is OrderType.MARKET and request.worst_price is None:
         most = instrument.max_market_quantity or most

@@ -49,6 +49,7 @@ class OrderSettler:
         """
         delay = self._pace.grace_seconds
         while not record.is_answerable:
+            # News goes first: most orders are closed by the stream, and no question is asked.
             if await record.wait_change(delay):
                 continue
             try:
@@ -81,6 +82,7 @@ class OrderSettler:
         if record.state is not None and record.state.is_closed:
             await self._ask_fills(record, record.state)
             return
+        # Read before asking: an answer counts only if the question came after the fence.
         past_fence = self._clock.monotonic() >= record.fence_end
         row = await self._orders.query(record.key)
         if row is not None:
@@ -98,6 +100,7 @@ class OrderSettler:
     def _take_row(self, record: OrderRecord, row: VenueOrder) -> None:
         intent = record.intent
         if intent is not None and not matches_intent(row, intent, record.instrument):
+            # Somebody else holds our id at the venue, so ours was never taken.
             if record.state is None:
                 record.fail(_foreign_order_error(record.client_order_id))
             return

@@ -106,6 +106,7 @@ class OrderStream:
             if self._ready.is_set() and not watching.done():
                 _logger.info("order_stream_up")
                 self._metrics.show_stream(up=True)
+                # Subscribed first, asked second: nothing falls between the two.
                 await self._catch_up()
                 await asyncio.wait({watching, ended}, return_when=asyncio.FIRST_COMPLETED)
             return await _failure(watching, self._venue)
@@ -133,6 +134,7 @@ class OrderStream:
     async def _drop(self, error: OpensqtError) -> None:
         self._metrics.show_stream(up=False)
         _logger.warning("order_stream_down", reason=error.reason, problem=error.message)
+        # Listeners must not take a snapshot for live while the stream is down.
         self._ready.clear()
         self._ended.clear()
         for listener in tuple(self.listeners):
@@ -144,6 +146,7 @@ class OrderStream:
         if instrument is None:
             return
         state = self._merge(row, instrument)
+        # A message carries at most one execution, its own.
         fill = to_fill(row.fills[-1], row.side, instrument) if row.fills else None
         update = encode_update(
             state,
@@ -167,6 +170,7 @@ class OrderStream:
         key = (instrument.symbol, row.exchange_order_id)
         seen = to_state(row, instrument, row.client_order_id)
         state = merge_states(self._foreign.pop(key, None), seen)
+        # Orders placed elsewhere need their fills summed for fees too.
         self._foreign[key] = state
         if len(self._foreign) > _FOREIGN_LIMIT:
             self._foreign.popitem(last=False)
@@ -178,6 +182,7 @@ async def close_sockets(exchange: Any) -> None:
     clients = list((exchange.clients or {}).values())
     exchange.clients = {}
     for options in exchange.options.values():
+        # ccxt would go on with the old listen key for twenty minutes.
         if isinstance(options, dict) and "lastAuthenticatedTime" in options:
             options["lastAuthenticatedTime"] = 0
     for client in clients:

@@ -48,6 +48,7 @@ def classify_answer(
         exact = answers.get((status, code))
         if exact is not None:
             return exact
+        # Behind a 5xx even a definite word may come from a gateway that knows nothing.
         if 400 <= status < 500:
             general = answers.get((None, code))
             if general is not None:

@@ -50,12 +50,14 @@ class _Window:
         return self._total
 
     def correct(self, now: float, used: int) -> None:
+        # Upwards only: the venue counts by its own minute, ours slides.
         missing = used - self.total(now)
         if missing > 0:
             self.spend(now, missing)
 
     def wait(self, now: float, units: int, share: int) -> float:
         """Return the seconds until `units` fit under `share` percent of the allowance."""
+        # A call heavier than its share passes when the window is empty enough.
         limit = max(self.allowance.limit * share // 100, min(units, self.allowance.limit))
         excess = self.total(now) + units - limit
         if excess <= 0:
@@ -94,6 +96,7 @@ class RateBudget:
         Raises RetryableError at once when the wait would outlast the caller's deadline.
         """
         queue = self._queues.setdefault((endpoint_class, priority), asyncio.Lock())
+        # First come, first served within a priority; other priorities do not queue here.
         async with queue:
             await self._wait_turn(endpoint_class, weight, priority)
             now = self._clock.monotonic()

@@ -24,6 +24,7 @@ class RecordShelf:
         self._by_id[record.client_order_id] = record
         self._by_venue_id[record.venue_client_id] = record
         self.index(record)
+        # Unfinished records stay whatever the bound: forgetting one could resend it.
         if len(self._by_id) > self._limit:
             self._shrink()
 

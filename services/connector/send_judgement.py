@@ -55,6 +55,7 @@ def judge_send_error(error: BaseException, *, left: bool, profile: VenueProfile)
         return _judge_answer(error, profile)
     if not left:
         return SendResult(Verdict.NOT_SENT, error=_unsent_error(error))
+    # No connection, no request: the one transport error that proves something.
     if isinstance(error.__cause__, aiohttp.ClientConnectorError):
         return SendResult(
             Verdict.NOT_SENT, error=UnreachableError(f"no connection to {profile.code}")

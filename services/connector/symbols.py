@@ -52,6 +52,7 @@ def build_instruments(
     singles: dict[str, Instrument] = {}
     multiples: list[Instrument] = []
     for market in markets:
+        # Deliveries, options and inverse contracts are not ours to trade.
         if not profile.is_listed(market):
             continue
         try:
@@ -77,6 +78,7 @@ def build_instrument(market: Mapping[str, Any], profile: VenueProfile) -> Instru
     size = optional_venue_decimal(market.get("contractSize"), "contractSize") or ONE
     unit = size * multiplier
     lot = _positive(market["precision"].get("amount"), "lot") * unit
+    # A coin costs a thousandth of a lot of a thousand, so its tick is as much finer.
     tick = _positive(market["precision"].get("price"), "tick") / multiplier
     limits = market.get("limits") or {}
     settle = market.get("settle")

@@ -71,6 +71,7 @@ class TradeReader:
             rows = await self._orders.fills(request.instrument, start=None, end=None, limit=limit)
             return self._named(rows, request), ""
         cursor = _read_token(request.page_token) if request.page_token else _Cursor(request.start)
+        # Silent windows are crossed here, boundedly; the token goes on from there.
         for _ in range(_MOST_WINDOWS):
             rows, following = await self._window(request, cursor, limit)
             if rows or following is None:
@@ -96,6 +97,7 @@ class TradeReader:
             first_trade_id=cursor.trade_id,
         )
         kept = [row for row in rows if row.time is None or row.time < end]
+        # Rows at or past the end: the span is read.
         if len(kept) < len(rows):
             return kept, None
         if len(rows) >= limit:

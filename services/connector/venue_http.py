@@ -76,6 +76,7 @@ def read_answer(
         if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit():
             code = int(text[:12])
         message = str(response.get("msg") or "")[:300]
+    # ccxt takes empty, HTML and truncated bodies for an order with id None.
     if 200 <= status < 300 and isinstance(response, (dict, list)) and (code is None or code >= 0):
         return None
     if not message:
@@ -105,6 +106,7 @@ class VenueHttpMixin:
         """Note that the request leaves now, and send it."""
         trace = REQUEST_TRACE.get()
         if trace is not None:
+            # Set before, not after: once the call is made, bytes may be on the wire.
             trace.left = True
         return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # ccxt's class
 

@@ -57,6 +57,7 @@ class VenueOrders:
         trace = RequestTrace()
         REQUEST_TRACE.set(trace)
         try:
+            # Not `read`: what a failure proves about an order is judged apart.
             reply = await self._venue.call(
                 EndpointClass.ORDER,
                 1,
@@ -159,6 +160,7 @@ class VenueOrders:
             priority=Priority.EXIT,
         )
         found = [self._venue.profile.fill_row(row["info"]) for row in rows]
+        # A venue that ignores the filter would give us the fills of others.
         return [fill for fill in found if fill.exchange_order_id == key.exchange_order_id]
 
     async def fills(

@@ -44,6 +44,7 @@ class VenueUpkeep:
             venue.profile.weight("exchange_info"),
             lambda: venue.exchange.load_markets(True),
         )
+        # One copy for both instances; orders never wait for a reload.
         venue.trading.set_markets_from_exchange(venue.exchange)
         found = build_instruments(markets.values(), venue.profile, self._allowed)
         venue.instruments.replace(found)
@@ -61,6 +62,7 @@ class VenueUpkeep:
             EndpointClass.WEIGHT, venue.profile.weight("time"), venue.exchange.fetch_time
         )
         after = venue.clock.now()
+        # Half the round trip is the best guess at when the venue looked at its clock.
         middle = before + (after - before) / 2
         skew = timedelta(milliseconds=int(stamp) - round(middle.timestamp() * 1000))
         if abs(skew) <= _MAX_SKEW:

@@ -50,6 +50,7 @@ class OrderMethods:
     ) -> exchange_pb2.BatchPlaceOrdersResponse:
         """Send several orders at the same time, each on its own."""
         _check_batch(request)
+        # Each on its own: the venue's batch endpoint hides which leg failed how.
         results = await asyncio.gather(
             *(self._place(one, f"orders[{index}].") for index, one in enumerate(request.orders)),
             return_exceptions=True,

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that `arb --help` answers at
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -47,11 +48,16 @@ MinNetApr = Annotated[
 ]
 
 
-def _finish(config: Path | None, json: bool, command: Callable[[Session], Awaitable[int]]) -> None:
+def _finish(
+    config: Path | None,
+    json: bool,
+    command: Callable[[Session], Awaitable[int]],
+    change: str = "",
+) -> None:
     from cli.session import run
 
     # Raised: typer drops what a command returns and would exit with 0.
-    raise typer.Exit(run(config, json=json, command=command))
+    raise typer.Exit(run(config, json=json, command=command, change=change))
 
 
 def _number(text: str | None, option: str) -> Decimal | None:
@@ -97,7 +103,7 @@ def scan(
     _finish(
         config,
         json,
-        lambda session: commands.scan(session, wanted, top, session.new_request_id(request_id)),
+        lambda session: commands.scan(session, wanted, top, request_id or str(uuid.uuid4())),
     )
 
 
@@ -160,12 +166,12 @@ def enter(
     what = opportunity or f"{symbol} long {long_leg} short {short_leg}"
     if not dry_run:
         _confirm(f"Enter {what} with {notional or quantity}?", yes=yes, json=json)
+    change = request_id or str(uuid.uuid4())
     _finish(
         config,
         json,
-        lambda session: commands.enter(
-            session, order, session.new_request_id(request_id), wait=wait
-        ),
+        lambda session: commands.enter(session, order, change, wait=wait),
+        change,
     )
 
 
@@ -185,12 +191,12 @@ def leave(
 
     # No question is asked: nothing may stand between a person and less exposure.
     bound = _number(slippage, "--slippage")
+    change = request_id or str(uuid.uuid4())
     _finish(
         config,
         json,
-        lambda session: commands.leave(
-            session, position, bound, session.new_request_id(request_id), wait=wait
-        ),
+        lambda session: commands.leave(session, position, bound, change, wait=wait),
+        change,
     )
 
 
@@ -209,12 +215,12 @@ def reduce(
     amount, share = _number(quantity, "--quantity"), _number(ratio, "--ratio")
     if (amount is None) == (share is None):
         raise typer.BadParameter("give either --quantity or --ratio", param_hint="--ratio")
+    change = request_id or str(uuid.uuid4())
     _finish(
         config,
         json,
-        lambda session: commands.reduce(
-            session, position, amount, share, session.new_request_id(request_id)
-        ),
+        lambda session: commands.reduce(session, position, amount, share, change),
+        change,
     )
 
 
@@ -231,10 +237,12 @@ def close_all(
 
     # It reduces exposure, yet one slip of the hand would pay for every exit.
     _confirm("Close every position?", yes=yes, json=json)
+    change = request_id or str(uuid.uuid4())
     _finish(
         config,
         json,
-        lambda session: commands.close_all(session, reason, session.new_request_id(request_id)),
+        lambda session: commands.close_all(session, reason, change),
+        change,
     )
 
 
@@ -257,10 +265,12 @@ def halt(
     """Stop opening; exits still run."""
     from cli import commands
 
+    change = request_id or str(uuid.uuid4())
     _finish(
         config,
         json,
-        lambda session: commands.halt(session, reason, session.new_request_id(request_id)),
+        lambda session: commands.halt(session, reason, change),
+        change,
     )
 
 
@@ -276,10 +286,12 @@ def resume(
     from cli import commands
 
     _confirm("Allow entries again?", yes=yes, json=json)
+    change = request_id or str(uuid.uuid4())
     _finish(
         config,
         json,
-        lambda session: commands.resume(session, reason, session.new_request_id(request_id)),
+        lambda session: commands.resume(session, reason, change),
+        change,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from cli.plain import to_line, to_plain
 from cli.settings import ArbSettings, read_arb_settings
 from services.common.call_errors import SERVICE_UNREACHABLE, from_call_error
-from services.common.errors import InvalidFieldError, OpensqtError, OutcomeUnknownError
+from services.common.errors import Code, InvalidFieldError, OpensqtError, OutcomeUnknownError
 from services.common.settings_loader import SettingsProblemsError
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ EXIT_UNKNOWN = 3
 # 128 and the number of SIGINT, as shells report it.
 EXIT_INTERRUPTED = 130
 
+_NO_ANSWER = frozenset({SERVICE_UNREACHABLE, Code.DEADLINE_EXCEEDED.value})
+
 _HINTS = {
     SERVICE_UNREACHABLE: "is the service running, and is its address right in arb.toml?",
     "TOKEN_INVALID": "set token_file in arb.toml to the service's token",
@@ -42,10 +43,14 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Where to call and how to print. With `json` each result is one line of JSON on stdout."""
+    """Where to call and how to print. With `json` each result is one line of JSON on stdout.
+
+    `change` is the request id of a command that trades or switches; empty for one that only reads.
+    """
 
     settings: ArbSettings
     json: bool
+    change: str = ""
     console: Console = field(default_factory=Console)
     errors: Console = field(default_factory=lambda: Console(stderr=True))
 
@@ -55,18 +60,18 @@ class Session:
         # rich would break the line at the terminal's width, and with it the JSON.
         self.console.print(to_line(plain), markup=False, highlight=False, soft_wrap=True)
 
-    @staticmethod
-    def new_request_id(given: str | None) -> str:
-        """Return the caller's request id, or a fresh one."""
-        # Fresh for each run: whoever types a command again means a second one.
-        return given or str(uuid.uuid4())
 
-
-def run(config: Path | None, *, json: bool, command: Callable[[Session], Awaitable[int]]) -> int:
+def run(
+    config: Path | None,
+    *,
+    json: bool,
+    command: Callable[[Session], Awaitable[int]],
+    change: str = "",
+) -> int:
     """Run one command and return the exit code; every error becomes one sentence on stderr."""
     errors = Console(stderr=True)
     try:
-        session = Session(read_arb_settings(config), json)
+        session = Session(read_arb_settings(config), json, change)
         return asyncio.run(_guarded(session, command))
     except SettingsProblemsError as error:
         lines = [f"{problem.path}: {problem.text}" for problem in error.problems]
@@ -99,12 +104,23 @@ def _tell(session: Session, problem: OpensqtError) -> int:
                 }
             }
         )
+    is_unknown = _is_unknown(session, problem)
     hint = _HINTS.get(problem.reason)
+    if is_unknown and session.change:
+        hint = f"it may have been taken; repeating with --request-id {session.change} is harmless"
     # The transport's own words are for programmers; the hint says what a person can do.
     lost = problem.reason == SERVICE_UNREACHABLE
     message = "the service does not answer" if lost else problem.message
     text = f"arb: {message} ({problem.reason})" + (f"\n  {hint}" if hint else "")
     session.errors.print(text, markup=False, highlight=False)
-    if isinstance(problem, OutcomeUnknownError):
+    if is_unknown:
         return EXIT_UNKNOWN
     return EXIT_USAGE if isinstance(problem, InvalidFieldError) else EXIT_REFUSED
+
+
+def _is_unknown(session: Session, problem: OpensqtError) -> bool:
+    """Whether the command may have been taken though no answer to it was read."""
+    if isinstance(problem, OutcomeUnknownError):
+        return True
+    # Nothing in a broken connection tells whether the request had got through before.
+    return bool(session.change) and problem.reason in _NO_ANSWER

@@ -94,3 +94,12 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
     )
     assert result.returncode == 2
     assert "engine.address" in result.stderr
+
+
+def test_a_change_nobody_answered_says_how_to_repeat_it_safely(tmp_path: Path) -> None:
+    """The exit code is "unknown", and the same request id makes a repeat harmless."""
+    _config(tmp_path)
+    name = "00000000-0000-4000-8000-000000000001"
+    result = _arb(tmp_path, "halt", "--reason", "test", "--request-id", name)
+    assert result.returncode == 3
+    assert name in result.stderr

@@ -90,7 +90,8 @@ async def open_servicer(
         await _retry_first(upkeep.measure_clock, stopping)
         await _retry_first(upkeep.load_markets, stopping)
         orders, stream = _build_orders(part, venue, ledger, metrics)
-        data = build_data_part(venue, _reload(upkeep))
+        bounds = HubOptions(queue_limit=part.subscriber_queue_limit)
+        data = build_data_part(venue, _reload(upkeep), bounds, observer=metrics)
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
         errands: list[Coroutine[Any, Any, None]] = [upkeep.keep_clock(), upkeep.keep_markets()]
@@ -170,6 +171,7 @@ def _build_orders(
         HubOptions(
             queue_limit=part.subscriber_queue_limit, idle_seconds=_ORDER_STREAM_IDLE_SECONDS
         ),
+        observer=metrics,
     )
     return OrderPart(venue, desk, reader, TradeReader(venue, calls, desk), hub), stream
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ConnectorMetrics:
-    """Orders by what became of them, the order stream, and waits for the venue's rate limits."""
+    """Orders by their end, streams, unreadable rows, and waits for the venue's rate limits."""
 
     def __init__(self, metrics: ServiceMetrics) -> None:
         self._orders = metrics.counter(
@@ -36,6 +36,15 @@ class ConnectorMetrics:
             "Time that requests waited for the venue's rate limit",
             ("endpoint_class",),
         )
+        # Labels by stream and kind of row, never by symbol: a venue lists hundreds of those.
+        self._stream_events = metrics.counter(
+            "stream_events_total",
+            "Drops, resumes and readers ended for being slow, by stream",
+            ("stream", "event"),
+        )
+        self._bad_rows = metrics.counter(
+            "bad_rows_total", "Rows of the venue that could not be read, by kind", ("kind",)
+        )
 
     def count_order(self, verdict: str, seconds: float) -> None:
         """Count one sending and its time."""
@@ -56,3 +65,11 @@ class ConnectorMetrics:
         """Count one wait for the rate limit."""
         self._waits.labels(endpoint_class.value).inc()
         self._wait_seconds.labels(endpoint_class.value).inc(seconds)
+
+    def count_stream_event(self, stream: str, event: str) -> None:
+        """Count a `drop`, a `resume` or a `slow_subscriber` of a stream that callers follow."""
+        self._stream_events.labels(stream, event).inc()
+
+    def count_bad_rows(self, kind: str, count: int) -> None:
+        """Count malformed rows that were left out or refused."""
+        self._bad_rows.labels(kind).inc(count)

@@ -71,9 +71,10 @@ class HubOptions:
     idle_seconds: float = 60.0
 
 
+# Not frozen: counted in place, by the hub alone.
 @dataclass(slots=True)
 class HubStats:
-    """Counters of a hub since its start. Not frozen: counted in place."""
+    """Counters of a hub since its start."""
 
     drops: int = 0
     resumes: int = 0
@@ -88,9 +89,10 @@ class StreamObserver(Protocol):
         ...
 
 
+# Not frozen: `live` follows the source, and readers come and go.
 @dataclass(slots=True, eq=False)
 class _Channel(Generic[T]):
-    """A running source with its subscribers. Not frozen: `live` follows the source."""
+    """A running source with its subscribers."""
 
     source: StreamSource[T]
     subscribers: set[Subscriber[T]] = field(default_factory=set)

@@ -232,6 +232,21 @@ async def test_a_second_kill_during_recovery_changes_nothing(aftermath: Aftermat
     assert sorted(classes(await stack.orders(settled))) == ["entry", "hedge"]
 
 
+async def test_a_death_of_engine_and_connectors_together(aftermath: Aftermath) -> None:
+    """All three killed with a lead filled unheard and an exit under way: matched, and flat."""
+    stack = aftermath.stack
+    before = await stack.books()
+    entering, leaving = await asyncio.gather(
+        perpetual_lead_filled_unheard(stack, "FLOKIUSDT"), perpetual_exit_held(stack, "SUPERUSDT")
+    )
+    started = await stack.crash("engine", f"connector-{SPOT}", f"connector-{PERPETUAL}")
+    entered, left = map(in_time, await stack.settled_since(started, entering, leaving))
+    await stack.assert_matched_or_flat(entered, before)
+    await stack.assert_matched_or_flat(left, before)
+    assert entered.state == OPEN, entered
+    assert left.state == CLOSED, left
+
+
 async def test_the_same_request_opens_once_across_a_restart(aftermath: Aftermath) -> None:
     """The request id sent again to the next engine returns the first position."""
     stack, symbol, request_id = aftermath.stack, "SHIBUSDT", str(uuid.uuid4())

@@ -1,0 +1,201 @@
+"""Every shape of position, commands and limits through the whole system of processes."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from cli.clients import connector_client
+from cli.demo.books import Books, changed_coins
+from cli.demo.result import QUOTE_ASSETS
+from cli.demo.stack import PERPETUAL
+from opensqt.market_maker.v1 import engine_pb2, resources_pb2, types_pb2
+from services.common.call_errors import from_call_error
+from services.common.codec import decimal_to_proto
+from tests.support.stack import (
+    CLOSED,
+    LONG,
+    OPEN,
+    SHORT,
+    StackDriver,
+    classes,
+    running_stack,
+    stack_options,
+)
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    # Five processes are started first, on cores that other tests share.
+    pytest.mark.timeout(120),
+]
+
+OWN_COINS = {"BTC": "0.5", "ETH": "3", "PEPE": "1234567", "LINK": "7.777", "BNB": "1"}
+"""Coins of the user's own, some of them in symbols that are traded here."""
+OWN_SYMBOL = "DEFIUSDT"
+"""A perpetual in which the user holds a position of the user's own."""
+OWN_TRADED = "TRXUSDT"
+"""The same in a symbol that could be traded on both venues."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackDriver]:
+    """Run the whole system for this module, the account with coins and positions of the user's."""
+    folder: Path = tmp_path_factory.mktemp("stack")
+    options = stack_options(spot_balances={"USDT": "200000", **OWN_COINS})
+    async with running_stack(folder, options) as driver:
+        for symbol, quantity in ((OWN_SYMBOL, "1"), (OWN_TRADED, "500")):
+            await _buy_for_the_user(driver, symbol, quantity)
+        yield driver
+
+
+async def _buy_for_the_user(stack: StackDriver, symbol: str, quantity: str) -> None:
+    venues = {venue.name: venue for venue in stack.stack.arb_settings().connectors}
+    async with connector_client(venues[PERPETUAL]) as connector:
+        await connector.PlaceOrder(
+            resources_pb2.PlaceOrderRequest(
+                symbol=symbol,
+                side=types_pb2.ORDER_SIDE_BUY,
+                type=types_pb2.ORDER_TYPE_MARKET,
+                quantity=decimal_to_proto(Decimal(quantity)),
+                client_order_id=f"own{symbol.lower()}",
+            )
+        )
+
+
+async def _assert_only_dust_changed(stack: StackDriver, before: Books, *traded: str) -> None:
+    """Check that no perpetual changed, and of the coins those traded by less than a lot."""
+    after = await stack.books()
+    assert after.positions == before.positions
+    lots = {m.base_asset: m.larger_lot for m in [await stack.market(symbol) for symbol in traded]}
+    changes = changed_coins(before, after, QUOTE_ASSETS)
+    assert changes.keys() <= lots.keys()
+    for asset, change in changes.items():
+        assert abs(change) < lots[asset], asset
+    assert after.duplicate_ids == ()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "spot_is_long", "lead"),
+    [
+        ("BTCUSDT", True, LONG),
+        ("ETHUSDT", True, SHORT),
+        ("BNBUSDT", False, LONG),
+        ("LINKUSDT", False, SHORT),
+        ("PEPEUSDT", True, LONG),
+        ("PEPEUSDT", True, SHORT),
+        ("PEPEUSDT", False, LONG),
+        ("SHIBUSDT", False, SHORT),
+    ],
+)
+async def test_every_shape_opens_matched_and_closes_flat(
+    stack: StackDriver, symbol: str, spot_is_long: bool, lead: engine_pb2.LegSide.ValueType
+) -> None:
+    """Spot long or sold on margin, either leg leading, single coins and thousands of them."""
+    before = await stack.books()
+    position = await stack.enter(symbol, spot_is_long=spot_is_long, lead=lead)
+    held = await stack.assert_matched_or_flat(position, before)
+    assert position.state == OPEN, position
+    long, short = (held.spot, held.perpetual) if spot_is_long else (held.perpetual, held.spot)
+    assert short < 0 < long
+    closed = await stack.leave(position)
+    assert closed.state == CLOSED, closed
+    await _assert_only_dust_changed(stack, before, symbol)
+    assert sorted(classes(await stack.orders(closed))) == ["entry", "exit", "exit", "hedge"]
+
+
+@pytest.mark.parametrize("spot_is_long", [True, False])
+async def test_a_reduction_by_half_keeps_the_legs_matched(
+    stack: StackDriver, spot_is_long: bool
+) -> None:
+    """Both legs shrink to half and stay open; the rest closes flat."""
+    symbol = "XRPUSDT"
+    before = await stack.books()
+    position = await stack.enter(symbol, spot_is_long=spot_is_long)
+    whole = await stack.assert_matched_or_flat(position, before)
+    reduced = await stack.reduce(position, Decimal("0.5"))
+    half = await stack.assert_matched_or_flat(reduced, before)
+    lot = (await stack.market(symbol)).larger_lot
+    assert reduced.state == OPEN, reduced
+    assert abs(half.perpetual - whole.perpetual / 2) <= lot
+    assert abs(half.spot - whole.spot / 2) <= 2 * lot
+    assert (await stack.leave(reduced)).state == CLOSED
+    await _assert_only_dust_changed(stack, before, symbol)
+
+
+async def test_close_all_ends_every_position_and_nothing_else(stack: StackDriver) -> None:
+    """Three positions at once end flat; the user's coins and own perpetuals stay."""
+    symbols = ("ADAUSDT", "LTCUSDT", "DOGEUSDT")
+    before = await stack.books()
+    entered = await asyncio.gather(*(stack.enter(symbol) for symbol in symbols))
+    assert [position.state for position in entered] == [OPEN] * 3
+    ended = await stack.leave_all()
+    assert {position.position_id for position in ended} == {p.position_id for p in entered}
+    assert all(position.state == CLOSED for position in ended), ended
+    await _assert_only_dust_changed(stack, before, *symbols)
+    assert set(before.positions) == {OWN_SYMBOL, OWN_TRADED}
+
+
+async def test_a_halted_engine_refuses_entries_and_still_exits(stack: StackDriver) -> None:
+    """While halted nothing is opened, also after a restart; exits and reductions go through."""
+    before = await stack.books()
+    position = await stack.enter("ADAUSDT")
+    request = engine_pb2.HaltRequest(request_id=str(uuid.uuid4()), reason="a person said so")
+    await stack.engine.Halt(request)
+    requests = await stack.control.get("requests")
+    assert await _refusal(stack, "LTCUSDT") == "ENGINE_HALTED"
+    assert await stack.control.get("requests") == requests
+    reduced = await stack.reduce(position, Decimal("0.5"))
+    assert reduced.state == OPEN, reduced
+    await stack.crash("engine")
+    assert await _refusal(stack, "LTCUSDT") == "ENGINE_HALTED"
+    assert (await stack.leave(position)).state == CLOSED
+    await _assert_only_dust_changed(stack, before, "ADAUSDT")
+    await stack.resume()
+    assert (await stack.leave(await stack.enter("LTCUSDT"))).state == CLOSED
+
+
+async def test_a_perpetual_the_user_holds_is_never_entered(stack: StackDriver) -> None:
+    """A position of the user's own would mix with ours: the entry is refused, nothing is sent."""
+    before = await stack.books()
+    requests = await stack.control.get("requests")
+    assert await _refusal(stack, OWN_TRADED) == "ENTRY_CHECKS_FAILED"
+    assert await stack.control.get("requests") == requests
+    assert await stack.books() == before
+
+
+async def test_the_same_request_sent_twice_opens_one_position(stack: StackDriver) -> None:
+    """Two calls with one request id, at the same time and later, return one position."""
+    symbol, request_id = "ADAUSDT", str(uuid.uuid4())
+    before = await stack.books()
+    calls = (stack.open(symbol, request_id=request_id) for _ in range(2))
+    first, second = await asyncio.gather(*calls)
+    assert first.position_id == second.position_id
+    position = await stack.settled(first)
+    again = await stack.open(symbol, request_id=request_id)
+    assert again.position_id == position.position_id
+    assert sorted(classes(await stack.orders(position))) == ["entry", "hedge"]
+    await stack.assert_matched_or_flat(position, before)
+    assert (await stack.leave(position)).state == CLOSED
+
+
+async def test_the_request_id_of_another_entry_is_refused(stack: StackDriver) -> None:
+    """The id with other content is no repetition: it is told apart and nothing is sent."""
+    request_id = str(uuid.uuid4())
+    position = await stack.enter("ADAUSDT", request_id=request_id)
+    requests = await stack.control.get("requests")
+    assert await _refusal(stack, "LTCUSDT", request_id) == "REQUEST_ID_REUSED"
+    assert await stack.control.get("requests") == requests
+    assert (await stack.leave(position)).state == CLOSED
+
+
+async def _refusal(stack: StackDriver, symbol: str, request_id: str = "") -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stack.open(symbol, request_id=request_id)
+    return from_call_error(refused.value).reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from services.simulator.market.candles import make_candles, make_day_ticker
+from services.simulator.market.candles import CandleCache, make_candles, make_day_ticker
 from services.simulator.market.instants import MILLISECOND, instant, millis
 from services.simulator.market.ladder import BOOK_PERIOD_MS, EMPTY_BOOK, liquidity_of, make_book
 from services.simulator.market.rounding import eight_digits, nearest, whole_steps
@@ -64,6 +64,7 @@ class AssembledMarket:
         self._funding = funding
         self._prices = prices
         self._interest_rates = interest_rates
+        self._candles = CandleCache()
 
     @property
     def start(self) -> datetime:
@@ -117,13 +118,15 @@ class AssembledMarket:
         now: datetime,
     ) -> Sequence[Candle]:
         """Return candles ascending as ``MarketSource.candles`` describes, at most 1500."""
+        listing, width = self._listings[kind][symbol], interval // MILLISECOND
         return make_candles(
-            self._listings[kind][symbol],
-            interval // MILLISECOND,
+            listing,
+            width,
             None if start is None else millis(start),
             None if end is None else millis(end),
             limit,
             _book_instant(now),
+            self._candles.series(listing, width),
         )
 
     def funding_state(self, symbol: str, now: datetime) -> FundingState:

@@ -10,9 +10,10 @@ from services.simulator.market.rounding import eight_digits, nearest, whole_step
 from services.simulator.market.source import Candle, DayTicker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from services.simulator.market.listing import Bar, Listing
+    from services.simulator.market.source import Kind
 
 # The most that Binance gives of a perpetual in one call.
 MAX_CANDLES: Final = 1500
@@ -21,14 +22,40 @@ _TRADE_NOTIONAL: Final = 700.0
 # Bounds of the work: a request may ask for 1500 candles of a month each.
 _SAMPLES_PER_CANDLE: Final = 12
 _MAX_SAMPLES: Final = 48
+# About 30 MB: what a scanner reads of some fifty candidates, a month of hours of both legs each.
+_CACHED_CANDLES: Final = 36_000
+
+
+class CandleCache:
+    """Finished candles by series; a finished candle never changes, so none is made twice."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[Kind, str, int], dict[int, Candle]] = {}
+
+    def series(self, listing: Listing, interval: int) -> dict[int, Candle]:
+        """Return the finished candles kept of ``interval`` ms by open time, to be added to."""
+        key = (listing.spec.kind, listing.spec.symbol, interval)
+        # Put in anew: a dict keeps the order of insertion, so the first is the longest unasked.
+        self._series[key] = found = self._series.pop(key, {})
+        kept = sum(map(len, self._series.values()))
+        while kept > _CACHED_CANDLES:
+            kept -= len(self._series.pop(next(iter(self._series))))
+        return found
 
 
 def make_candles(
-    listing: Listing, interval: int, start: int | None, end: int | None, limit: int, now: int
+    listing: Listing,
+    interval: int,
+    start: int | None,
+    end: int | None,
+    limit: int,
+    now: int,
+    finished: dict[int, Candle],
 ) -> list[Candle]:
     """Return at most ``limit`` candles of ``interval`` ms, ascending, none opened after ``now``.
 
     With ``start`` the first ones opened at or after it, else the last ones up to ``end``.
+    ``finished`` has the finished ones made before, by open time, and takes those made now.
     """
     until = now if end is None else min(end, now)
     if listing.end is not None:
@@ -42,36 +69,63 @@ def make_candles(
     else:
         first = max(first, floor_to_interval(start + interval - 1, interval))
         last = min(last, first + (count - 1) * interval)
-    return [_candle(listing, at, interval, now) for at in range(first, last + 1, interval)]
+    candles: dict[int, Candle] = {}
+    unmade: list[int] = []
+    for opened in range(first, last + 1, interval):
+        # A kept one or a recorded bar knows the close: of no use where that is still to come.
+        is_finished = opened + interval <= now
+        known = finished.get(opened) if is_finished else None
+        bars = _recorded_bars(listing, opened, interval) if is_finished and known is None else []
+        if known is not None:
+            candles[opened] = known
+        elif bars:
+            candles[opened] = _merge(listing, bars, opened, interval)
+        else:
+            unmade.append(opened)
+    candles.update(_make_from_prices(listing, unmade, interval, now))
+    finished.update((at, row) for at, row in candles.items() if at + interval <= now)
+    return [candles[opened] for opened in range(first, last + 1, interval)]
 
 
-def _candle(listing: Listing, opened: int, interval: int, now: int) -> Candle:
-    # Only for a finished candle: a recorded bar knows the close, which is still to come.
-    bars = _recorded_bars(listing, opened, interval) if opened + interval <= now else []
-    if bars:
-        return _merge(listing, bars, opened, interval)
+def _make_from_prices(
+    listing: Listing, opens: Sequence[int], interval: int, now: int
+) -> Iterator[tuple[int, Candle]]:
+    """Yield each open time with its candle, made of samples of the price."""
+    step = max(interval // _MAX_SAMPLES, min(interval // _SAMPLES_PER_CANDLE, HOUR_MS), 1)
+    times: list[int] = []
+    ends: list[int] = []
+    for opened in opens:
+        closed = min(opened + interval, now)
+        # Both ends included, so that a candle opens at the price the one before closed at.
+        times += range(opened, closed, step)
+        times.append(closed)
+        ends.append(len(times))
+    # All candles at once: a price asked for alone costs several times as much.
+    prices = listing.prices(times)
+    begin = 0
+    for opened, end in zip(opens, ends, strict=True):
+        closed = min(opened + interval, now)
+        yield opened, _candle(listing, opened, closed, interval, prices[begin:end])
+        begin = end
+
+
+def _candle(
+    listing: Listing, opened: int, closed: int, interval: int, samples: Sequence[float]
+) -> Candle:
     tick = listing.spec.tick_size
-    closed = min(opened + interval, now)
-    samples = sample_prices(listing, opened, closed, interval)
-    prices = [nearest(price, tick) for price in samples]
     volume, turnover, trades = _traded(listing, opened, closed, sum(samples) / len(samples))
     return Candle(
         open_time=instant(opened),
         close_time=instant(opened + interval - 1),
-        open=prices[0],
-        high=max(prices),
-        low=min(prices),
-        close=prices[-1],
+        open=nearest(samples[0], tick),
+        # Rounding keeps order: the nearest tick of the highest is the highest tick.
+        high=nearest(max(samples), tick),
+        low=nearest(min(samples), tick),
+        close=nearest(samples[-1], tick),
         volume=volume,
         quote_volume=turnover,
         trade_count=trades,
     )
-
-
-def sample_prices(listing: Listing, since: int, until: int, interval: int) -> list[float]:
-    """Return prices from ``since`` to ``until``, both included, dense enough for high and low."""
-    step = max(interval // _MAX_SAMPLES, min(interval // _SAMPLES_PER_CANDLE, HOUR_MS), 1)
-    return [listing.price(at) for at in range(since, until, step)] + [listing.price(until)]
 
 
 def _traded(listing: Listing, since: int, until: int, price: float) -> tuple[Decimal, Decimal, int]:

@@ -37,6 +37,13 @@ class IndexPath:
         """Return the price at ``at`` milliseconds."""
         return self.smooth(at) * (1.0 + self._fine.at(at))
 
+    def prices(self, times: Sequence[int]) -> list[float]:
+        """Return ``price`` of each of ``times``."""
+        return [
+            smooth * (1.0 + fine)
+            for smooth, fine in zip(self.many_smooth(times), self._fine.many(times), strict=True)
+        ]
+
     def smooth(self, at: int) -> float:
         """Return the price without the noise of seconds, what an index is made of."""
         # exp keeps the price above zero, however the waves add up.
@@ -44,7 +51,9 @@ class IndexPath:
 
     def many_smooth(self, times: Sequence[int]) -> list[float]:
         """Return ``smooth`` of each of ``times``."""
-        return [self._base * math.exp(value) for value in self._coarse.many(times)]
+        # math.exp and not an array's: libraries differ in the last bit of it.
+        base, exp = self._base, math.exp
+        return [base * exp(value) for value in self._coarse.many(times)]
 
 
 class PerpetualPath:
@@ -62,6 +71,15 @@ class PerpetualPath:
         """Return the price of trades at ``at`` milliseconds."""
         basis = basis_of(self._curve.rate(at)) + self._noise.at(at)
         return self._index.price(at) * self._multiplier * (1.0 + basis)
+
+    def prices(self, times: Sequence[int]) -> list[float]:
+        """Return ``price`` of each of ``times``."""
+        rates, noises = self._curve.many_rates(times), self._noise.many(times)
+        indexes, multiplier = self._index.prices(times), self._multiplier
+        return [
+            index * multiplier * (1.0 + (basis_of(rate) + noise))
+            for index, rate, noise in zip(indexes, rates, noises, strict=True)
+        ]
 
     def index(self, at: int) -> float:
         """Return the index price per unit of the perpetual's symbol."""

@@ -10,7 +10,7 @@ from services.simulator.market.noise import between
 from services.simulator.market.source import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from services.simulator.market.source import InstrumentSpec
 
@@ -26,6 +26,10 @@ class PricePath(Protocol):
 
     def price(self, at: int) -> float:
         """Return the price at ``at`` milliseconds."""
+        ...
+
+    def prices(self, times: Sequence[int]) -> list[float]:
+        """Return ``price`` of each of ``times``, which ascend."""
         ...
 
 
@@ -87,6 +91,13 @@ class Listing:
         """Return the price at ``at``; it stands still outside the time of trading."""
         at = max(at, self.begin)
         return self.path.price(at if self.end is None else min(at, self.end))
+
+    def prices(self, times: Sequence[int]) -> list[float]:
+        """Return ``price`` of each of ``times``, which ascend."""
+        begin, end = self.begin, self.end
+        return self.path.prices(
+            [max(at, begin) if end is None else min(max(at, begin), end) for at in times]
+        )
 
     def hour_price(self, hour: int) -> float:
         """Return the price at the beginning of an hour, counted from the epoch."""

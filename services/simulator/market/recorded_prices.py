@@ -12,7 +12,7 @@ from services.simulator.market.noise import Waves
 from services.simulator.market.recordings import RecordingsError, Table, check_numbers, millis_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _PRICES: Final = ("timestamp", "open", "high", "low", "close", "volume")
 _BEYOND: Final = (
@@ -142,6 +142,11 @@ class RecordedPath:
             return prices[leg] + (prices[leg + 1] - prices[leg]) * (position - leg)
         return prices[3] * (self._noise(at, self.end) if at > self.end else 1.0)
 
+    def prices(self, times: Sequence[int]) -> list[float]:
+        """Return ``price`` of each of ``times``."""
+        # One by one: most candles of a record are served as recorded, without a price.
+        return [self.price(at) for at in times]
+
     def _noise(self, at: int, since: int) -> float:
         # Grows within an hour, so that the path does not jump where the record ends.
         share = min(1.0, (at - since) / HOUR_MS)
@@ -176,3 +181,7 @@ class DerivedPath:
     def price(self, at: int) -> float:
         """Return the price at ``at`` milliseconds."""
         return self._perpetual.price(at) / self._divisor
+
+    def prices(self, times: Sequence[int]) -> list[float]:
+        """Return ``price`` of each of ``times``."""
+        return [self.price(at) for at in times]

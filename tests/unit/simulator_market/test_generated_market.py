@@ -16,7 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.simulator.market.generated_funding import FundingCurve
+from services.simulator.market.generated_prices import IndexPath, PerpetualPath
 from services.simulator.market.generator import GeneratedMarket, GeneratorSettings
+from services.simulator.market.instants import millis
+from services.simulator.market.noise import key_of
+from services.simulator.market.roster import Regime
 from services.simulator.market.source import Book, Kind, MarketSource
 
 START = datetime(2026, 5, 4, 9, 17, 31, tzinfo=UTC)
@@ -339,6 +344,36 @@ def test_candles_join_and_end_unfinished() -> None:
         Kind.SPOT, "ETHUSDT", HOUR, candles[3].open_time, candles[9].open_time, 4, START
     )
     assert list(first) == list(candles[3:7])
+
+
+def test_candles_asked_for_before_are_the_ones_a_fresh_market_makes() -> None:
+    """What was asked first, and when, changes no candle: running ones are not kept."""
+    warm = GeneratedMarket(GeneratorSettings(start=START, symbol_count=27))
+    later = START + 2 * HOUR
+    for now in (START, later, START):
+        fresh = GeneratedMarket(GeneratorSettings(start=START, symbol_count=27))
+        asked = (Kind.PERPETUAL, "BTCUSDT", HOUR, None, None, 30, now)
+        assert warm.candles(*asked) == fresh.candles(*asked)
+    running = warm.candles(Kind.PERPETUAL, "BTCUSDT", HOUR, None, None, 1, START)[0]
+    finished = warm.candles(Kind.PERPETUAL, "BTCUSDT", HOUR, None, START, 1, later)[0]
+    assert running.open_time == finished.open_time
+    assert running != finished
+
+
+@settings(deadline=None)
+@given(
+    symbols,
+    st.lists(instants, min_size=1, max_size=40).map(sorted),
+    st.sampled_from([1, 5_000, 60_000, 3_600_000]),
+)
+def test_prices_asked_for_together_are_the_ones_asked_for_alone(
+    symbol: str, times: list[datetime], grid: int
+) -> None:
+    """To the last bit, near or far apart, on the points of the waves or between them."""
+    curve = FundingCurve(Regime.HOT_POSITIVE, key_of(1, symbol))
+    path = PerpetualPath(IndexPath(100.0, 0.006, key_of(2, symbol)), 1, curve, key_of(3, symbol))
+    at = [millis(time) // grid * grid for time in times]
+    assert path.prices(at) == [path.price(one) for one in at]
 
 
 def test_weekly_candles_begin_on_monday() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from services.engine.departure import JointDeparture
 from services.engine.drive import PositionDrive
 from services.engine.drive_context import DriveContext
-from services.engine.funding_ledger import FundingLedger
+from services.engine.funding_ledger import FundingLedger, pause_between_reads
 from services.engine.orders import OrderPlan
 from services.engine.owned_tasks import OwnedTasks
 from services.engine.views import PositionStatus
@@ -50,6 +51,20 @@ class DriveFleet:
         if drive is not None:
             drive.wake()
 
+    def wake_together(self, position_ids: Sequence[str]) -> None:
+        """Tell these drives of an exit; the first orders of those at rest leave in one dispatch."""
+        waiting = [
+            key for key in position_ids if key in self._drives and self._drives[key].is_waiting
+        ]
+        joint = JointDeparture(self._context, waiting) if len(waiting) > 1 else None
+        for key in position_ids:
+            if joint is not None and key in waiting:
+                self._drives[key].wake(joint)
+            else:
+                self.wake(key)
+        if joint is not None:
+            self._tasks.spawn(joint.run(), "joint-departure")
+
     async def rest(self, bound: timedelta) -> None:
         """Wait until no position moves, at most `bound`."""
         clock = self._context.clock
@@ -83,8 +98,14 @@ class DriveFleet:
 
     async def _read_funding(self) -> None:
         while True:
-            interval = self._context.policy.funding_read_interval
-            for position_id, drive in tuple(self._drives.items()):
-                if drive.position.status is PositionStatus.OPEN:
-                    await self._funding.read(position_id)
-            await self._context.clock.sleep(interval.total_seconds())
+            held = [key for key, drive in self._drives.items() if _is_open(drive)]
+            pause = pause_between_reads(len(held), self._context.policy).total_seconds()
+            for position_id in held:
+                await self._funding.read(position_id)
+                await self._context.clock.sleep(pause)
+            if not held:
+                await self._context.clock.sleep(pause)
+
+
+def _is_open(drive: PositionDrive) -> bool:
+    return drive.position.status is PositionStatus.OPEN

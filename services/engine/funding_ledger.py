@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from services.common.clock import Clock
@@ -12,6 +12,7 @@ from services.engine.book import PositionBook
 from services.engine.events import FundingRead
 from services.engine.instruments import LegSide
 from services.engine.orders import AssetAmount
+from services.engine.policy import EnginePolicy
 from services.engine.ports import FundingPayment, VenueGateway
 from services.engine.position import Position
 
@@ -42,6 +43,12 @@ def sum_payments(
     if len(assets) != 1:
         return None
     return AssetAmount(assets.pop(), sum((p.amount for p in rows.values()), Decimal(0)))
+
+
+def pause_between_reads(position_count: int, policy: EnginePolicy) -> timedelta:
+    """Return the wait after one position is read and before the next: readings never bunch."""
+    evenly = policy.funding_read_interval / max(position_count, 1)
+    return max(evenly, policy.funding_read_spacing)
 
 
 class FundingLedger:

@@ -43,6 +43,10 @@ class EnginePolicy:
     Unknown outcomes: asked again after `resolve_interval_first`, doubling up to
     `resolve_interval_last`. `call_timeout` bounds one read of a venue, `place_timeout`
     one order, `touch_timeout` the reading of prices before an exit leaves.
+
+    Funding: each open position's payments are read once in `funding_read_interval`, but never two
+    positions within `funding_read_spacing`: a reading is dear at the venue (30 of 2400 units a
+    minute at Binance USD-M), and entries and exits need what it would take.
     """
 
     lead_bound_ratio: Decimal = Decimal("0.002")
@@ -69,3 +73,4 @@ class EnginePolicy:
     place_timeout: timedelta = timedelta(seconds=10)
     book_depth: int = 50
     funding_read_interval: timedelta = timedelta(seconds=15)
+    funding_read_spacing: timedelta = timedelta(seconds=6)

@@ -63,6 +63,7 @@ class PolicySettings(SettingsPart):
     call_timeout: timedelta = Field(default=_POLICY.call_timeout, gt=timedelta(0))
     place_timeout: timedelta = Field(default=_POLICY.place_timeout, gt=timedelta(0))
     funding_read_interval: timedelta = Field(default=_POLICY.funding_read_interval, gt=timedelta(0))
+    funding_read_spacing: timedelta = Field(default=_POLICY.funding_read_spacing, gt=timedelta(0))
 
     def policy(self) -> EnginePolicy:
         """Return it as the core takes it."""

@@ -166,6 +166,17 @@ class Exchange:
         self._settlement.tell_wallet(account, spec, order.request)
         return order
 
+    def cancel_all(self, account: Account, product: Product, symbol: str) -> list[Order]:
+        """Cancel every open order of one symbol and return them, oldest first."""
+        self.advance()
+        spec = self.market.spec(product.kind, symbol)
+        # at one instant: an order filled between two cancels would fail the rest of them
+        orders = self.store.open_orders(account.name, product, symbol)
+        for order in orders:
+            self._settlement.end(account, order, spec, OrderStatus.CANCELED, Execution.CANCELED)
+            self._settlement.tell_wallet(account, spec, order.request)
+        return orders
+
     def _defer(
         self, account: Account, request: OrderRequest, late: timedelta, interference: Interference
     ) -> None:
@@ -238,7 +249,7 @@ class Exchange:
             return
         spec = self.market.spec(kind, request.symbol)
         account = self.accounts.by_name(order.account)
-        # the position may have shrunk since a reduce-only order was taken
+        # the position may have shrunk since a reducing order was taken
         wanted = self._fillable(account, order)
         if not wanted:
             self._expire(account, order, spec)
@@ -252,7 +263,7 @@ class Exchange:
 
     def _fillable(self, account: Account, order: Order) -> Decimal:
         request = order.request
-        if not request.reduce_only:
+        if not request.is_reducing:
             return order.remaining
         position = account.futures.position(request.symbol, request.position_side)
         return max(ZERO, min(order.remaining, -position.quantity * request.side.sign))

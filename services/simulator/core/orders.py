@@ -126,6 +126,14 @@ class OrderRequest:
         return self.type is OrderType.LIMIT_MAKER or self.time_in_force is TimeInForce.GTX
 
     @property
+    def is_reducing(self) -> bool:
+        """Tell whether the order may only shrink its position."""
+        # hedge mode has no such flag: selling a LONG or buying a SHORT says it already
+        if self.position_side is PositionSide.BOTH:
+            return self.reduce_only
+        return (self.side is Side.SELL) == (self.position_side is PositionSide.LONG)
+
+    @property
     def may_rest(self) -> bool:
         """Tell whether what does not fill at once stays in the book."""
         return self.type is not OrderType.MARKET and self.time_in_force in (

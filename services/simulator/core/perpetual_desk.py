@@ -19,7 +19,6 @@ from services.simulator.core.orders import (
     OrderStore,
     PositionSide,
     Product,
-    Side,
 )
 from services.simulator.core.positions import (
     Position,
@@ -78,10 +77,7 @@ class PerpetualDesk:
         """
         quantity = request.quantity or ZERO
         position = account.futures.position(request.symbol, request.position_side)
-        if request.position_side is PositionSide.BOTH:
-            if not request.reduce_only:
-                return quantity
-        elif (request.side is Side.BUY) == (request.position_side is PositionSide.LONG):
+        if not request.is_reducing:
             return quantity
         reducible = -position.quantity * request.side.sign
         # one-way mode cuts the order to the position; hedge mode refuses what is too large
@@ -183,8 +179,8 @@ class PerpetualDesk:
         for order in self._store.open_orders(account.name, Product.PERPETUAL):
             request = order.request
             spec = self._spec(request.symbol)
-            # reduce-only orders bind no margin while they rest
-            if request.reduce_only or (spec.settle_asset or spec.quote_asset) != asset:
+            # what only reduces binds no margin while it rests
+            if request.is_reducing or (spec.settle_asset or spec.quote_asset) != asset:
                 continue
             leverage = account.futures.leverage_of(request.symbol, spec.max_leverage)
             margin += initial_margin(order.remaining * (request.price or ZERO), leverage)

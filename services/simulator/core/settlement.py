@@ -12,7 +12,7 @@ from services.simulator.core.events import Execution, Listener, OrderEvent, Reas
 from services.simulator.core.fees import FeeSchedule, commission
 from services.simulator.core.market import Market
 from services.simulator.core.matching import Execution as Match
-from services.simulator.core.money import ZERO
+from services.simulator.core.money import ZERO, up8
 from services.simulator.core.orders import (
     Fill,
     Order,
@@ -135,7 +135,7 @@ class Settlement:
             is_maker=False,
         )
         # the venue's own closes have their own fee, not the account's taker rate
-        fee = replace(fee, amount=price * quantity * fee_rate)
+        fee = replace(fee, amount=up8(price * quantity * fee_rate))
         realized = self._perpetual.settle(account, order, spec, match, fee, trade_id)
         fill = Fill(
             trade_id,

@@ -106,10 +106,10 @@ def exchange_info(context: Context) -> bytes:
     simulation = context.simulation
     specs = simulation.market.instruments(Kind.SPOT)
     wanted = wanted_symbols(context.params)
-    # the table is another object only when a listing has changed
+    # the table itself is the key: an id alone could come back with a later table
     if wanted is None:
         rows = simulation.cached(
-            "spot.exchangeInfo", id(specs), lambda: encode([symbol_row(s) for s in specs.values()])
+            "spot.exchangeInfo", specs, lambda: encode([symbol_row(s) for s in specs.values()])
         )
     else:
         rows = encode([symbol_row(simulation.market.spec(Kind.SPOT, name)) for name in wanted])

@@ -117,10 +117,9 @@ def transfer(context: Context) -> object:
     _take(context, route[0], asset, amount)
     _give(context, route[1], asset, amount)
     now = context.simulation.market.now()
-    for product in route:
-        exchange.emit(
-            WalletEvent(context.account.name, product, Reason.MARGIN_TRANSFER, (asset,), (), now)
-        )
+    name, reason = context.account.name, Reason.MARGIN_TRANSFER
+    for product, change in zip(route, (-amount, amount), strict=True):
+        exchange.emit(WalletEvent(name, product, reason, (asset,), (), now, change))
     return {"tranId": 13_526_853_623 + millis(now) % 1_000_000}
 
 
@@ -129,7 +128,9 @@ def _take(context: Context, product: Product, asset: str, value: Decimal) -> Non
     if product is not Product.PERPETUAL:
         exchange.spot.wallet(account, product).debit(asset, value)
         return
-    if exchange.perpetual.summary(account, asset).available < value:
+    summary = exchange.perpetual.summary(account, asset)
+    # profit not yet realized backs positions but cannot leave: it is not in the wallet
+    if min(summary.available, summary.wallet) < value:
         raise VenueError(-5013, "Asset transfer failed: insufficient balance")
     account.futures.credit(asset, -value)
     now = context.simulation.market.now()

@@ -88,7 +88,7 @@ def exchange_info(context: Context) -> bytes:
     simulation = context.simulation
     specs = simulation.market.instruments(Kind.PERPETUAL)
     rows = simulation.cached(
-        "usdm.exchangeInfo", id(specs), lambda: encode([symbol_row(s) for s in specs.values()])
+        "usdm.exchangeInfo", specs, lambda: encode([symbol_row(s) for s in specs.values()])
     )
     assets = sorted({spec.settle_asset or spec.quote_asset for spec in specs.values()})
     head = encode(

@@ -172,11 +172,9 @@ def cancel_batch(context: Context) -> object:
 
 def cancel_all(context: Context) -> object:
     """Cancel every open order of one symbol."""
-    exchange = context.simulation.exchange
-    symbol = _spec(context, context.params.require("symbol")).symbol
+    symbol = context.params.require("symbol")
     # no open orders is no error on futures; on spot it is -2011
-    for order in exchange.store.open_orders(context.account.name, _PERPETUAL, symbol):
-        exchange.cancel(context.account, _PERPETUAL, symbol, order.order_id, None)
+    context.simulation.exchange.cancel_all(context.account, _PERPETUAL, symbol)
     return {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 

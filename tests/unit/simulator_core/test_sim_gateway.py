@@ -10,13 +10,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from services.simulator.bootstrap import make_simulation
 from services.simulator.core.clock import millis
+from services.simulator.core.events import Event, WalletEvent
 from services.simulator.core.faults import FaultRule
+from services.simulator.core.orders import PositionSide
+from services.simulator.core.positions import apply
 from services.simulator.gateway import Gateway, Reply, Request
 from services.simulator.simulation import Simulation
 from tests.support.simulator import API_KEY, API_SECRET, simulator_settings
@@ -77,6 +81,25 @@ def test_a_dropped_request_never_reaches_the_venue() -> None:
     plan = desk.gateway.receive(Request("GET", "/api/v3/time", "", "", None, "127.0.0.1"))
     assert plan.drops_before
     assert not plan.drops_after
+
+
+def test_only_realized_money_leaves_the_futures_wallet() -> None:
+    """Unrealized profit frees margin, but more than the wallet holds cannot be transferred."""
+    desk = Desk()
+    account = desk.simulation.exchange.accounts.all()[0]
+    wallet = account.futures.balance("USDT")
+    mark = desk.simulation.market.mark("BTCUSDT")
+    now = desk.simulation.market.now()
+    apply(account.futures.position("BTCUSDT", PositionSide.BOTH), Decimal(1), mark / 2, now)
+    over = {"type": "UMFUTURE_MAIN", "asset": "USDT"}
+    reply = desk.send("POST", "/sapi/v1/asset/transfer", **over, amount=wallet + 1)
+    assert json.loads(reply.body)["code"] == -5013
+    told: list[Event] = []
+    desk.simulation.exchange.listeners.append(told.append)
+    assert desk.send("POST", "/sapi/v1/asset/transfer", **over, amount=wallet).status == 200
+    changes = [event.change for event in told if isinstance(event, WalletEvent)]
+    assert changes == [-wallet, wallet]
+    assert account.futures.balance("USDT") == 0
 
 
 def test_the_gateway_runs_without_aiohttp() -> None:

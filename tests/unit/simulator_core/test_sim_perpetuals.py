@@ -13,7 +13,7 @@ from services.simulator.core.errors import VenueError
 from services.simulator.core.events import OrderEvent
 from services.simulator.core.funding import may_settle, payment
 from services.simulator.core.income import IncomeType
-from services.simulator.core.orders import OrderStatus, PositionSide, Side
+from services.simulator.core.orders import OrderStatus, PositionSide, Product, Side
 from services.simulator.core.positions import Position, apply, liquidation_price
 from services.simulator.market.source import FundingSettlement
 from tests.support.tiny_market import START
@@ -123,6 +123,32 @@ def test_hedge_mode_keeps_two_positions() -> None:
         with pytest.raises(VenueError) as caught:
             rig.place(Side.SELL, **fields)
         assert caught.value.code == code
+
+
+def test_resting_closes_in_hedge_mode_never_turn_a_side_over() -> None:
+    """Two closes of the whole long rest without margin; the second one expires when both fill."""
+    rig = make_rig()
+    rig.account.futures.is_hedge_mode = True
+    rig.place(Side.BUY, "2", position_side=PositionSide.LONG)
+    closes = [rig.place(Side.SELL, "2", "105", position_side=PositionSide.LONG) for _ in range(2)]
+    assert rig.exchange.perpetual.summary(rig.account, "USDT").order_margin == 0
+    rig.source.price = Decimal(110)
+    rig.wire.move(20)
+    rig.exchange.advance()
+    assert [order.status for order in closes] == [OrderStatus.FILLED, OrderStatus.EXPIRED]
+    assert position_of(rig, PositionSide.LONG).quantity == 0
+
+
+def test_all_orders_of_a_symbol_are_cancelled_at_one_instant() -> None:
+    """What the market reaches is filled first; the rest is cancelled and told."""
+    rig = make_rig()
+    reached, *resting = [rig.place(Side.BUY, "1", price) for price in ("95", "88", "87")]
+    rig.source.price = Decimal(94)
+    cancelled = rig.exchange.cancel_all(rig.account, Product.PERPETUAL, "BTCUSDT")
+    assert reached.status is OrderStatus.FILLED
+    assert cancelled == resting
+    assert {order.status for order in resting} == {OrderStatus.CANCELED}
+    assert not rig.exchange.store.open_orders()
 
 
 def test_liquidation_price_is_where_equity_meets_maintenance() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from services.common.logs import get_logger
 from services.engine import events as ev
+from services.engine.departure import JointDeparture, depart, note_skew
 from services.engine.drive_context import DriveContext
 from services.engine.entry import EntryFacts, exposure, next_entry_step
 from services.engine.exit import settle_exit
@@ -45,6 +46,8 @@ class PositionDrive:
         self._stops_slices = stops_slices
         self._wake = asyncio.Event()
         self._probed = asyncio.Event()
+        self._joint: JointDeparture | None = None
+        self._is_waiting = False
         position = self._desk.position
         self._meter = ExposureMeter(position.larger_lot, position.intent.lead_reference)
         self._lead_known_at: float | None = None
@@ -66,8 +69,18 @@ class PositionDrive:
         in_doubt = bool(position.unresolved()) or not self._probed.is_set()
         return not in_doubt and (position.is_settled or position.exit is not None)
 
-    def wake(self) -> None:
-        """Tell the drive that a command changed the position."""
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the drive is at rest, so that an exit that was asked for is its next work."""
+        return self._is_waiting
+
+    def wake(self, joint: JointDeparture | None = None) -> None:
+        """Tell the drive that a command changed the position, and whom its exit is to leave with.
+
+        `joint` may be given only to a drive that `is_waiting`, with the exit requested already.
+        """
+        self._joint = joint or self._joint
+        self._is_waiting = False
         self._wake.set()
 
     async def run(self, first: OrderPlan | None = None) -> None:
@@ -80,6 +93,7 @@ class PositionDrive:
         while not self.position.status.is_final:
             if self.position.is_settled:
                 self._wake.clear()
+                self._is_waiting = True
                 await self._wake.wait()
                 continue
             working = self._exit if self.position.exit is not None else self._entry_step
@@ -135,7 +149,7 @@ class PositionDrive:
             await self._context.book.record(intended)
 
     async def _send(self, plan: OrderPlan) -> None:
-        dispatch = self._context.executor.dispatch([plan])
+        dispatch = self._context.dispatch([plan])
         if plan.order_class is OrderClass.HEDGE and self._lead_known_at is not None:
             elapsed = self._context.clock.monotonic() - self._lead_known_at
             self._context.observer.hedge_dispatched(elapsed)
@@ -176,24 +190,30 @@ class PositionDrive:
 
     async def _leave_together(self, legs: dict[LegSide, LegExit]) -> None:
         """Send the first order of both legs at once; a leg in doubt leaves later, alone."""
+        joint, self._joint = self._joint, None
+        position_id = self.position.position_id
+        try:
+            intents = await self._first_intents(legs)
+            if not intents:
+                return
+            leaving = joint.join(position_id, intents) if joint else depart(self._context, intents)
+            dispatch = await leaving
+        finally:
+            if joint is not None:
+                joint.resign(position_id)
+        for intent in intents:
+            legs[intent.plan.leg].adopt(dispatch, intent.plan.client_order_id)
+        if joint is None and len(intents) > 1:
+            await note_skew(self._context, dispatch, [position_id])
+
+    async def _first_intents(self, legs: dict[LegSide, LegExit]) -> list[ev.OrderIntended]:
+        """Return what both legs can send at once, priced; empty where more was asked meanwhile."""
         steps = {leg: step for leg, worker in legs.items() if (step := worker.first_step())}
-        if not steps:
-            return
         pass_number = self.position.pass_number
         plans = await asyncio.gather(*(legs[leg].priced(step) for leg, step in steps.items()))
         if self.position.pass_number != pass_number:
-            return
-        await self._context.book.record(*(self._desk.intended(plan) for plan in plans))
-        dispatch = self._context.executor.dispatch(plans)
-        for plan in plans:
-            legs[plan.leg].adopt(dispatch, plan.client_order_id)
-        if len(plans) > 1:
-            await dispatch.started()
-            now = self._context.clock.now()
-            self._context.book.record_soon(
-                ev.ExitDispatched(self.position.position_id, now, dispatch.skew)
-            )
-            self._context.observer.exit_dispatched(dispatch.skew.total_seconds())
+            return []
+        return [self._desk.intended(plan) for plan in plans]
 
     async def _settle(self, step: Settle, *, measured: bool) -> None:
         now, position_id = self._context.clock.now(), self.position.position_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,9 +11,9 @@ from services.common.clock import Clock
 from services.common.errors import OpensqtError
 from services.engine.book import PositionBook
 from services.engine.events import BreakerTripped
-from services.engine.executor import ParallelExecutor
+from services.engine.executor import Dispatch, ParallelExecutor
 from services.engine.instruments import InstrumentRules
-from services.engine.orders import OrderSide
+from services.engine.orders import OrderPlan, OrderSide
 from services.engine.policy import EnginePolicy
 from services.engine.ports import EngineObserver, VenueGateway
 from services.engine.pricing import touch
@@ -43,6 +43,14 @@ class DriveContext:
                 return touch(await gateway.book(rules.ref.symbol, self.policy.book_depth), side)
         except (OpensqtError, TimeoutError):
             return None
+
+    def dispatch(self, plans: Sequence[OrderPlan]) -> Dispatch:
+        """Send orders that are journaled, all at once."""
+        now = self.clock.monotonic()
+        for plan in plans:
+            # Whoever loses hold of the answer may not take absence for a proof while the call runs.
+            self.resolver.send_started(plan.client_order_id, now)
+        return self.executor.dispatch(plans)
 
     def trip(self, symbol: str, reason: str) -> None:
         """Stop entries in a symbol until an operator resumes; once per symbol."""

@@ -278,8 +278,7 @@ class Engine:
     ) -> tuple[str, ...]:
         keys = tuple(request.position_id for request in requests)
         await self._book.record(*requests, stamp(*keys))
-        for key in keys:
-            self._fleet.wake(key)
+        self._fleet.wake_together(keys)
         return keys
 
     async def _switch(

@@ -101,5 +101,5 @@ class LegExit:
             # More was asked while the price was read: decide again.
             return
         await self._context.book.record(self._desk.intended(plan))
-        dispatch = self._context.executor.dispatch([plan])
+        dispatch = self._context.dispatch([plan])
         self._in_flight = (dispatch, plan.client_order_id)

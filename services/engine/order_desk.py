@@ -54,6 +54,8 @@ class OrderDesk:
                 self._context.resolver.send_failed(key, result.ended_at)
                 self._unknown_since.setdefault(key, result.ended_at)
             self._context.book.record_soon(event)
+        if self.position.orders[key].is_resolved:
+            self._context.resolver.send_ended(key)
         self._observe(result, event)
 
     def book_dust(self, dust: BookDust) -> None:
@@ -137,6 +139,7 @@ class OrderDesk:
         if self.position.orders[key].is_resolved:
             self._asked.pop(key, None)
             self._unknown_since.pop(key, None)
+            self._context.resolver.send_ended(key)
         else:
             self._alarm_late(record, self._context.clock.monotonic() - since)
         return learned

@@ -50,6 +50,14 @@ class OrderResolver:
         self._failed_at: dict[str, float] = {}
         self._fences: dict[str, float] = {}
 
+    def send_started(self, client_order_id: str, at: float) -> None:
+        """Note when (monotonic) an order was sent; its call may last until its deadline."""
+        self._failed_at[client_order_id] = at + self._policy.place_timeout.total_seconds()
+
+    def send_ended(self, client_order_id: str) -> None:
+        """Forget an order whose outcome is proven."""
+        self._failed_at.pop(client_order_id, None)
+
     def send_failed(self, client_order_id: str, at: float) -> None:
         """Note when (monotonic) the send of an order came back without a proof."""
         self._failed_at[client_order_id] = at

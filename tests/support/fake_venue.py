@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -99,9 +99,9 @@ class FakeVenue:
         return VenueProfile(self.name, self.kind, timedelta(seconds=self.fence), self.mode)
 
     async def rules(self, symbol: str, *, use_margin: bool) -> InstrumentRules:
-        """Answer the rules of the one instrument."""
+        """Answer the rules of the instrument, which are the same for every symbol."""
         await self._read()
-        return self.instrument
+        return replace(self.instrument, ref=replace(self.instrument.ref, symbol=symbol))
 
     async def book(self, symbol: str, depth: int) -> Book:
         """Answer one level on each side, a tick apart."""
@@ -110,9 +110,9 @@ class FakeVenue:
         return Book((BookLevel(self.price, self.depth),), (BookLevel(ask, self.depth),))
 
     async def position(self, symbol: str) -> Decimal:
-        """Answer the account's whole position, foreign part included."""
+        """Answer the account's whole position in a symbol, foreign part included."""
         await self._read()
-        return self.foreign + self.filled()
+        return self.foreign + self.filled(symbol=symbol)
 
     async def free_balance(self, asset: str) -> Decimal:
         """Answer the funds."""
@@ -151,13 +151,17 @@ class FakeVenue:
         order = self.orders.get(client_order_id)
         return None if order is None or order.rejected else self._outcome(order)
 
-    def filled(self, *classes: OrderClass) -> Decimal:
-        """Return the signed base quantity orders (of these classes) moved, net of base fees."""
+    def filled(self, *classes: OrderClass, symbol: str | None = None) -> Decimal:
+        """Return the signed base quantity that orders moved, net of base fees.
+
+        Of these classes only, where any is named, and of one symbol.
+        """
         return sum(
             (
                 self._change(order)
                 for order in self.orders.values()
-                if not classes or order.plan.order_class in classes
+                if (not classes or order.plan.order_class in classes)
+                and symbol in (None, order.plan.instrument.symbol)
             ),
             Decimal(0),
         )
@@ -228,7 +232,7 @@ class FakeVenue:
         if plan.worst_price is not None and plan.worst_price % rules.tick_size:
             self.problems.append(f"price off the tick: {plan}")
         if plan.reduce_only:
-            left = self.filled()
+            left = self.filled(symbol=plan.instrument.symbol)
             after = left + (plan.quantity if plan.side is OrderSide.BUY else -plan.quantity)
             if left * after < 0:
                 self.problems.append(f"reduce-only crosses zero: {plan}")

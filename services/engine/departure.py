@@ -1,0 +1,82 @@
+"""First exit orders that leave together: of both legs, and of every position of a close-all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from services.common.logs import get_logger
+from services.engine import events as ev
+from services.engine.drive_context import DriveContext
+from services.engine.executor import Dispatch
+
+_log = get_logger(__name__)
+
+
+async def depart(context: DriveContext, intents: Sequence[ev.OrderIntended]) -> Dispatch:
+    """Journal these orders with one durable write, then send them with one dispatch.
+
+    Raises `JournalError`; then nothing was sent.
+    """
+    await context.book.record(*intents)
+    return context.dispatch([intent.plan for intent in intents])
+
+
+async def note_skew(context: DriveContext, dispatch: Dispatch, position_ids: Iterable[str]) -> None:
+    """Book how far apart the orders of a dispatch left, for each position that had a part in it."""
+    await dispatch.started()
+    now, skew = context.clock.now(), dispatch.skew
+    context.book.record_soon(*(ev.ExitDispatched(key, now, skew) for key in position_ids))
+    context.observer.exit_dispatched(skew.total_seconds())
+
+
+class JointDeparture:
+    """Gathers the first exit orders of several positions for one dispatch.
+
+    Only positions at rest take part: all their drives do before they come is read a price, which is
+    bounded. Whoever is late leaves alone, so that no position holds up another.
+    """
+
+    def __init__(self, context: DriveContext, position_ids: Iterable[str]) -> None:
+        self._context = context
+        self._expected = set(position_ids)
+        self._intents: dict[str, Sequence[ev.OrderIntended]] = {}
+        self._complete = asyncio.Event()
+        self._left: asyncio.Future[Dispatch] = asyncio.get_running_loop().create_future()
+        self._is_closed = False
+
+    async def join(self, position_id: str, intents: Sequence[ev.OrderIntended]) -> Dispatch:
+        """Leave with the others, or alone where they have left; raises what `depart` raises."""
+        if self._is_closed:
+            return await depart(self._context, intents)
+        self._intents[position_id] = intents
+        self.resign(position_id)
+        # A drive that is ended must not take the others' departure with it.
+        return await asyncio.shield(self._left)
+
+    def resign(self, position_id: str) -> None:
+        """Stop waiting for a position: it came, or it has nothing to send at once."""
+        self._expected.discard(position_id)
+        if not self._expected:
+            self._complete.set()
+
+    async def run(self) -> None:
+        """Wait for all, at most twice what one price may take, and leave with those who came."""
+        try:
+            async with asyncio.timeout(2 * self._context.policy.touch_timeout.total_seconds()):
+                await self._complete.wait()
+        except TimeoutError:
+            _log.warning("close_all_left_without", position_ids=sorted(self._expected))
+        self._is_closed = True
+        intents = [intent for group in self._intents.values() for intent in group]
+        if not intents:
+            return
+        try:
+            dispatch = await depart(self._context, intents)
+        except Exception as error:
+            # Each drive gets it, pauses and tries again alone.
+            self._left.set_exception(error)
+            return
+        self._left.set_result(dispatch)
+        await note_skew(self._context, dispatch, self._intents)
+        _log.info("close_all_left", orders=len(intents), skew_seconds=dispatch.skew.total_seconds())

@@ -18,6 +18,7 @@ async def serve(settings: SimulatorSettings, stop: asyncio.Event) -> None:
     log = get_logger(__name__)
     async with make_application(settings) as application:
         readiness = Readiness(settings.service, http_address=application.address)
+        # told only once it listens: whoever waits for the file calls the address at once
         with ready_file(settings.ready_file, readiness):
             log.info("simulator_ready", http=application.address)
             await stop.wait()

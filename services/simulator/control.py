@@ -85,6 +85,7 @@ class ControlHandlers:
             ("POST", "accounts"): self._set_account,
             ("GET", "streams"): self._get_streams,
             ("POST", "streams/cut"): self._cut_streams,
+            # what the venue does by itself, on command: tests need not wait for the market
             ("POST", "liquidate"): self._liquidate,
             ("POST", "adl"): self._deleverage,
         }

@@ -134,6 +134,7 @@ class Gateway:
         endpoint = plan.endpoint
         if endpoint is None:
             return Reply(404, b"<html><body><h2>404 Not found</h2></body></html>", {}, "text/html")
+        # before limits: a fault that refuses must not use up weight
         reply = _refusal(plan.actions)
         if reply is None:
             reply = _deformed(self._answer(plan, endpoint), plan.actions)

@@ -13,6 +13,7 @@ API_KEY_HEADER = "X-MBX-APIKEY"
 
 def read_request(request: web.BaseRequest, body: str) -> Request:
     """Return the request with its raw query: a signature covers it byte for byte."""
+    # not request.query: it is decoded already, and no signature would hold over it
     path, _, query = request.raw_path.partition("?")
     return Request(
         request.method,
@@ -34,6 +35,7 @@ class RestHandler:
         """Answer one request, or close its connection without an answer."""
         body = await request.text() if request.body_exists else ""
         plan = self._gateway.receive(read_request(request, body))
+        # before the venue acts: a request held up too long fails by its own timestamp
         await _wait(plan.delay("before"))
         if plan.drops_before:
             return _drop(request)

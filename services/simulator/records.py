@@ -40,6 +40,7 @@ def balance_records(simulation: Simulation) -> list[dict[str, object]]:
     return [
         {
             "account": account.name,
+            # free and locked together: what is locked still belongs to the account
             "spot": {a: plain(b.total) for a, b in account.spot.balances.items()},
             "margin": {a: plain(b.total) for a, b in account.margin.balances.items()},
             "owed": {a: plain(account.loans.owed(a)) for a in account.loans.assets()},

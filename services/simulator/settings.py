@@ -52,6 +52,7 @@ class AccountSettings(SettingsPart):
         for name in ("api_key", "api_secret"):
             given = (getattr(self, name), getattr(self, f"{name}_file"))
             if (given[0] is None) == (given[1] is None):
+                # two sources of one secret would leave open which of them holds
                 raise ValueError(f"set {name} or {name}_file, one of the two")
         return self
 
@@ -126,6 +127,7 @@ class RuleSettings(SettingsPart):
     """Levels of each side that orders can take."""
     liquidates: bool = True
     """Close futures accounts whose equity falls under their maintenance margin."""
+    # off for load tests: one address does what a venue's thousands do
     limits: bool = True
     limit_scale: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
     listen_key_seconds: Annotated[float, Field(gt=0)] = 3600.0

@@ -128,6 +128,7 @@ class UserStreams:
         self, account: str, product: Product, message: Message, actions: list[Action]
     ) -> None:
         now = self._simulation.wire.now()
+        # the first fault that withholds the message decides; a duplicate only adds
         copies = 1
         for action in actions:
             if isinstance(action, StreamCut):
@@ -184,5 +185,6 @@ def _call(event: Event, product: Product) -> Call:
             side=request.side.value,
             reduce_only=request.reduce_only,
         )
+    # a fault by symbol can only meet what names one; funding events do not
     symbol = event.positions[0][0] if event.positions else None
     return Call(venue, "wallet_event", method=event.reason.value, symbol=symbol)

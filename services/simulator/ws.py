@@ -27,6 +27,7 @@ class Connection:
 
     def __init__(self, request: web.Request, outbox_size: int) -> None:
         self.request = request
+        # pings are answered past the outbox: a full one must not look like a dead venue
         self.socket = web.WebSocketResponse(autoping=True)
         self.subscriptions: dict[str, Subscription] = {}
         self._outbox: asyncio.Queue[str] = asyncio.Queue(outbox_size)
@@ -182,6 +183,7 @@ class StreamHandlers:
             check_ws_signature(account.api_secret, params)
             return self._open(connection, sinks, account.name, Product.SPOT)
         if method == "userDataStream.subscribe.listenToken":
+            # the token stands for the signature: it was made by a call with the key
             name = simulation.listen_tokens.account_of(str(params.get("listenToken", "")))
             if name is None:
                 raise VenueError(-1125, "This listenToken does not exist.")

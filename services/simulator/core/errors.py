@@ -34,5 +34,6 @@ def outcome_unknown() -> VenueError:
         -1007,
         "Timeout waiting for response from backend server. "
         "Send status unknown; execution status unknown.",
+        # 408 and not 504: the request was received, its outcome is what is unknown
         408,
     )

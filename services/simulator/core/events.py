@@ -59,4 +59,5 @@ class WalletEvent:
 
 
 Event = OrderEvent | WalletEvent
+# called in the middle of an order: it must neither raise nor place orders
 Listener = Callable[[Event], None]

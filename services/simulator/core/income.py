@@ -38,6 +38,7 @@ class IncomeHistory:
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Income]] = defaultdict(list)
+        # apart from order and trade ids, so that a mix-up of the two shows
         self._ids = count(9_000_000_001)
 
     def add(

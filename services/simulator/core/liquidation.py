@@ -89,6 +89,7 @@ class LiquidationDesk:
         """Close positions of symbols that no longer trade, at mark and without a fee."""
         for account in self._accounts.all():
             for position in account.futures.open_positions():
+                # the venue settles what is open when a contract ends; no order could close it
                 if not self._market.is_trading(Kind.PERPETUAL, position.symbol):
                     self._force(account, position, "delivery_autoclose", rate=ZERO)
 

@@ -51,6 +51,7 @@ class Collateral:
     @property
     def borrowable(self) -> Decimal:
         """Return how much more may be borrowed at three times the equity."""
+        # three times leverage: debts may reach twice the equity
         return max(ZERO, 2 * self.equity - self.liabilities)
 
 

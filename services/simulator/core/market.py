@@ -51,6 +51,7 @@ class Market:
         ):
             return known.specs
         specs = {spec.symbol: spec for spec in self.source.instruments(kind, now)}
+        # the same object: answers made from it stay cached as long as it stays
         if known is not None and known.specs == specs:
             specs = known.specs
         self._tables[kind] = _Table(specs, now, wire)

@@ -137,6 +137,7 @@ class Liquidity:
         """Take `quantity` out of the levels that orders of `side` trade with."""
         if quantity > 0:
             before = self.consumed(kind, symbol, side, now, ZERO)
+            # what has come back meanwhile is settled first; the rest starts its time anew
             self._consumed[kind, symbol, side] = _Consumption(before + quantity, now)
 
     def consumed(self, kind: Kind, symbol: str, side: Side, now: datetime, lot: Decimal) -> Decimal:

@@ -36,6 +36,7 @@ def up8(value: Decimal) -> Decimal:
 
 def fixed(value: Decimal, places: int) -> str:
     """Return plain text with exactly `places` digits after the point, cut."""
+    # cut, not rounded: the venue never shows more than there is
     return format(value.quantize(Decimal(1).scaleb(-places), ROUND_DOWN), "f")
 
 
@@ -46,4 +47,5 @@ def text8(value: Decimal) -> str:
 
 def plain(value: Decimal) -> str:
     """Return plain text without exponent and without trailing zeros."""
+    # normalize alone would write 1E+2 for a hundred, which no client reads as a price
     return format(value.normalize(), "f") if value else "0"

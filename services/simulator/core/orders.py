@@ -249,6 +249,7 @@ class OrderStore:
         client_order_id: str | None,
     ) -> Order:
         """Return the order asked for; raises VenueError -2013 when there is none."""
+        # the order id wins when both are sent, as on the venue
         order = (
             self._by_id.get(order_id)
             if order_id is not None

@@ -108,6 +108,7 @@ class PerpetualDesk:
             return
         leverage = account.futures.leverage_of(spec.symbol, spec.max_leverage)
         notional = cost * opened / quantity
+        # the fee comes out of the same wallet: a position that fits to the last cent does not
         fee = cost * self._fees.perpetual_taker
         needed = initial_margin(notional, leverage) + fee
         if needed > self.summary(account, spec.settle_asset or spec.quote_asset).available:

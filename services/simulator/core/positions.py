@@ -57,6 +57,7 @@ def apply(position: Position, signed: Decimal, price: Decimal, now: datetime) ->
         position.entry_price = price
     elif abs(after) > abs(before):
         position.entry_price = (before * position.entry_price + signed * price) / after
+    # only now: the entry price above is reckoned from the position as it was
     position.quantity = after
     position.realized += realized
     position.update_time = now

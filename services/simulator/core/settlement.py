@@ -115,6 +115,7 @@ class Settlement:
         self._market.liquidity.consume(
             request.product.kind, request.symbol, request.side, match.quantity, now
         )
+        # after the books: whoever hears of a fill and asks must find it
         self._emit(OrderEvent(account.name, order, Execution.TRADE, fill, now))
 
     def execute_forced(

@@ -31,6 +31,7 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
+    # a month is thirty days here: the market makes candles of equal length only
     "M": timedelta(days=30),
 }
 INTERVALS = {
@@ -191,6 +192,7 @@ def all_orders(context: Context, product: Product) -> list[Order]:
     rows = context.simulation.exchange.store.all_orders(
         context.account.name, product, params.require("symbol")
     )
+    # from this order on, and times are not looked at: a client pages by id
     first = params.integer("orderId")
     if first is not None:
         return [order for order in rows if order.order_id >= first][: params.limit(500, 1000)]

@@ -47,6 +47,7 @@ def place(context: Context) -> object:
     if not context.simulation.market.spec(Kind.SPOT, symbol).margin_allowed:
         raise VenueError(-3021, "Margin account are not allowed to trade this trading pair.")
     exchange, account = context.simulation.exchange, context.account
+    # the store of records only grows, so what follows this length belongs to this call
     before = len(exchange.margin.records)
     row = place_as(context, _MARGIN)
     borrowed = [r for r in exchange.margin.records[before:] if r.type == "BORROW"]
@@ -63,6 +64,7 @@ def account(context: Context) -> object:
     simulation = context.simulation
     simulation.exchange.advance()
     caller, desk = context.account, simulation.exchange.margin
+    # interest is charged when somebody looks; without this a quiet account would owe none
     desk.accrue(caller)
     collateral = desk.collateral(caller)
     bitcoin = simulation.market.value_in_usdt("BTC")
@@ -92,6 +94,7 @@ def _asset_row(context: Context, asset: str) -> dict[str, object]:
         "free": text8(balance.free),
         "interest": text8(loans.interest[asset]),
         "locked": text8(balance.locked),
+        # below zero while something is borrowed and sold: that is how a short on spot looks
         "netAsset": text8(balance.total - loans.owed(asset)),
     }
 
@@ -232,6 +235,7 @@ ROUTES: Routes = {
     ("GET", "/sapi/v1/margin/isolated/allPairs"): Endpoint(
         lambda _: [], "get_margin_pairs", 1, Security.KEY, family=Family.SAPI
     ),
+    # Weights of /sapi are per address in a window of their own, twice as wide as spot's.
     ("POST", "/sapi/v1/margin/order"): _sapi(place, "place_order", 6, 1),
     ("DELETE", "/sapi/v1/margin/order"): _sapi(lambda c: cancel_as(c, _MARGIN), "cancel_order"),
     ("GET", "/sapi/v1/margin/order"): _sapi(lambda c: query_as(c, _MARGIN), "get_order"),

@@ -21,6 +21,8 @@ def execution_report(event: OrderEvent) -> dict[str, object]:
     request = order.request
     is_cancel = event.execution is Execution.CANCELED
     last = fill.quantity if fill else ZERO
+    # a cancel or an expiry comes after the last fill and must not share its number
+    is_end = fill is None and event.execution is not Execution.NEW
     return {
         "e": "executionReport",
         "E": millis(event.time),
@@ -47,7 +49,8 @@ def execution_report(event: OrderEvent) -> dict[str, object]:
         "N": fill.fee_asset if fill else None,
         "T": millis(event.time),
         "t": fill.trade_id if fill else -1,
-        "I": order.order_id * 2 + len(order.fills),
+        # room for every fill a book can give one order, so that no two orders share a number
+        "I": order.order_id * 10_000 + len(order.fills) + is_end,
         "w": order.status.is_open,
         "m": fill.is_maker if fill else False,
         "M": False,

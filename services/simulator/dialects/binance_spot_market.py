@@ -79,6 +79,7 @@ def _filters(spec: InstrumentSpec) -> list[dict[str, object]]:
             "filterType": "MARKET_LOT_SIZE",
             "minQty": "0.00000000",
             "maxQty": text8(spec.market_max_quantity),
+            # zero means no step of its own: a market order still keeps to LOT_SIZE
             "stepSize": "0.00000000",
         },
         {
@@ -199,6 +200,7 @@ def ticker_row(context: Context, symbol: str) -> dict[str, object]:
         "quoteVolume": text8(day.quote_volume),
         "openTime": millis(day.open_time),
         "closeTime": millis(day.close_time),
+        # no public trades are kept, only their number
         "firstId": 0,
         "lastId": day.trade_count,
         "count": day.trade_count,

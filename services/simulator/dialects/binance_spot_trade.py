@@ -89,6 +89,7 @@ def canceled_row(order: Order) -> dict[str, object]:
         "origClientOrderId": order.request.client_order_id,
         "orderId": order.order_id,
         "orderListId": -1,
+        # the cancel has an id of its own here; the order is found under origClientOrderId
         "clientOrderId": f"cancel{order.order_id}",
         "transactTime": millis(order.update_time),
         **order_head(order),
@@ -119,6 +120,7 @@ def place_as(context: Context, product: Product) -> dict[str, object]:
     """Place an order of one product and answer as asked."""
     request = order_request(context.params, product)
     order = context.simulation.place(context.account, SPOT_VENUE, request)
+    # the venue answers LIMIT and MARKET in full when nothing is asked for
     default = "ACK" if request.type is OrderType.LIMIT_MAKER else "FULL"
     return placed_row(order, context.params.text("newOrderRespType") or default)
 
@@ -188,6 +190,7 @@ def balance_rows(wallet: Wallet) -> list[dict[str, object]]:
     return [
         {"asset": asset, "free": text8(balance.free), "locked": text8(balance.locked)}
         for asset, balance in sorted(wallet.balances.items())
+        # the venue lists zeros too, unless omitZeroBalances; clients must take absence for zero
         if balance.total
     ]
 
@@ -227,6 +230,7 @@ def _signed(handler: Handler, operation: str, weight: Weight = 1, orders: int = 
 
 
 def _open_weight(params: Params) -> int:
+    # asking for all symbols is meant to hurt: eighty of six thousand a minute
     return 6 if params.text("symbol") else 80
 
 

@@ -114,6 +114,7 @@ def transfer(context: Context) -> object:
     asset = params.require("asset")
     exchange = context.simulation.exchange
     exchange.advance()
+    # taken first: it is what can be refused, and then nothing has been given
     _take(context, route[0], asset, amount)
     _give(context, route[1], asset, amount)
     now = context.simulation.market.now()

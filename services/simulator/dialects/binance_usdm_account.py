@@ -33,6 +33,7 @@ def _spec(context: Context, symbol: str) -> InstrumentSpec:
 def _assets(context: Context) -> list[str]:
     specs = context.simulation.market.instruments(Kind.PERPETUAL).values()
     settle = {spec.settle_asset or spec.quote_asset for spec in specs}
+    # a wallet is shown before its first use: no row would read as no such asset
     return sorted(settle | set(context.account.futures.balances))
 
 
@@ -102,6 +103,7 @@ def position_risk_v2(context: Context) -> object:
         (PositionSide.LONG, PositionSide.SHORT) if futures.is_hedge_mode else (PositionSide.BOTH,)
     )
     return [
+        # read with get: asking for a flat symbol must not open a row in the books
         position_row(context, futures.positions.get((symbol, side)) or Position(symbol, side))
         for symbol in symbols
         for side in sides
@@ -123,6 +125,7 @@ def asset_row(context: Context, asset: str) -> dict[str, object]:
         "crossWalletBalance": text8(summary.wallet),
         "crossUnPnl": text8(summary.unrealized),
         "availableBalance": text8(summary.available),
+        # unrealized profit backs positions but cannot leave
         "maxWithdrawAmount": text8(min(summary.available, max(summary.wallet, ZERO))),
         "marginAvailable": True,
         "updateTime": millis(context.simulation.market.now()),
@@ -170,6 +173,7 @@ def account_v3(context: Context) -> object:
     }
 
 
+# each row is cut to eight places before it is added, as a reader of the answer would do
 def _sum(rows: list[dict[str, object]], field: str) -> str:
     return text8(sum((Decimal(str(row[field])) for row in rows), ZERO))
 

@@ -75,6 +75,7 @@ def account_update(exchange: Exchange, event: WalletEvent) -> dict[str, object]:
             "a": asset,
             "wb": text8(account.futures.balance(asset)),
             "cw": text8(account.futures.balance(asset)),
+            # an order changes the balance too, but the venue puts only other causes here
             "bc": text8(event.change) if event.reason is not Reason.ORDER else "0",
         }
         for asset in event.assets

@@ -57,6 +57,7 @@ def funding_info(context: Context) -> object:
             "updateTime": millis(specs[symbol].onboard_time),
         }
         for symbol, interval in market.source.funding_intervals(now).items()
+        # what is absent has the defaults; a client must not take absence for no funding
         if symbol in specs
         and (interval != DEFAULT_INTERVAL or specs[symbol].funding_cap not in DEFAULT_CAPS)
     ]

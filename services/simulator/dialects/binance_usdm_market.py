@@ -20,6 +20,7 @@ from services.simulator.dialects.context import (
 from services.simulator.dialects.params import Params
 from services.simulator.market.source import BookLevel, InstrumentSpec, Kind
 
+# the venue writes 2100-12-25 as the delivery of a contract that is never delivered
 NEVER = 4_133_404_800_000
 RATE_LIMITS = (
     ("REQUEST_WEIGHT", "MINUTE", 1, 2400),
@@ -39,6 +40,7 @@ def symbol_row(spec: InstrumentSpec) -> dict[str, object]:
         "deliveryDate": NEVER if spec.delivery_time is None else millis(spec.delivery_time),
         "onboardDate": millis(spec.onboard_time),
         "status": spec.status,
+        # the venue says itself to ignore these two; the bracket has the real ratios
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": spec.base_asset,
@@ -76,6 +78,7 @@ def _filters(spec: InstrumentSpec) -> list[dict[str, object]]:
         {"filterType": "MIN_NOTIONAL", "notional": plain(spec.min_notional)},
         {
             "filterType": "PERCENT_PRICE",
+            # a band of fifteen percent around the mark price; core.filters refuses by the same
             "multiplierUp": "1.1500",
             "multiplierDown": "0.8500",
             "multiplierDecimal": "4",
@@ -104,6 +107,7 @@ def exchange_info(context: Context) -> bytes:
             ],
         }
     )
+    # joined as bytes: encoding hundreds of symbols anew takes longer than all the rest
     return head[:-1] + b',"symbols":' + rows + b"}"
 
 
@@ -282,6 +286,7 @@ ROUTES: Routes = {
         _per_symbol(premium_row, "usdm.premiumIndex"), "get_funding_rates", _bulk(1, 10)
     ),
     ("GET", "/fapi/v1/openInterest"): _usdm(open_interest, "get_open_interest"),
+    # ccxt loads the coin-margined list along with this one and fails without an answer
     ("GET", "/dapi/v1/exchangeInfo"): _usdm(
         lambda _: {"timezone": "UTC", "rateLimits": [], "exchangeFilters": [], "symbols": []},
         "get_instruments",

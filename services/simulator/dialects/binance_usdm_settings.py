@@ -41,6 +41,7 @@ def leverage_bracket(context: Context) -> object:
                     "initialLeverage": spec.max_leverage,
                     "notionalCap": int(MAX_NOTIONAL),
                     "notionalFloor": 0,
+                    # numbers, not texts: unlike prices and rates elsewhere on USD-M
                     "maintMarginRatio": float(spec.maintenance_margin_ratio),
                     "cum": 0.0,
                 }
@@ -54,6 +55,7 @@ def set_leverage(context: Context) -> object:
     """Set the leverage of one symbol."""
     spec = _spec(context, context.params.require("symbol"))
     leverage = context.params.integer("leverage") or 0
+    # no parameter at all counts as zero and is refused with the same code
     if not 1 <= leverage <= spec.max_leverage:
         raise VenueError(-4028, f"Leverage {leverage} is not valid")
     context.account.futures.leverage[spec.symbol] = leverage
@@ -72,6 +74,7 @@ def set_margin_type(context: Context) -> object:
         raise VenueError(-4045, "Invalid margin type.")
     futures = context.account.futures
     is_isolated = wanted == "ISOLATED"
+    # setting what is set already is an error here, which a client must take for success
     if (spec.symbol in futures.isolated) == is_isolated:
         raise VenueError(-4046, "No need to change margin type.")
     if any(position.symbol == spec.symbol for position in futures.open_positions()):
@@ -87,6 +90,7 @@ def set_position_mode(context: Context) -> object:
     if futures.is_hedge_mode == wanted:
         raise VenueError(-4059, "No need to change position side.")
     store = context.simulation.exchange.store
+    # orders before positions: a client mends one refusal at a time
     if store.open_orders(context.account.name, Product.PERPETUAL):
         raise VenueError(-4067, "Position side cannot be changed if there exists open orders.")
     if futures.open_positions():

@@ -163,6 +163,7 @@ def cancel_batch(context: Context) -> object:
     rows: list[dict[str, object]] = []
     for item in wanted:
         try:
+            # ids win over client ids when both lists are sent
             key = (int(item), None) if ids else (None, str(item))
             rows.append(_cancel(context, *key))
         except VenueError as error:

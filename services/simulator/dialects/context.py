@@ -41,6 +41,7 @@ class Context:
 
 
 Handler = Callable[[Context], object]
+# some endpoints cost more without a symbol or with a larger limit
 Weight = int | Callable[[Params], int]
 
 
@@ -52,6 +53,7 @@ class Endpoint:
     operation: str
     weight: Weight = 1
     security: Security = Security.NONE
+    # counted against the account, apart from the weight, which is the address's
     orders: int = 0
     family: Family = Family.SPOT
     venue: str = SPOT_VENUE

@@ -8,9 +8,10 @@ from decimal import Decimal
 import pytest
 
 from services.simulator.core.errors import VenueError
-from services.simulator.core.events import Execution, OrderEvent
+from services.simulator.core.events import Event, Execution, OrderEvent
 from services.simulator.core.exchange import Interference
 from services.simulator.core.orders import OrderStatus, OrderType, Product, Side, TimeInForce
+from services.simulator.dialects.binance_spot_events import execution_report
 from tests.support.venue_rig import make_rig
 
 SPOT = Product.SPOT
@@ -170,3 +171,24 @@ def test_events_tell_the_story_in_order() -> None:
         Execution.EXPIRED,
         "wallet",
     ]
+
+
+def test_execution_reports_of_two_orders_share_no_number() -> None:
+    """However many fills an order has, its reports are told from those of the next one."""
+    rig = make_rig()
+    numbers: list[object] = []
+    orders: list[object] = []
+
+    def note(event: Event) -> None:
+        # At once: the order in an event goes on changing.
+        if isinstance(event, OrderEvent):
+            report = execution_report(event)
+            numbers.append(report["I"])
+            orders.append(report["i"])
+
+    rig.exchange.listeners.append(note)
+    for _ in range(3):
+        rig.place(Side.BUY, "25", product=SPOT)
+    assert len(set(orders)) == 3
+    assert len(orders) > 9
+    assert len(set(numbers)) == len(numbers)

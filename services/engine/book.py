@@ -8,16 +8,16 @@ from datetime import datetime
 
 from services.common.clock import Clock
 from services.engine import events as ev
-from services.engine.journal import Journal
+from services.engine.journal import Journal, JournalError
 from services.engine.ports import EngineObserver, PositionListener
 from services.engine.position import Position, begin, fold
 from services.engine.position_view import view_of
 from services.engine.views import EngineMode
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class AcceptedCommand:
-    """A command that was taken. Not frozen for no other reason than being built by the fold."""
+    """A command that was taken: a repeat of it is answered with these positions."""
 
     content_hash: str
     position_ids: tuple[str, ...]
@@ -49,6 +49,8 @@ class PositionBook:
         self._clock = clock
         self._positions: dict[str, Position] = {}
         self.engine = EngineRecord(EngineMode.ACTIVE, clock.now())
+        self.journal_problem = ""
+        """Why the last durable write failed; empty once one succeeded again."""
 
     async def load(self) -> None:
         """Fold the whole journal; raises `JournalError` where it cannot be read."""
@@ -58,7 +60,13 @@ class PositionBook:
     async def record(self, *events: ev.Event) -> None:
         """Append durably, then fold; on `JournalError` nothing has changed."""
         started = self._clock.monotonic()
-        await self._journal.append(events)
+        try:
+            await self._journal.append(events)
+        except JournalError as error:
+            self.journal_problem = error.message
+            self._observer.journal_failed()
+            raise
+        self.journal_problem = ""
         self._observer.journal_written(self._clock.monotonic() - started)
         self._take(events)
 

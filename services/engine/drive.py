@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from services.common.logs import get_logger
 from services.engine import events as ev
 from services.engine.departure import JointDeparture, depart, note_skew
 from services.engine.drive_context import DriveContext
@@ -20,9 +19,6 @@ from services.engine.orders import OrderClass, OrderPlan
 from services.engine.position import Position
 from services.engine.reduction import closing_side, reduction_plan
 from services.engine.steps import BookDust, Resolve, SendOrder, Settle, WorkDown
-
-_TROUBLE_PAUSE_SECONDS = 1.0
-_log = get_logger(__name__)
 
 
 class PositionDrive:
@@ -103,11 +99,8 @@ class PositionDrive:
         try:
             await work()
         except Exception as error:
-            self._context.trip(self.position.symbol, "DRIVE_TROUBLE")
-            _log.exception(
-                "drive_trouble", position_id=self.position.position_id, error=repr(error)
-            )
-            await self._context.clock.sleep(_TROUBLE_PAUSE_SECONDS)
+            kind = "entry" if self.position.exit is None else "exit"
+            await self._context.recover_from(error, self.position, kind)
 
     async def _entry_step(self) -> None:
         if not self._probed.is_set():

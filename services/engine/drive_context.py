@@ -9,15 +9,21 @@ from decimal import Decimal
 
 from services.common.clock import Clock
 from services.common.errors import OpensqtError
+from services.common.logs import get_logger
 from services.engine.book import PositionBook
 from services.engine.events import BreakerTripped
 from services.engine.executor import Dispatch, ParallelExecutor
 from services.engine.instruments import InstrumentRules
+from services.engine.journal import JournalError
 from services.engine.orders import OrderPlan, OrderSide
 from services.engine.policy import EnginePolicy
 from services.engine.ports import EngineObserver, VenueGateway
+from services.engine.position import Position
 from services.engine.pricing import touch
 from services.engine.resolver import OrderResolver
+
+_TROUBLE_PAUSE_SECONDS = 1.0
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,18 @@ class DriveContext:
             # Whoever loses hold of the answer may not take absence for a proof while the call runs.
             self.resolver.send_started(plan.client_order_id, now)
         return self.executor.dispatch(plans)
+
+    async def recover_from(self, error: Exception, position: Position, work: str) -> None:
+        """Stop entries in the symbol after an error of ours, say why, and wait before a new try."""
+        where = {"position_id": position.position_id, "work": work}
+        if isinstance(error, JournalError):
+            # One line, no traceback: every drive comes here once a second while the disk is full.
+            _log.error("orders_wait_for_journal", problem=error.message, **where)
+            self.trip(position.symbol, error.reason)
+        else:
+            _log.error("drive_trouble", exc_info=error, **where)
+            self.trip(position.symbol, "DRIVE_TROUBLE")
+        await self.clock.sleep(_TROUBLE_PAUSE_SECONDS)
 
     def trip(self, symbol: str, reason: str) -> None:
         """Stop entries in a symbol until an operator resumes; once per symbol."""

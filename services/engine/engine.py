@@ -38,6 +38,9 @@ from services.engine.resolver import OrderResolver
 from services.engine.views import EngineMode, PositionStatus, PositionView, StatusView
 from services.engine.watched_gateway import WatchedGateway
 
+# Orders become unknown and positions end at any moment: gauges may be this much behind.
+_REPORT_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class EngineDependencies:
@@ -93,6 +96,7 @@ class Engine:
         """
         await self._book.load()
         self._fleet.recover(self._status_changed)
+        self._tasks.spawn(self._report(), "report")
 
     async def stop(self, drain: timedelta) -> int:
         """Stop opening, let moving positions come to rest within `drain`, then end everything.
@@ -185,16 +189,32 @@ class Engine:
     def status(self) -> StatusView:
         """Return the engine's state now."""
         record = self._book.engine
-        stopped = "; ".join(f"no entries in {s}: {r}" for s, r in record.breakers.items())
         return StatusView(
             mode=record.mode,
-            reason=record.reason if record.mode is not EngineMode.ACTIVE else stopped,
+            reason="; ".join(self._troubles()),
             mode_time=record.mode_time,
             reconciled=self._fleet.is_reconciled,
             open_position_count=sum(not p.status.is_final for p in self._book.all()),
             unknown_client_order_ids=self._book.unknown_order_ids(),
             venues=tuple(gateway.view() for gateway in self._gateways.values()),
         )
+
+    def _troubles(self) -> list[str]:
+        """Return everything that keeps the engine from its work, the worst first."""
+        record = self._book.engine
+        troubles = []
+        if self._book.journal_problem:
+            troubles.append(f"entries and exits wait: {self._book.journal_problem}")
+        if record.mode is not EngineMode.ACTIVE:
+            troubles.append(record.reason)
+        else:
+            troubles += [f"no entries in {s}: {r}" for s, r in record.breakers.items()]
+        return troubles
+
+    async def _report(self) -> None:
+        while True:
+            self._status_changed()
+            await self._needs.clock.sleep(_REPORT_SECONDS)
 
     async def _open(self, command: cmd.OpenCommand, stamp: Stamp) -> tuple[str, ...]:
         self._check_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from services.common.logs import get_logger
 from services.engine.drive_context import DriveContext
 from services.engine.executor import Dispatch
 from services.engine.exit import next_exit_step
@@ -13,9 +12,6 @@ from services.engine.order_desk import OrderDesk
 from services.engine.orders import OrderClass, OrderPlan
 from services.engine.reduction import closing_side, reduction_plan
 from services.engine.steps import BookDust, LegDone, LegStep, Resolve, WorkDown
-
-_TROUBLE_PAUSE_SECONDS = 1.0
-_log = get_logger(__name__)
 
 
 class LegExit:
@@ -40,9 +36,8 @@ class LegExit:
             try:
                 await self._step()
             except Exception as error:
-                self._context.trip(self._desk.position.symbol, "EXIT_TROUBLE")
-                _log.exception("leg_exit_trouble", leg=self._leg.value, error=repr(error))
-                await self._context.clock.sleep(_TROUBLE_PAUSE_SECONDS)
+                work = f"exit of the {self._leg.value} leg"
+                await self._context.recover_from(error, self._desk.position, work)
 
     def is_finished(self) -> bool:
         """Tell whether nothing of the leg is in flight, in doubt or left to trade."""

@@ -50,6 +50,12 @@ class EngineMetrics:
         self._journal = metrics.histogram(
             "journal_write_seconds", "One durable write.", buckets=_FINE_BUCKETS
         )
+        self._journal_failures = metrics.counter(
+            "journal_failures", "Durable writes that failed; orders that needed one wait."
+        )
+        self._journal_failing = metrics.gauge(
+            "journal_failing", "1 while the last durable write failed: entries and exits wait."
+        )
         self._mode = metrics.gauge("mode", "1 for the mode the engine is in.", ("mode",))
         self._reconciled = metrics.gauge("reconciled", "1 once start-up recovery is done.")
         self._open = metrics.gauge("open_positions", "Positions neither closed nor flat.")
@@ -89,6 +95,12 @@ class EngineMetrics:
     def journal_written(self, seconds: float) -> None:
         """Observe a durable write."""
         self._journal.observe(seconds)
+        self._journal_failing.set(0)
+
+    def journal_failed(self) -> None:
+        """Count a failed write and show that orders wait for the journal."""
+        self._journal_failures.inc()
+        self._journal_failing.set(1)
 
     def engine_changed(self, status: StatusView) -> None:
         """Show mode, reconciliation and what is open or unknown."""

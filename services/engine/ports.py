@@ -174,8 +174,12 @@ class EngineObserver(Protocol):
         """A durable write took this long."""
         ...
 
+    def journal_failed(self) -> None:
+        """A durable write failed: what needed it was not done and is tried again."""
+        ...
+
     def engine_changed(self, status: StatusView) -> None:
-        """Mode, reconciliation or the set of unknown orders changed."""
+        """Take the state as it is now: told at every switch and every few seconds."""
         ...
 
 

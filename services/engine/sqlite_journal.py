@@ -39,9 +39,10 @@ _INSERT = (
 _Row = tuple[str, str | None, str | None, str, int, str]
 
 
-@dataclass(slots=True, eq=False)
+# Compared by identity: two appends of equal rows are two appends.
+@dataclass(frozen=True, slots=True, eq=False)
 class _Write:
-    """Rows of one append; not frozen: the future is set by the writer thread."""
+    """Rows of one append; the writer thread sets the future when they are on the disk or lost."""
 
     rows: tuple[_Row, ...]
     done: Future[None] | None = field(default=None)
@@ -134,7 +135,7 @@ class SqliteJournal:
             _commit(connection, [row for write in writes for row in write.rows])
         except Exception as error:
             self._kept = [write for write in writes if write.done is None]
-            failure = JournalError(f"journal write failed: {error}")
+            failure = JournalError(f"the journal cannot be written: {error}")
             for write in writes:
                 if write.done is not None:
                     write.done.set_exception(failure)

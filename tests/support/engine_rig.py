@@ -88,12 +88,14 @@ class MemoryJournal:
 
 @dataclass(slots=True)
 class Recorder:
-    """Listener and observer in one; not frozen: it collects."""
+    """Listener and observer in one; mutable: it collects."""
 
     statuses: dict[str, PositionStatus] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
     skews: list[float] = field(default_factory=list)
     hedge_delays: list[float] = field(default_factory=list)
+    journal_failures: int = 0
+    status: StatusView | None = None
 
     def position_changed(self, view: PositionView) -> None:
         """Keep the status."""
@@ -127,8 +129,13 @@ class Recorder:
     def journal_written(self, seconds: float) -> None:
         """Ignore."""
 
+    def journal_failed(self) -> None:
+        """Count."""
+        self.journal_failures += 1
+
     def engine_changed(self, status: StatusView) -> None:
-        """Ignore."""
+        """Keep the last one."""
+        self.status = status
 
 
 class NoOpportunities:

@@ -56,7 +56,7 @@ class Fault:
 
 @dataclass(slots=True)
 class FakeOrder:
-    """An order in the venue's books; not frozen: it fills."""
+    """An order in the venue's books; mutable: it fills."""
 
     plan: OrderPlan
     executed: Decimal
@@ -71,7 +71,7 @@ Chooser = Callable[[OrderPlan], Fault]
 
 @dataclass(slots=True, eq=False)
 class FakeVenue:
-    """One account; not frozen: the test scripts it while it runs."""
+    """One account; mutable: the test scripts it while it runs."""
 
     name: str
     kind: InstrumentKind

@@ -255,15 +255,20 @@ async def test_a_journal_that_cannot_be_written_sends_nothing(rig: EngineRig) ->
 
 
 async def test_an_exit_waits_for_the_journal_and_goes_on(rig: EngineRig) -> None:
-    """A journal that fails for a while delays an exit's orders and stops entries in the symbol."""
+    """A journal that fails for a while delays an exit, which status and metrics tell meanwhile."""
     assert isinstance(rig.journal, MemoryJournal)
     opened = await rig.open("1")
     await rig.call(rig.engine.close(CloseCommand("close", opened.position_id)))
     rig.journal.fails = True
-    await rig.clock.pass_time(3)
+    await rig.clock.pass_time(7)
+    assert rig.recorder.status is not None
+    assert "entries and exits wait: disk full" in rig.recorder.status.reason
+    assert rig.recorder.journal_failures > 3
+    with pytest.raises(JournalError, match="disk full"):
+        await rig.call(rig.engine.close(CloseCommand("again", opened.position_id)))
     rig.journal.fails = False
     assert (await rig.settled(opened.position_id)).status is PositionStatus.CLOSED
-    assert "BTCUSDT" in rig.engine.status().reason
+    assert rig.engine.status().reason == "no entries in BTCUSDT: JOURNAL_UNAVAILABLE"
     rig.check_books()
 
 

@@ -51,6 +51,16 @@ def test_a_settled_position_tells_how_long_it_was_naked_and_what_is_left(
     assert figures.read("residual_notional") == -12.5
 
 
+def test_a_failing_journal_shows_until_a_write_succeeds(figures: Figures) -> None:
+    """The gauge is what an alert watches; the counter stays."""
+    figures.engine.journal_failed()
+    figures.engine.journal_failed()
+    assert figures.read("journal_failing") == 1
+    figures.engine.journal_written(0.001)
+    assert figures.read("journal_failing") == 0
+    assert figures.read("journal_failures_total") == 2
+
+
 def test_dispatches_and_writes_are_timed_each_on_its_own(figures: Figures) -> None:
     """None of the three is taken for another."""
     figures.engine.hedge_dispatched(0.001)

@@ -43,6 +43,9 @@ class MarginDebt:
     interest: Decimal
 
 
+NO_DEBT: Final = MarginDebt(ZERO, ZERO)
+
+
 def to_symbol_config(row: dict[str, Any]) -> tuple[str, SymbolConfig]:
     """Return the venue's symbol and its settings of a symbolConfig row."""
     return text(row, "symbol"), SymbolConfig(
@@ -129,7 +132,7 @@ def to_spot_balance(
     """Return one asset of the spot wallet; `debts` None means that borrowing is not known."""
     asset = text(row, "asset")
     free, locked = required(row, "free"), required(row, "locked")
-    debt = None if debts is None else debts.get(asset, MarginDebt(ZERO, ZERO))
+    debt = None if debts is None else debts.get(asset, NO_DEBT)
     return resources_pb2.AssetBalance(
         asset=asset,
         free=wire(free),

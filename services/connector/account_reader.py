@@ -10,6 +10,7 @@ from opensqt.market_maker.v1 import exchange_pb2, resources_pb2, types_pb2
 from services.common.errors import InvalidFieldError, OpensqtError, UnimplementedError
 from services.common.logs import get_logger
 from services.connector.account_mapping import (
+    NO_DEBT,
     UNKNOWN_CONFIG,
     MarginDebt,
     SymbolConfig,
@@ -55,7 +56,7 @@ class AccountReader:
         if not self._reads.is_perpetual:
             return resources_pb2.Account(
                 margin_mode=types_pb2.MARGIN_MODE_REGULAR,
-                balances=[one for one in await self._spot_balances() if is_held(one)],
+                balances=[one for one in (await self._spot_wallet())[0] if is_held(one)],
             )
         row, positions = await asyncio.gather(self._reads.ask("account"), self.positions())
         return self._quarantine.one(
@@ -66,14 +67,18 @@ class AccountReader:
         """Return the balance of one asset; zero when the account holds none."""
         if self._reads.is_perpetual:
             balances = self._futures_rows(await self._reads.ask("account"))
+            debts = None
         else:
-            balances = await self._spot_balances()
+            balances, debts = await self._spot_wallet()
         for one in balances:
             if one.asset == asset:
                 return _to_balance(one)
-        debt = wire(None if self._reads.is_perpetual else _ZERO)
         zero = wire(_ZERO)
-        return exchange_pb2.GetBalanceResponse(balance=zero, free=zero, locked=zero, borrowed=debt)
+        # No debt is claimed where the margin account could not be read.
+        debt = None if debts is None else debts.get(asset, NO_DEBT).borrowed
+        return exchange_pb2.GetBalanceResponse(
+            balance=zero, free=zero, locked=zero, borrowed=wire(debt)
+        )
 
     async def positions(self, symbol: str = "") -> list[resources_pb2.Position]:
         """Return the positions that are not zero, of one symbol or of all.
@@ -188,12 +193,15 @@ class AccountReader:
             "position_mode", row, lambda one: _flag(one, "dualSidePosition")
         )
 
-    async def _spot_balances(self) -> list[resources_pb2.AssetBalance]:
+    async def _spot_wallet(
+        self,
+    ) -> tuple[list[resources_pb2.AssetBalance], Mapping[str, MarginDebt] | None]:
         row, debts = await asyncio.gather(self._reads.ask("account"), self._margin_debts())
         rows = row.get("balances") if isinstance(row, dict) else None
-        return self._quarantine.collect_all(
+        balances = self._quarantine.collect_all(
             "balances", rows, lambda one: to_spot_balance(one, debts)
         )
+        return balances, debts
 
     async def _margin_debts(self) -> Mapping[str, MarginDebt] | None:
         """Return what the margin account owes, None when it cannot be read."""

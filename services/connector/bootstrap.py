@@ -37,12 +37,14 @@ from services.connector.venue_upkeep import VenueUpkeep
 from services.connector.venues import find_profile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     import aiohttp
 
     from services.common.clock import Clock
     from services.connector.settings import ConnectorPart, ConnectorSettings
+
+    Errand = Callable[[], Coroutine[Any, Any, None]]
 
 _logger = get_logger(__name__)
 _ORDER_STREAM_IDLE_SECONDS = 86_400.0
@@ -94,9 +96,9 @@ async def open_servicer(
         data = build_data_part(venue, _reload(upkeep), bounds, observer=metrics)
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
-        errands: list[Coroutine[Any, Any, None]] = [upkeep.keep_clock(), upkeep.keep_markets()]
+        errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets]
         if part.read_key() is not None:
-            errands.append(stream.run())
+            errands.append(stream.run)
         await stack.enter_async_context(_errands(errands))
         # After the stream is started: it answers most of what was left open.
         await orders.desk.start()
@@ -201,16 +203,29 @@ async def _retry_first(read: Any, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _errands(work: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def _errands(work: list[Errand]) -> AsyncIterator[None]:
     """Run endless errands beside the block and cancel them at its end."""
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(one) for one in work]
+    tasks = [loop.create_task(keep_running(one)) for one in work]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def keep_running(errand: Errand, pause_seconds: float = _MOST_RETRY_SECONDS) -> None:
+    """Run an endless errand, again after whatever ends it; ends with the cancellation of its task.
+
+    A clock or an order stream that stops being kept would show only much later, in orders.
+    """
+    while True:
+        try:
+            await errand()
+        except Exception:
+            _logger.exception("errand_broke", errand=getattr(errand, "__qualname__", ""))
+        await asyncio.sleep(pause_seconds)
 
 
 async def _close_desk(desk: OrderDesk, seconds: float) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opensqt.market_maker.v1 import exchange_pb2, types_pb2
-from services.common.codec import from_millis, to_duration
+from services.common.codec import to_duration
 from services.common.errors import OpensqtError
 from services.connector.account_mapping import UNKNOWN_CONFIG, SymbolConfig
 from services.connector.account_problems import AccountFacts, find_problems
-from services.connector.profile import EndpointClass
+from services.connector.venue_upkeep import measure_skew
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -54,11 +54,7 @@ class ConfigurationReader:
 
     async def clock_skew(self) -> timedelta:
         """Return the venue's clock less ours, measured with one request."""
-        venue = self._reads.venue
-        before = venue.clock.now()
-        answer = await venue.read(EndpointClass.WEIGHT, 1, venue.exchange.fetch_time)
-        after = venue.clock.now()
-        return from_millis(int(answer)) - (before + (after - before) / 2)
+        return (await measure_skew(self._reads.venue))[0]
 
 
 def to_position_mode(hedge: bool | None) -> types_pb2.PositionMode.ValueType:

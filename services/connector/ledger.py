@@ -109,6 +109,12 @@ class Ledger:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock_handle: int | None = None
+        self._is_new = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether `open` created the file: what was sent before it, if anything, is not in it."""
+        return self._is_new
 
     def open(self) -> None:
         """Open or create the file and start the writer.
@@ -117,6 +123,8 @@ class Ledger:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock_handle = _lock(self._path.with_name(self._path.name + ".lock"))
+        # Looked at under the lock: another process might be creating it just now.
+        self._is_new = not self._path.exists()
         try:
             connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             _prepare(connection)

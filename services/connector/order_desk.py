@@ -16,10 +16,11 @@ from services.common.errors import (
     NotFoundError,
     OpensqtError,
     OutcomeUnknownError,
+    RejectedError,
 )
 from services.common.logs import get_logger
 from services.connector.ledger import Ledger, LedgerRow, Phase
-from services.connector.order_mapping import to_state
+from services.connector.order_mapping import matches_intent, to_state
 from services.connector.order_record import OrderRecord, read_refusal, write_refusal
 from services.connector.order_request import build_intent, check_request, hash_content
 from services.connector.order_text import read_intent, read_state, write_intent, write_state
@@ -27,6 +28,7 @@ from services.connector.rate_budget import CALL_DEADLINE
 from services.connector.record_shelf import RecordShelf
 from services.connector.send_judgement import Verdict
 from services.connector.venue_client_ids import to_venue_client_id
+from services.connector.venue_orders import order_priority
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -79,9 +81,7 @@ class OrderDesk:
         """
         rows = await self._ledger.open_rows()
         for row in rows:
-            record = self._restore(row)
-            if record is not None:
-                self._spawn(record, self._follow(record))
+            self._restore(row)
         return len(rows)
 
     async def close(self, seconds: float) -> int:
@@ -103,11 +103,19 @@ class OrderDesk:
         proven never to have arrived), RetryableError (not sent), OutcomeUnknownError (sent, not
         known in time; the process goes on asking).
         """
-        # Before the id is looked at: a malformed request must not spend an id.
-        check_request(request, instrument)
         content = hash_content(request)
         client_order_id = request.client_order_id or self._ids.new_id()
         record = self.shelf.find(client_order_id)
+        if record is None:
+            try:
+                # Before a record is made: a malformed request must not spend an id.
+                check_request(request, instrument)
+            except RejectedError:
+                # The rules may have changed since this very order was sent; a refusal now would
+                # be taken for proof that nothing was.
+                record = await self.find(client_order_id)
+                if record is None:
+                    raise
         if record is None:
             record = OrderRecord(
                 client_order_id=client_order_id,
@@ -188,10 +196,11 @@ class OrderDesk:
     async def _run(self, record: OrderRecord, request: OrderRequest) -> None:
         try:
             known = await self._prepare(record, request)
-            if known is None:
-                await self._send(record)
-            else:
+            if known is not None:
                 self._adopt(record, known)
+            # With a state the venue has the order already: sent by a ledger that is lost.
+            elif record.state is None:
+                await self._send(record)
         except OpensqtError as error:
             # Nothing was sent: the id is free again for its owner.
             record.fail(error)
@@ -205,6 +214,8 @@ class OrderDesk:
             best = await self._orders.best_opposite_price(record.instrument, request.side)
         intent = build_intent(request, record.instrument, record.client_order_id, best)
         record.intent = intent
+        if self._ledger.is_new and request.client_order_id:
+            await self._find_sent_before(record, intent)
         row = LedgerRow(
             client_order_id=record.client_order_id,
             venue_client_id=record.venue_client_id,
@@ -219,6 +230,20 @@ class OrderDesk:
         if known is not None and known.content_hash != record.content_hash:
             raise _other_content_error(record.client_order_id)
         return known
+
+    async def _find_sent_before(self, record: OrderRecord, intent: OrderIntent) -> None:
+        """Adopt the order that the venue has under the caller's id, if any, instead of sending.
+
+        Asked only with a ledger that this process created: an older one may have been lost, and
+        Binance would take the id again once its first order is closed.
+        """
+        row = await self._orders.query(record.key, order_priority(intent))
+        if row is None:
+            return
+        if not matches_intent(row, intent, record.instrument):
+            raise _other_content_error(record.client_order_id)
+        _logger.warning("order_adopted", client_order_id=record.client_order_id)
+        record.learn(to_state(row, record.instrument, record.client_order_id))
 
     async def _send(self, record: OrderRecord) -> None:
         intent = _require_intent(record)
@@ -248,6 +273,9 @@ class OrderDesk:
     ) -> None:
         phase = Phase.NOT_SENT if verdict is Verdict.NOT_SENT else Phase.REJECTED
         await self._write(record, phase, refusal=write_refusal(error))
+        if record.state is not None:
+            # The stream spoke while the row was written, and it has seen the order.
+            return
         record.fail(error)
         if phase is Phase.NOT_SENT:
             self.shelf.remove(record)
@@ -338,7 +366,12 @@ class OrderDesk:
             use_margin=intent.use_margin,
         )
         self._adopt(record, row)
-        self.shelf.add(record)
+        # An order that never left holds no id: on the shelf it would block its own second try.
+        if row.phase is not Phase.NOT_SENT:
+            self.shelf.add(record)
+        # Whoever finds an open row follows it, or its callers would wait for nobody.
+        if row.phase is Phase.OPEN:
+            self._spawn(record, self._follow(record))
         return record
 
     def _adopt(self, record: OrderRecord, row: LedgerRow) -> None:

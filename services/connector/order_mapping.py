@@ -141,9 +141,10 @@ def complete_state(state: OrderState) -> OrderState:
     if state.executed <= ZERO:
         return replace(state, fees=(), average_price=None)
     fees = sum_fees(state.fills, state.executed)
-    quote = state.cumulative_quote
-    if quote is None or quote <= ZERO:
-        quote = _fills_quote(state.fills, state.executed)
+    # The fills first: they are exact, and the USD-M stream's average price is rounded.
+    quote = _fills_quote(state.fills, state.executed)
+    if quote is None and state.cumulative_quote is not None and state.cumulative_quote > ZERO:
+        quote = state.cumulative_quote
     average = None if quote is None else limit_fraction(quote / state.executed)
     return replace(state, fees=fees, cumulative_quote=quote, average_price=average)
 

@@ -60,6 +60,9 @@ class OrderRecord:
 
     def learn(self, seen: OrderState) -> bool:
         """Merge what the venue said; return whether anything changed."""
+        # Binance takes a client id again once its order is closed: another order is not ours.
+        if self.state is not None and _are_two(self.state, seen):
+            return False
         if self.state is None and self.intent is not None:
             seen = apply_intent(seen, self.intent)
         merged = merge_states(self.state, seen)
@@ -89,6 +92,12 @@ class OrderRecord:
         except TimeoutError:
             return False
         return True
+
+
+def _are_two(known: OrderState, seen: OrderState) -> bool:
+    return "" not in (known.exchange_order_id, seen.exchange_order_id) and (
+        known.exchange_order_id != seen.exchange_order_id
+    )
 
 
 def write_refusal(error: OpensqtError) -> str:

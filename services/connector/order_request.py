@@ -144,13 +144,15 @@ def _check_quantity(request: OrderRequest, instrument: Instrument) -> None:
         )
     # A bounded market order is sent as a limit order, with the limits of those.
     most = instrument.max_quantity
-    if request.type is OrderType.MARKET and request.worst_price is None:
+    unbounded = request.worst_price is None and request.slippage_bound_ratio is None
+    if request.type is OrderType.MARKET and unbounded:
         most = instrument.max_market_quantity or most
     if most is not None and quantity > most:
         raise InvalidFieldError("quantity", f"is above the maximum {format_decimal(most)}")
     least = instrument.min_notional
-    # A reduce-only order may be smaller: the venue lets a small position be closed.
-    if request.price is None or least is None or request.reduce_only:
+    # USD-M -4164: a reduce-only order may be smaller; spot's NOTIONAL filter knows no such thing.
+    exempt = request.reduce_only and instrument.kind is InstrumentKind.PERPETUAL
+    if request.price is None or least is None or exempt:
         return
     if request.price * quantity < least:
         problem = f"the order is worth less than {format_decimal(least)}"

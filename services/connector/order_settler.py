@@ -61,7 +61,7 @@ class OrderSettler:
                     reason=error.reason,
                     problem=error.message,
                 )
-            except ValueError as error:
+            except (ValueError, ArithmeticError) as error:
                 _logger.warning(
                     "order_answer_broken",
                     client_order_id=record.client_order_id,

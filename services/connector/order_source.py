@@ -28,19 +28,25 @@ class OrderSource:
         self._stream = stream
         self._reader = reader
         self._rows: asyncio.Queue[events_pb2.OrderUpdate | OpensqtError] = asyncio.Queue()
+        self._failure: OpensqtError | None = None
 
     async def receive(self) -> Sequence[events_pb2.OrderUpdate]:
         """Wait for the next updates; raise UnreachableError when the stream is down or drops."""
         self._stream.listeners.add(self._listen)
-        await self._stream.wait_live(_LIVE_SECONDS)
-        first = await self._rows.get()
-        rows = [first]
-        while not self._rows.empty():
-            rows.append(self._rows.get_nowait())
-        for row in rows:
+        if self._failure is None and self._rows.empty():
+            await self._stream.wait_live(_LIVE_SECONDS)
+        found: list[events_pb2.OrderUpdate] = []
+        while self._failure is None and (not found or not self._rows.empty()):
+            row = await self._rows.get()
             if isinstance(row, OpensqtError):
-                raise UnreachableError(row.message, reason="STREAM_DROPPED")
-        return [row for row in rows if isinstance(row, events_pb2.OrderUpdate)]
+                self._failure = row
+            else:
+                found.append(row)
+        # What came before the drop goes out first: a snapshot names no order that has closed.
+        if found:
+            return found
+        message = "" if self._failure is None else self._failure.message
+        raise UnreachableError(message, reason="STREAM_DROPPED")
 
     async def snapshot(self) -> Sequence[events_pb2.OrderUpdate]:
         """Return all live orders and the marker that ends the snapshot."""
@@ -57,6 +63,7 @@ class OrderSource:
         """Stop listening and forget what was not taken."""
         self._stream.listeners.discard(self._listen)
         self._rows = asyncio.Queue()
+        self._failure = None
 
     def _listen(self, row: events_pb2.OrderUpdate | OpensqtError) -> None:
         if self._rows.qsize() >= _QUEUE_LIMIT:

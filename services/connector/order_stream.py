@@ -78,11 +78,11 @@ class OrderStream:
             self._ended.set()
         try:
             row = self._venue.profile.stream_order(message)
-        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
-            _logger.error("stream_row_broken", problem=str(error))
-            return
-        if row is not None:
-            self._take(row)
+            if row is not None:
+                self._take(row)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            # Raised on, it would end ccxt's reading of the socket, and with it every other order.
+            _logger.error("stream_row_broken", problem=repr(error))
 
     async def run(self) -> None:
         """Keep the stream up until cancelled, with growing waits between attempts that fail."""

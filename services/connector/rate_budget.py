@@ -93,12 +93,15 @@ class RateBudget:
     ) -> AsyncIterator[None]:
         """Wait until `weight` units may be spent, spend them, and run the block.
 
-        Raises RetryableError at once when the wait would outlast the caller's deadline.
+        Raises RetryableError at once when the wait would outlast the caller's deadline, or when
+        that has passed already: nothing is sent for a caller who is gone.
         """
         queue = self._queues.setdefault((endpoint_class, priority), asyncio.Lock())
         # First come, first served within a priority; other priorities do not queue here.
         async with queue:
             await self._wait_turn(endpoint_class, weight, priority)
+            # Time also passes in the queue and before it; an order sent late is the worst of both.
+            self._check_bound(endpoint_class, 0.0, self._clock.monotonic())
             now = self._clock.monotonic()
             for window in self._windows.get(endpoint_class, ()):
                 window.spend(now, weight)
@@ -122,7 +125,9 @@ class RateBudget:
         bound = started + self._max_wait
         if now + wait > (bound if deadline is None else min(bound, deadline)):
             raise RetryableError(
-                f"the venue's {name} allowance is used up",
+                f"the venue's {name} allowance is used up"
+                if wait > 0
+                else "the caller's deadline passed before the request could be sent",
                 retry_after=timedelta(seconds=wait),
                 metadata={"endpointClass": name.value},
             )

@@ -11,6 +11,7 @@ from services.common.errors import NotFoundError
 from services.connector.order_types import OrderClass, OrderIntent, Side
 from services.connector.profile import EndpointClass, Priority
 from services.connector.send_judgement import SendResult, Verdict, judge_send_error
+from services.connector.venue_errors import to_read_error
 from services.connector.venue_http import REQUEST_TRACE, RequestTrace
 from services.connector.venue_numbers import optional_venue_decimal
 
@@ -100,7 +101,7 @@ class VenueOrders:
             if error.reason == "ORDER_NOT_FOUND":
                 return None
             raise
-        return self._venue.profile.order_row(reply["info"])
+        return self._row(reply)
 
     async def cancel(self, key: OrderKey) -> VenueOrder | None:
         """Ask to cancel; return the venue's row, None when the order is gone already."""
@@ -117,7 +118,7 @@ class VenueOrders:
             if error.reason == "ORDER_NOT_FOUND":
                 return None
             raise
-        return self._venue.profile.order_row(reply["info"])
+        return self._row(reply)
 
     async def cancel_all(self, instrument: Instrument, *, use_margin: bool) -> None:
         """Cancel all live orders of a symbol; having none is no error."""
@@ -146,7 +147,8 @@ class VenueOrders:
             lambda: self._venue.trading.fetch_open_orders(unified, None, None, params),
             priority=Priority.ORDER,
         )
-        return [self._venue.profile.order_row(row["info"]) for row in rows]
+        # All or none: a live order that is left out would be believed to be gone.
+        return [self._row(row) for row in rows]
 
     async def order_fills(self, key: OrderKey) -> list[VenueFill]:
         """Return all executions of one order, by the venue's order id."""
@@ -159,7 +161,7 @@ class VenueOrders:
             lambda: self._venue.trading.fetch_my_trades(key.instrument.unified, None, 1000, params),
             priority=Priority.EXIT,
         )
-        found = [self._venue.profile.fill_row(row["info"]) for row in rows]
+        found = [self._fill(row) for row in rows]
         # A venue that ignores the filter would give us the fills of others.
         return [fill for fill in found if fill.exchange_order_id == key.exchange_order_id]
 
@@ -184,21 +186,37 @@ class VenueOrders:
             self._venue.profile.weight("trades"),
             lambda: self._venue.trading.fetch_my_trades(instrument.unified, since, limit, params),
         )
-        return [self._venue.profile.fill_row(row["info"]) for row in rows]
+        return [self._fill(row) for row in rows]
 
     async def best_opposite_price(self, instrument: Instrument, side: Side) -> Decimal | None:
         """Return the best price an order of that side would meet, None when the book is empty."""
-        book = await self._venue.read(
+
+        async def read() -> Decimal | None:
+            book = await self._venue.trading.fetch_order_book(instrument.unified, 5)
+            levels = book["asks"] if side is Side.BUY else book["bids"]
+            return optional_venue_decimal(levels[0][0], "price") if levels else None
+
+        # Understood inside the read, so that a broken book is a broken answer to the caller.
+        price = await self._venue.read(
             EndpointClass.WEIGHT,
             self._venue.profile.weight("order_book"),
-            lambda: self._venue.trading.fetch_order_book(instrument.unified, 5),
+            read,
             priority=Priority.ORDER,
         )
-        levels = book["asks"] if side is Side.BUY else book["bids"]
-        if not levels:
-            return None
-        price = optional_venue_decimal(levels[0][0], "price")
         return None if price is None else instrument.to_base_price(price)
+
+    def _row(self, reply: Any) -> VenueOrder:
+        try:
+            return self._venue.profile.order_row(reply["info"])
+        except Exception as error:
+            # A row that cannot be read proves nothing: not the order, not its absence.
+            raise to_read_error(error, self._venue.profile) from error
+
+    def _fill(self, reply: Any) -> VenueFill:
+        try:
+            return self._venue.profile.fill_row(reply["info"])
+        except Exception as error:
+            raise to_read_error(error, self._venue.profile) from error
 
 
 def order_priority(intent: OrderIntent) -> Priority:

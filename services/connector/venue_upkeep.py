@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
+from services.common.codec import from_millis
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.connector.profile import EndpointClass
@@ -15,6 +16,26 @@ if TYPE_CHECKING:
 
 _logger = get_logger(__name__)
 _MAX_SKEW = timedelta(hours=1)
+
+
+async def measure_skew(venue: Venue) -> tuple[timedelta, timedelta]:
+    """Return the venue's clock less ours, and by how much that may be off: half the round trip.
+
+    Raises RetryableError and its branches when the venue cannot be asked.
+    """
+
+    async def read() -> tuple[datetime, int, datetime]:
+        # Inside the read: waiting for the rate limit first would count as a difference of clocks.
+        before = venue.clock.now()
+        stamp = int(await venue.exchange.fetch_time())
+        return before, stamp, venue.clock.now()
+
+    before, stamp, after = await venue.read(
+        EndpointClass.WEIGHT, venue.profile.weight("time"), read
+    )
+    # The answer is taken to be stamped half way between question and answer.
+    half = (after - before) / 2
+    return from_millis(stamp) - (before + half), half
 
 
 class VenueUpkeep:
@@ -53,19 +74,15 @@ class VenueUpkeep:
     async def measure_clock(self) -> timedelta:
         """Measure the venue's clock less ours and have requests stamped by it.
 
-        The answer is taken to be stamped half way between question and answer; an offset of more
-        than an hour is not believed. Raises RetryableError when the venue cannot be asked.
+        An offset of more than an hour is not believed. Raises RetryableError when the venue cannot
+        be asked.
         """
         venue = self._venue
-        before = venue.clock.now()
-        stamp: Any = await venue.read(
-            EndpointClass.WEIGHT, venue.profile.weight("time"), venue.exchange.fetch_time
-        )
-        after = venue.clock.now()
-        # Half the round trip is the best guess at when the venue looked at its clock.
-        middle = before + (after - before) / 2
-        skew = timedelta(milliseconds=int(stamp) - round(middle.timestamp() * 1000))
-        if abs(skew) <= _MAX_SKEW:
+        skew, doubt = await measure_skew(venue)
+        # The fence counts on the clock bound: a vaguer figure does not replace one that is held.
+        if venue.clock_skew is not None and doubt > venue.fence.clock_bound:
+            _logger.warning("clock_answer_slow", seconds=doubt.total_seconds())
+        elif abs(skew) <= _MAX_SKEW:
             venue.clock_skew = skew
             # ccxt subtracts this from our time, so it is ours less the venue's.
             difference = -round(skew.total_seconds() * 1000)

@@ -302,6 +302,18 @@ async def test_spot_balances_tell_wallet_and_debt(
     assert (number(none.balance), number(none.borrowed)) == (Decimal(0), Decimal(0))
 
 
+async def test_debt_that_cannot_be_read_is_absent_not_zero(
+    spot: RunningConnector, simulator: Application
+) -> None:
+    """For a coin the wallet has and for one it has not."""
+    control = Control(simulator.address)
+    await control.fault({"type": "empty_body"}, path="/sapi/v1/margin/account")
+    for asset in ("BTC", "NOSUCH"):
+        held = await spot.stub.GetBalance(E.GetBalanceRequest(asset=asset))
+        assert held.HasField("balance")
+        assert not held.HasField("borrowed")
+
+
 async def test_what_is_asked_to_be_borrowed_is_priced(spot: RunningConnector) -> None:
     """A year's rate from the venue's table; what it does not lend is left out."""
     request = E.GetBorrowRatesRequest(assets=["BTC", "NOSUCH"])

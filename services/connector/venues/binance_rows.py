@@ -121,7 +121,7 @@ def stream_order(message: Mapping[str, Any]) -> VenueOrder | None:
         return _stream_row(body, quote=_optional(body, "Z"))
     if body.get("e") == "ORDER_TRADE_UPDATE" and isinstance(body.get("o"), dict):
         row = body["o"]
-        # The event has no cumulative quote; average times total is exact to its digits.
+        # The event has no cumulative quote; average times total is as good as the average's digits.
         average = _optional(row, "ap")
         executed = _number(row, "z")
         return _stream_row(row, quote=None if average is None else average * executed)

@@ -25,7 +25,7 @@ from services.common.ids import RandomIds
 from services.common.metrics import ServiceMetrics
 from services.connector.connector_metrics import ConnectorMetrics
 from services.connector.desk_options import DeskOptions
-from services.connector.instruments import InstrumentBook
+from services.connector.instruments import InstrumentBook, TradingStatus
 from services.connector.ledger import Ledger, Phase
 from services.connector.order_desk import OrderDesk
 from services.connector.order_mapping import to_state
@@ -81,7 +81,7 @@ class HandOrders:
         await self.gate.wait()
         return self.reply(name)
 
-    async def query(self, key: OrderKey) -> VenueOrder | None:
+    async def query(self, key: OrderKey, _priority: Any = None) -> VenueOrder | None:
         """Return what the test put there."""
         self.asked += 1
         return self.found.get(key.venue_client_id)
@@ -368,3 +368,134 @@ async def test_shelf_forgets_finished_orders_only(tmp_path: Path) -> None:
         again = await desk.place(replace(order_request(), client_order_id="n0"), instrument())
     assert again.executed == Decimal("0.01")
     assert len(orders.sent) == 30
+
+
+async def test_refusal_loses_against_the_stream_while_the_row_is_written(tmp_path: Path) -> None:
+    """An order that the stream shows while its refusal is being written is an order."""
+    orders = HandOrders(lambda _name: SendResult(Verdict.REJECTED, error=RejectedError("no")))
+    orders.gate.set()
+    async with open_desk(orders, tmp_path) as (desk, ledger):
+        update = ledger.update
+
+        async def slow_update(name: str, phase: Phase, **texts: str) -> None:
+            record = desk.shelf.find(name)
+            assert record is not None
+            desk.learn(record, to_state(venue_row(name), instrument(), name))
+            await update(name, phase, **texts)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ledger, "update", slow_update)
+            state = await desk.place(order_request(), instrument())
+            await desk.close(1.0)
+        row = await ledger.find("mine")
+    assert state.executed == Decimal("0.01")
+    assert row is not None
+    assert row.phase is Phase.CLOSED
+
+
+async def test_asking_for_an_unsent_order_does_not_block_its_second_try(tmp_path: Path) -> None:
+    """A read of an id whose order never left leaves the id as free as it was."""
+    orders = HandOrders(lambda _name: SendResult(Verdict.NOT_SENT, error=RetryableError("wait")))
+    orders.gate.set()
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        with pytest.raises(RetryableError):
+            await desk.place(order_request(), instrument())
+        record = await desk.find("mine")
+        assert record is not None
+        assert record.error is not None
+        orders.reply = accept
+        state = await desk.place(order_request(), instrument())
+    assert state.executed == Decimal("0.01")
+
+
+async def test_open_row_whose_symbol_comes_back_later_is_followed(tmp_path: Path) -> None:
+    """An order left open on a symbol that was not listed at the start is settled when asked for."""
+    orders = HandOrders(lose)
+    orders.gate.set()
+    async with open_desk(orders, tmp_path, timedelta(seconds=60)) as (desk, _ledger):
+        CALL_DEADLINE.set(SystemClock().monotonic() + 0.1)
+        with pytest.raises(OutcomeUnknownError):
+            await desk.place(order_request(), instrument())
+        CALL_DEADLINE.set(None)
+    later = HandOrders(lose, found={"mine": venue_row("mine")})
+    async with open_desk(later, tmp_path) as (desk, _ledger):
+        desk._venue.instruments.replace([])
+        await desk.start()
+        desk._venue.instruments.replace([instrument()])
+        record = await desk.find("mine")
+        assert record is not None
+        state = await desk.await_outcome(record)
+    assert state.executed == Decimal("0.01")
+
+
+async def test_an_order_that_exists_is_told_though_its_symbol_trades_no_more(
+    tmp_path: Path,
+) -> None:
+    """A repeat after a halt gets the order, not a refusal that reads like "nothing was sent"."""
+    halted = replace(instrument(), status=TradingStatus.BREAK)
+    orders = HandOrders(accept)
+    orders.gate.set()
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        await desk.place(order_request(), instrument())
+        again = await desk.place(order_request(), halted)
+        await desk.close(1.0)
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        from_ledger = await desk.place(order_request(), halted)
+        with pytest.raises(PreconditionError):
+            await desk.place(order_request(client_order_id="fresh"), halted)
+    assert again.executed == from_ledger.executed == Decimal("0.01")
+    assert orders.sent == ["mine"]
+
+
+async def test_another_order_under_our_id_is_not_ours(tmp_path: Path) -> None:
+    """Binance takes an id again once its order is closed; such an order adds nothing to ours."""
+    orders = HandOrders(accept)
+    orders.gate.set()
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        await desk.place(order_request(), instrument())
+        record = await desk.find("mine")
+        assert record is not None
+        other = venue_row("mine", orderId=29, executedQty="5", origQty="5")
+        assert not desk.learn(record, to_state(other, instrument(), "mine"))
+        assert record.state is not None
+        assert record.state.executed == Decimal("0.01")
+
+
+async def test_lost_ledger_adopts_what_the_venue_has_under_the_id(tmp_path: Path) -> None:
+    """With a new ledger file the venue is asked first: its order is returned, none is sent."""
+    orders = HandOrders(accept, found={"mine": venue_row("mine")})
+    orders.gate.set()
+    async with open_desk(orders, tmp_path) as (desk, ledger):
+        state = await desk.place(order_request(), instrument())
+        await desk.close(1.0)
+        row = await ledger.find("mine")
+    assert state.executed == Decimal("0.01")
+    assert orders.sent == []
+    assert row is not None
+    assert row.phase is Phase.CLOSED
+
+
+async def test_lost_ledger_refuses_other_content_and_records_nothing(tmp_path: Path) -> None:
+    """Another order under the id at the venue is ALREADY_EXISTS, as it was with the ledger."""
+    orders = HandOrders(accept, found={"mine": venue_row("mine", side="SELL")})
+    orders.gate.set()
+    async with open_desk(orders, tmp_path) as (desk, ledger):
+        with pytest.raises(AlreadyExistsError):
+            await desk.place(order_request(), instrument())
+        assert await ledger.find("mine") is None
+    assert orders.sent == []
+
+
+async def test_with_a_ledger_that_existed_nothing_is_asked_before_sending(tmp_path: Path) -> None:
+    """The question costs a round trip, so it is asked with a new file and a caller's id only."""
+    orders = HandOrders(accept)
+    orders.gate.set()
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        await desk.place(order_request(client_order_id=""), instrument())
+        assert orders.asked == 0
+        await desk.place(order_request(), instrument())
+        assert orders.asked == 1
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        await desk.place(order_request(client_order_id="other"), instrument())
+    assert orders.asked == 1
+    assert len(orders.sent) == 3

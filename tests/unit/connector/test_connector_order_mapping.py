@@ -367,3 +367,17 @@ def test_recorded_payloads_are_read_or_refused_but_never_break(venue: str) -> No
             if {"orderId", "executedQty", "origQty", "status", "side"} <= row.keys():
                 orders += order_row(row).executed >= 0
     assert orders >= 10
+
+
+def test_average_comes_from_the_fills_where_they_are_all_known() -> None:
+    """USD-M rounds the average it streams; the fills are exact."""
+    third = {**USDM_TRADE_EVENT["o"], "q": "0.003", "l": "0.001", "z": "0.001", "ap": "7100.50"}
+    last = {**third, "l": "0.002", "z": "0.003", "L": "7100.60", "ap": "7100.57", "t": 12345679}
+    known: OrderState | None = None
+    for body in (third, {**last, "X": "FILLED"}):
+        row = stream_order({**USDM_TRADE_EVENT, "o": body})
+        assert row is not None
+        known = merge_states(known, to_state(row, instrument(perpetual=True), "mine"))
+    assert known is not None
+    assert known.cumulative_quote == Decimal("21.3017")
+    assert known.average_price == Decimal("7100.566666666666666667")

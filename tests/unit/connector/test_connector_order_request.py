@@ -131,6 +131,24 @@ def test_small_close_of_a_perpetual_is_let_through() -> None:
     check_request(replace(small, reduce_only=True), perpetual)
 
 
+def test_small_margin_order_is_refused_whatever_it_reduces() -> None:
+    """Spot's smallest notional holds for an order that repays a debt too."""
+    asked = order_request(
+        type=OrderType.LIMIT, price=Decimal(100), use_margin=True, reduce_only=True
+    )
+    with pytest.raises(InvalidFieldError) as refused:
+        check_request(asked, instrument())
+    assert refused.value.reason == "NOTIONAL_TOO_SMALL"
+
+
+@pytest.mark.parametrize("field", ["worst_price", "slippage_bound_ratio"])
+def test_bounded_market_order_has_the_limits_of_a_limit_order(field: str) -> None:
+    """It is sent as a limit order, so the lower maximum of market orders is not its own."""
+    check_request(order_request(quantity=Decimal(500), **{field: Decimal("0.1")}), instrument())
+    with pytest.raises(InvalidFieldError):
+        check_request(order_request(quantity=Decimal(500)), instrument())
+
+
 def test_content_is_what_would_be_traded() -> None:
     """Notation, id, class and patience do not change the content; anything traded does."""
     base = order_request(type=OrderType.LIMIT, price=Decimal(100))

@@ -149,3 +149,14 @@ async def test_request_heavier_than_its_share_passes_an_empty_window() -> None:
     """A single call above the share of its priority is not stuck for ever."""
     held = budget(HandClock())
     assert held.wait_seconds(WEIGHT, 95, Priority.DATA) == 0
+
+
+async def test_nothing_is_sent_for_a_caller_whose_deadline_has_passed() -> None:
+    """Time spent before the queue counts too: the allowance is free, the caller is gone."""
+    clock = HandClock()
+    held = budget(clock)
+    CALL_DEADLINE.set(clock.monotonic() + 2)
+    clock.seconds += 3
+    with pytest.raises(RetryableError):
+        await spend(held, 1)
+    assert held.wait_seconds(WEIGHT, 80, Priority.DATA) == 0

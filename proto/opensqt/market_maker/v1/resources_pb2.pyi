@@ -805,7 +805,10 @@ class PlaceOrderRequest(_message.Message):
     time_in_force: _types_pb2.TimeInForce.ValueType
     """Unspecified: GTC for limit orders, at once for market orders."""
     reduce_only: _builtins.bool
-    """Only shrink a position. Refused on spot."""
+    """Perpetuals: only shrink a position. Spot margin orders (`use_margin`): borrow nothing and repay
+    the debt with what the order brings in; the quantity is not cut to the debt. Refused on other
+    spot orders.
+    """
     post_only: _builtins.bool
     """Refuse the right to execute at once. Limit orders only."""
     client_order_id: _builtins.str

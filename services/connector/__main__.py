@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the connector until it is told to stop; return the exit code."""
     settings = load_settings(ConnectorSettings, argv)
+    # Before anything speaks: a line that escapes the masking cannot be taken back.
     configure_logging(settings.log, settings.service)
     return run_service(lambda stop: run_connector(settings, stop))
 

@@ -71,6 +71,7 @@ def to_position(
 ) -> resources_pb2.Position:
     """Return the position of a positionRisk row; v3 rows have no leverage and no margin type."""
     size = signed_size(required(row, "positionAmt"), str(row.get("positionSide", "BOTH")))
+    # Binance writes 0 for "none": a liquidation price of 0 would read as infinitely safe.
     prices = {
         name: None if price is None else instrument.to_base_price(price)
         for name, price in (
@@ -86,6 +87,7 @@ def to_position(
         entry_price=wire(prices["entry"] if size else None),
         mark_price=wire(prices["mark"]),
         unrealized_pnl=wire(number(row, "unRealizedProfit")),
+        # positionRisk v3 dropped leverage and margin type; symbolConfig has them.
         leverage=int(number(row, "leverage") or config.leverage),
         margin_type=margin_type_of(row.get("marginType")) or config.margin_type,
         isolated_margin=wire(positive(row, "isolatedMargin")),
@@ -102,6 +104,7 @@ def to_positions_of_event(
     """Return the positions that an ACCOUNT_UPDATE message names; zero size means it was closed."""
     changed = stamp(dict(event), "T") or stamp(dict(event), "E")
     found = []
+    # An ACCOUNT_UPDATE names only what changed: no list of positions is no change of any.
     for row in event["a"].get("P", ()):
         instrument = instruments.find_exchange_symbol(text(row, "s"))
         if instrument is None:
@@ -131,6 +134,7 @@ def to_spot_balance(
 ) -> resources_pb2.AssetBalance:
     """Return one asset of the spot wallet; `debts` None means that borrowing is not known."""
     asset = text(row, "asset")
+    # Required: a balance that is missing is unknown, and would be believed to be zero.
     free, locked = required(row, "free"), required(row, "locked")
     debt = None if debts is None else debts.get(asset, NO_DEBT)
     return resources_pb2.AssetBalance(
@@ -177,6 +181,7 @@ def to_futures_account(
     """
     equity, maintenance = number(row, "totalMarginBalance"), number(row, "totalMaintMargin")
     health = None
+    # Without equity the ratio means nothing; absent says so, 0 would say "liquidated".
     if equity is not None and maintenance is not None and equity > 0:
         health = max(ONE - maintenance / equity, ZERO)
     return resources_pb2.Account(
@@ -219,6 +224,7 @@ def to_trading_fee(row: dict[str, Any], instrument: Instrument) -> resources_pb2
 
 def to_borrow_rate(row: dict[str, Any], observed: datetime) -> resources_pb2.BorrowRate | None:
     """Return the price of borrowing of a crossMarginData row, None when it cannot be borrowed."""
+    # The table lists a rate for coins that are not lent now as well.
     if row.get("borrowable") is not True:
         return None
     return resources_pb2.BorrowRate(

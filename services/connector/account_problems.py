@@ -37,6 +37,7 @@ def find_problems(facts: AccountFacts) -> list[str]:
         problems.append(f"The key may not trade: enable {product} trading for it.")
     if facts.can_read is False:
         problems.append("The key may not read: enable reading for it.")
+    # In hedge mode an order without positionSide is refused (USD-M -4061), exits included.
     if facts.hedge_mode:
         problems.append("The account is in hedge mode: switch it to one-way mode.")
     if facts.margin_type == "isolated":

@@ -98,6 +98,7 @@ class AccountReader:
                 return None
             config = configs.get(instrument.exchange_symbol, UNKNOWN_CONFIG)
             position = to_position(row, instrument, config)
+            # positionRisk also names symbols with orders and no position.
             return None if position.size.value == "0" else position
 
         return self._quarantine.collect_all("positions", rows, convert)
@@ -111,6 +112,7 @@ class AccountReader:
             rows = await self._reads.ask("symbol_config")
         except OpensqtError as error:
             _logger.warning("symbol_settings_unread", reason=error.reason)
+            # Not an error: a position without its leverage is better than no position at all.
             return {}
         found = dict(self._quarantine.collect("symbol_config", rows, to_symbol_config))
         self._configs, self._configs_at = found, now

@@ -47,6 +47,7 @@ class UserSource(WatchSource[T]):
     async def receive(self) -> Sequence[T]:
         """Wait for the next rows; after a long silence return the state as read."""
         try:
+            # A user stream may die without closing (an ended listen key): only reading tells.
             async with asyncio.timeout(_QUIET_SECONDS):
                 return await super().receive()
         except TimeoutError:

@@ -64,6 +64,7 @@ async def run_connector(settings: ConnectorSettings, stop: asyncio.Event) -> Non
     metrics.add_process_metrics()
     own = ConnectorMetrics(metrics)
     async with open_servicer(settings.connector, own, stop=stop) as servicer:
+        # Made last, so that no call arrives before the ledger's open orders are taken up.
         server = GrpcServer(settings.grpc, metrics=metrics)
         server.add(exchange_pb2_grpc.add_ExchangeServiceServicer_to_server, servicer, SERVICE_NAME)
         await serve(settings, server, metrics, stop)
@@ -89,6 +90,7 @@ async def open_servicer(
         venue = _open_venue(part, session, metrics, clock or SystemClock(), stack)
         upkeep = _build_upkeep(part, venue)
         stopping = stop or asyncio.Event()
+        # Clock before markets: signed calls of a skewed host would all be refused (-1021).
         await _retry_first(upkeep.measure_clock, stopping)
         await _retry_first(upkeep.load_markets, stopping)
         orders, stream = _build_orders(part, venue, ledger, metrics)
@@ -135,6 +137,7 @@ def _open_venue(
         code=part.exchange,
         name=part.venue_name,
         kind=profile.kind,
+        # Two instances: a flood of reads or a reload must not share state with orders.
         exchange=build(),
         trading=build(),
         instruments=InstrumentBook(),
@@ -164,6 +167,7 @@ def _build_orders(
     settler = OrderSettler(calls, venue.clock, SettlePace())
     desk = OrderDesk(venue, calls, settler, ledger, RandomIds(), options, metrics)
     stream = OrderStream(venue, desk, metrics)
+    # The stream must see messages before the first watch is made, or it misses the first.
     venue.trading.observer = stream
     reader = OrderReader(venue, calls, desk)
     hub: StreamHub[str, events_pb2.OrderUpdate] = StreamHub(
@@ -191,6 +195,7 @@ async def _retry_first(read: Any, stop: asyncio.Event) -> None:
     while True:
         try:
             await read()
+        # Only what may pass or names itself; a bug in a first read should stop the start.
         except OpensqtError as error:
             _logger.warning("venue_not_ready", reason=error.reason, problem=error.message)
         else:

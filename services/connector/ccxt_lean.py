@@ -22,11 +22,13 @@ class _LeanPackage(ModuleType):
     """A package whose exchange submodules stand for their classes, as ccxt's own packages do."""
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # Importing a submodule binds it here; ccxt's code expects the class under that name.
         if isinstance(value, ModuleType) and isinstance(getattr(value, name, None), type):
             value = getattr(value, name)
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
+        # Import machinery and pickling probe dunders; a lookup by import would recurse.
         if name.startswith("__"):
             raise AttributeError(name)
         if self.__name__ == "ccxt":
@@ -42,6 +44,7 @@ class _LeanPackage(ModuleType):
 
 
 def _install() -> None:
+    # Replacing a package that others hold would give two copies of each error class.
     if "ccxt" in sys.modules:
         return
     spec = importlib.util.find_spec("ccxt")
@@ -71,9 +74,11 @@ def import_venue_class(code: str) -> type:
 
     Raises ValueError when ccxt has no such venue.
     """
+    # The id becomes part of a module path: nothing but a plain name may get there.
     if not (code.isidentifier() and code.islower()):
         raise ValueError(f"{code!r} is not a ccxt id")
     try:
+        # The pro class inherits from this one and finds it through the stand-in package.
         importlib.import_module(f"ccxt.async_support.{code}")
         module = importlib.import_module(f"ccxt.pro.{code}")
     except ModuleNotFoundError as error:

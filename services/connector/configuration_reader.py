@@ -32,6 +32,7 @@ class ConfigurationReader:
         Raises NotFoundError for an unknown symbol.
         """
         instrument = self._reads.venue.instruments.get(symbol) if symbol else None
+        # One unreadable part must not hide the others: the doctor is asked when things are ill.
         unread: list[str] = []
         key = await _try("the key's permissions", self._reads.ask("key_permissions"), unread)
         hedge = await _try("the position mode", self._account.position_mode(), unread)

@@ -54,6 +54,7 @@ def build_data_part(
     """Compose the readers of `venue`; `reload_markets` reads the trading rules anew."""
     quarantine = RowQuarantine(observer=observer)
     reads = VenueReads(venue)
+    # One tap for all streams: it replaces methods of the instance, which nests badly.
     tap = MessageTap(venue.exchange)
     bounds = options or HubOptions()
     funding = FundingReader(reads, quarantine)

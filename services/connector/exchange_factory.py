@@ -44,6 +44,8 @@ def new_session() -> aiohttp.ClientSession:
     Connections are kept for less time than the venues keep theirs, so that an order is rarely sent
     down one that the venue is just closing.
     """
+    # aiohttp sends GET and DELETE again when a kept connection turns out dead, POST never: that is
+    # what lets an order be sent once, and why no cancel may count on being single.
     connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=30.0, ttl_dns_cache=60)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
@@ -63,6 +65,7 @@ def build_exchange(
     ccxt's limiter is off (it holds each USD-M order back 200 ms) and its retries are zero; our own
     budget and our own outcome rules stand in their place.
     """
+    # Mixed in before ccxt's class, or its error tables would judge replies first.
     venue_class = type(profile.code, (VenueHttpMixin, import_venue_class(profile.code)), {})
     exchange: Any = venue_class(
         {
@@ -82,6 +85,7 @@ def build_exchange(
     exchange.timeout_on_exit = 0
     if base_url is not None:
         exchange.urls["api"] = rewrite_urls(exchange.urls["api"], base_url)
+    # Without it a WebSocket before the first REST call finds no event loop in ccxt.
     exchange.open()
     return exchange
 

@@ -98,6 +98,7 @@ class FundingReader:
 
     async def intervals(self) -> FundingIntervals:
         """Return the present intervals; unknown ones when the venue cannot be asked."""
+        # fundingInfo shares 500 requests per 5 minutes with the history: one reader asks for all.
         async with self._lock:
             now = self._reads.venue.clock.monotonic()
             age = None if self._read_at is None else now - self._read_at
@@ -107,6 +108,7 @@ class FundingReader:
                     self._read_at = now
                 except OpensqtError as error:
                     _logger.warning("funding_intervals_unread", reason=error.reason)
+                    # Venues shorten intervals at short notice: old ones are believed briefly.
                     if age is None or age >= self._stale:
                         return UNKNOWN_INTERVALS
             return self._intervals

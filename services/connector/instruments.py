@@ -123,6 +123,7 @@ class InstrumentBook:
 
     def find(self, symbol: str) -> Instrument | None:
         """Return the instrument of any of its names, None when there is none."""
+        # Canonical first: a coin listed singly and by the thousand keeps one meaning per name.
         return self._by_symbol.get(symbol) or self._by_name.get(symbol)
 
     def find_exchange_symbol(self, exchange_symbol: str) -> Instrument | None:

@@ -126,6 +126,7 @@ class Ledger:
         # Looked at under the lock: another process might be creating it just now.
         self._is_new = not self._path.exists()
         try:
+            # No implicit transactions: the batch decides what is one commit.
             connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             _prepare(connection)
         except (sqlite3.Error, FatalError) as error:
@@ -262,6 +263,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA busy_timeout = 5000")
+    # A newer program's rows may mean something else; guessing could resend an order.
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, SCHEMA_VERSION):
         raise FatalError(f"its version is {version}, this program knows {SCHEMA_VERSION}")

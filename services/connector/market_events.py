@@ -102,6 +102,7 @@ def set_top(
 ) -> None:
     """Set best price and quantity of a side; an empty side is cleared."""
     price, quantity = positive(event, keys[0]), positive(event, keys[1])
+    # Binance sends "0" for an empty side; a zero bid would be taken for a price.
     if price is None or quantity is None:
         row.ClearField(f"best_{side}_price")
         row.ClearField(f"best_{side}_quantity")

@@ -112,6 +112,7 @@ def add_book_ticker(
         ("ask", "askPrice", "askQty"),
     ):
         price, quantity = positive(row, price_key), positive(row, quantity_key)
+        # Halted symbols have books of zeros: absent is "no price", 0 would be a bargain.
         if price is None or quantity is None:
             continue
         getattr(ticker, f"best_{side}_price").CopyFrom(wire(instrument.to_base_price(price)))
@@ -151,6 +152,7 @@ def to_order_book(
 
     def levels(rows: Any, *, highest_first: bool) -> list[resources_pb2.OrderBookLevel]:
         pairs = [(venue_decimal(one[0], "price"), venue_decimal(one[1], "qty")) for one in rows]
+        # Sorted here: nothing promises the order, and the first level is taken for the best.
         held = [pair for pair in pairs if pair[0] > 0 and pair[1] > 0]
         held.sort(key=lambda pair: pair[0], reverse=highest_first)
         return [
@@ -181,6 +183,7 @@ def to_funding_rate(
     return resources_pb2.FundingRate(
         exchange=exchange,
         symbol=instrument.symbol,
+        # Delivery contracts have an empty rate: absent, never 0.
         rate=wire(number(row, "lastFundingRate")),
         next_funding_time=stamp(row, "nextFundingTime"),
         timestamp=stamp(row, "time"),
@@ -210,6 +213,7 @@ def to_settlement(
 def to_interval(row: dict[str, Any]) -> tuple[str, timedelta]:
     """Return the venue's symbol and funding interval of a fundingInfo row."""
     hours = int(required(row, "fundingIntervalHours"))
+    # A daily rate is divided by this; a zero or a year would make any coin a candidate.
     if not 0 < hours <= 24:
         raise ValueError("an impossible funding interval")
     return text(row, "symbol"), timedelta(hours=hours)

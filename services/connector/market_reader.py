@@ -123,6 +123,7 @@ class MarketReader:
             raise InvalidFieldError("depth", "must not be negative")
         wanted = min(depth or _DEFAULT_DEPTH, _DEPTHS[-1])
         instrument = self._instrument(symbol)
+        # USD-M refuses any other limit (-4021).
         limit = next(size for size in _DEPTHS if size >= wanted)
         row = await self._reads.ask("depth", symbol=instrument.exchange_symbol, limit=limit)
         received = to_millis(self._reads.venue.clock.now())
@@ -194,6 +195,7 @@ class MarketReader:
             )
             row = await self._reads.ask(question, symbol=name)
             told = self._quarantine.one(question, row, lambda one: stamp(one, key))
+            # Never back: a candle that was closed once must not open again.
             self._market_time = max(self._market_time, milliseconds(told))
             self._market_time_at = now
         return self._market_time

@@ -54,6 +54,7 @@ class PriceSource(WatchSource["events_pb2.PriceChange"]):
             venue,
             tap,
             (
+                # Both: book tickers carry no last price, day tickers on spot carry no book.
                 lambda: venue.exchange.watch_bids_asks(unified),
                 lambda: venue.exchange.watch_tickers(unified),
             ),
@@ -64,6 +65,7 @@ class PriceSource(WatchSource["events_pb2.PriceChange"]):
     async def reset(self) -> None:
         """Stop watching; the next snapshot counts, not what was told before."""
         await super().reset()
+        # A row merged from before and after a gap would mix two moments.
         self._board.restart()
 
     async def snapshot(self) -> Sequence[events_pb2.PriceChange]:
@@ -126,6 +128,7 @@ class FundingSource(WatchSource["events_pb2.FundingUpdate"]):
         instrument = self._book.find_exchange_symbol(text(event, "s"))
         if instrument is None or self._symbol not in ("", instrument.symbol):
             return []
+        # As last read: an event must not wait for a request.
         interval = self._funding.known_intervals.of(instrument.exchange_symbol)
         return [to_funding_update(event, instrument, self._name, interval)]
 
@@ -201,6 +204,7 @@ class MarketStreams:
             key=lambda row: row.symbol,
             observer=observer,
         )
+        # By opening time too: the last row of a closed candle is not replaced by the next one.
         self.candles: StreamHub[CandleKey, resources_pb2.Candle] = StreamHub(
             "candles",
             lambda key: CandleSource(reads, tap, market, key),

@@ -93,6 +93,7 @@ def decode_class(number: int) -> OrderClass:
 
 def encode_order_number(exchange_order_id: str) -> int:
     """Return the int64 form of a venue's order id: itself when numeric, else a 63-bit hash."""
+    # Nineteen digits may exceed int64; hashing them too keeps the number unique enough.
     if exchange_order_id.isascii() and exchange_order_id.isdigit() and len(exchange_order_id) < 19:
         return int(exchange_order_id)
     if not exchange_order_id:

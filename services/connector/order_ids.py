@@ -31,6 +31,7 @@ class OrderIds:
         return OrderKey(
             instrument,
             self.venue_client_id if by_client else "",
+            # One name per question: given both, Binance refuses where they are not of one order.
             "" if by_client else self.exchange_order_id,
             self.use_margin,
         )
@@ -54,6 +55,7 @@ def read_order_ids(
             raise InvalidFieldError(path + field, f"must be at most {_MAX_LENGTH} ASCII characters")
     if order_id < 0:
         raise InvalidFieldError(f"{path}order_id", "must not be negative")
+    # The number goes last: for venues without numeric ids it is a hash, which they do not know.
     if not exchange_order_id and order_id:
         exchange_order_id = str(order_id)
     if not client_order_id and not exchange_order_id:

@@ -138,6 +138,7 @@ def merge_fills(known: Iterable[Fill], seen: Iterable[Fill]) -> tuple[Fill, ...]
 
 def complete_state(state: OrderState) -> OrderState:
     """Return the state with fees and average price worked out as far as they are known."""
+    # Nothing executed, nothing paid: known without asking for fills.
     if state.executed <= ZERO:
         return replace(state, fees=(), average_price=None)
     fees = sum_fees(state.fills, state.executed)
@@ -172,6 +173,7 @@ def net_quantity(state: OrderState, instrument: Instrument) -> Decimal | None:
         return None
     if instrument.kind is not InstrumentKind.SPOT:
         return state.executed
+    # Fees paid in BNB or the quote leave the base as it is.
     fee = sum((amount for asset, amount in state.fees if asset == instrument.base_asset), ZERO)
     return state.executed - fee if state.side is Side.BUY else state.executed + fee
 

@@ -112,6 +112,7 @@ class OrderReader:
         if row is None:
             raise _not_found()
         state = to_state(row, instrument, ids.client_order_id or row.client_order_id)
+        # GET order has no fees on either venue; only the trades do.
         if state.executed > 0 and state.fees is None:
             key = OrderKey(instrument, "", row.exchange_order_id, ids.use_margin)
             fills = await self._orders.order_fills(key)

@@ -63,6 +63,7 @@ class OrderRecord:
         # Binance takes a client id again once its order is closed: another order is not ours.
         if self.state is not None and _are_two(self.state, seen):
             return False
+        # Once, on the first sight: later merges keep what only we know.
         if self.state is None and self.intent is not None:
             seen = apply_intent(seen, self.intent)
         merged = merge_states(self.state, seen)

@@ -67,6 +67,7 @@ def hash_content(request: OrderRequest) -> str:
         request.type.value,
         request.time_in_force.value if request.time_in_force else "",
         *("" if number is None else format_decimal(number) for number in numbers),
+        # Part of the content: the same size without reduce_only could open a position.
         *(str(flag) for flag in (request.reduce_only, request.post_only, request.use_margin)),
     ]
     return hashlib.sha256("|".join(parts).encode("ascii")).hexdigest()

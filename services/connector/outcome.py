@@ -55,4 +55,5 @@ def classify_answer(
                 return general
     if status in RATE_LIMITED_STATUSES:
         return AnswerClass.NOT_EXECUTED_RETRYABLE
+    # The default of the whole table: a code that Binance adds tomorrow must not prove anything.
     return AnswerClass.UNKNOWN_OUTCOME

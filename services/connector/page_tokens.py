@@ -64,6 +64,7 @@ def decode_token(token: str, filters: str) -> Position:
     whole = isinstance(time, int) and isinstance(key, str) and len(key) <= 128
     if not whole or not (remaining is None or (isinstance(remaining, int) and remaining > 0)):
         raise InvalidFieldError("page_token", "is not a token of this service")
+    # Silently paging on with other filters would skip rows nobody would miss.
     if of != filters:
         raise InvalidFieldError("page_token", "belongs to a request with other fields")
     return Position(time, key, remaining)
@@ -96,6 +97,7 @@ def cut_page(
     if full:
         last = place(ordered[-1])[0] if ordered else position.time
         ordered = [row for row in ordered if place(row)[0] < last]
+        # Asking again from the same instant would give the same rows for ever.
         if last <= position.time:
             return None
         resume = Position(last, "", position.remaining)

@@ -96,4 +96,5 @@ class VenueProfile:
 
     def weight(self, name: str) -> int:
         """Return the documented weight of a call named in `weights`; 1 when it is not there."""
+        # Too low is safe: the used-weight header corrects our count upwards.
         return self.weights.get(name, 1)

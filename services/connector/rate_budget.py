@@ -164,4 +164,5 @@ class RateBudget:
             pause = retry_after.total_seconds()
         key = None if status == 418 else endpoint_class
         until = self._clock.monotonic() + pause
+        # Never shortened: a 429 that was on its way does not end a ban (repeats lengthen it).
         self._blocked_until[key] = max(until, self._blocked_until.get(key, until))

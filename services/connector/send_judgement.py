@@ -78,6 +78,7 @@ def _judge_answer(error: VenueAnswerError, profile: VenueProfile) -> SendResult:
                 metadata=error.metadata,
             ),
         )
+    # Refused before matching: a definite end, and one that a repeat would not change.
     if answer is AnswerClass.AUTH_OR_CONFIG_FATAL:
         refusal: OpensqtError = AuthError(
             text,

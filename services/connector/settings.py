@@ -57,6 +57,7 @@ class ConnectorPart(SettingsPart):
     def _whole_key(self) -> Self:
         key = self.api_key is not None or self.api_key_file is not None
         secret = self.api_secret is not None or self.api_secret_file is not None
+        # Half a key would show only when the first order is refused.
         if key != secret:
             raise ValueError("set both the API key and the API secret, or neither")
         return self

@@ -151,6 +151,7 @@ class StreamHub(Generic[K, T]):
         subscriber: Subscriber[T] = Subscriber(self._options.queue_limit, self._key)
         channel.subscribers.add(subscriber)
         try:
+            # Before the first session is live its own snapshot is on the way to this reader too.
             if channel.live:
                 subscriber.hold()
                 subscriber.release(await channel.source.snapshot())

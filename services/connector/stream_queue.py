@@ -67,6 +67,7 @@ class Subscriber(Generic[T]):
         if self._error is not None:
             return True
         queue = self._held if self._holds else self._rows
+        # A batch may overshoot: one snapshot is often longer than the limit, and must fit.
         if len(queue) >= self._limit:
             return False
         queue.extend(rows)
@@ -87,5 +88,6 @@ class Subscriber(Generic[T]):
                 yield self._rows.take()
             if self._error is not None:
                 raise self._error
+            # Cleared after the queue is empty, with no await between: no wake-up is lost.
             self._wake.clear()
             await self._wake.wait()

@@ -21,4 +21,5 @@ def to_venue_client_id(client_order_id: str, profile: VenueProfile) -> str:
     if fits and not client_order_id.startswith(profile.reserved_id_prefixes):
         return client_order_id
     digest = hashlib.sha256(client_order_id.encode()).hexdigest()
+    # A letter that no venue reserves first: Gate's ids begin with t.
     return f"x{digest[: LENGTH - 1]}"

@@ -71,6 +71,7 @@ def to_read_error(error: Exception, profile: VenueProfile) -> Exception:
         return RejectedError(
             "the venue needs more arguments", reason="VENUE_REJECTED", code=Code.INVALID_ARGUMENT
         )
+    # ccxt folds refused connections, timeouts and lost replies into one: no answer.
     if isinstance(error, (ccxt_errors.NetworkError, TimeoutError, OSError)):
         return UnreachableError(f"{profile.code} did not answer ({type(error).__name__})")
     if isinstance(error, (ccxt_errors.BaseError, *_BROKEN)):
@@ -92,6 +93,7 @@ def _answer_to_read_error(error: VenueAnswerError, answer: AnswerClass) -> Opens
             code=Code.FAILED_PRECONDITION,
             metadata=error.metadata,
         )
+    # -2011 and -2013 do not say which: never there, filled, or archived.
     if answer is AnswerClass.CANCEL_RACE_CHECK_FILL:
         return NotFoundError(text, reason="ORDER_NOT_FOUND", metadata=error.metadata)
     if answer is AnswerClass.UNKNOWN_OUTCOME:

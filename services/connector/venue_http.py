@@ -56,6 +56,7 @@ class HeaderObserver:
 def read_retry_after(headers: Mapping[str, str]) -> timedelta | None:
     """Return the Retry-After header in seconds form, None when absent or not plain digits."""
     for name, value in headers.items():
+        # The date form is left out: it would be judged against our clock, which may be off.
         if name.lower() == "retry-after" and value.isascii() and value.isdigit():
             return timedelta(seconds=int(value[:7]))
     return None
@@ -72,6 +73,7 @@ def read_answer(
     message = ""
     if isinstance(response, dict):
         raw = response.get("code")
+        # Codes come as numbers and as text ("000000" is a success of some sapi endpoints).
         text = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
         if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit():
             code = int(text[:12])

@@ -38,6 +38,7 @@ class OrderKey:
         """Return ccxt's params that select the order."""
         params: dict[str, Any] = {"marginMode": "cross"} if self.use_margin else {}
         if self.venue_client_id and not self.exchange_order_id:
+            # The venue's own id goes first: a client id may meanwhile name a younger order.
             params["clientOrderId"] = self.venue_client_id
         return params
 
@@ -152,6 +153,7 @@ class VenueOrders:
 
     async def order_fills(self, key: OrderKey) -> list[VenueFill]:
         """Return all executions of one order, by the venue's order id."""
+        # myTrades knows no client id, so fills wait until the venue's id is known.
         params: dict[str, Any] = {"orderId": key.exchange_order_id}
         if key.use_margin:
             params["marginMode"] = "cross"

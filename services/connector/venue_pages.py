@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VENUE_ROWS: Final = 1000
 """Most rows Binance gives in one answer of fundingRate and income."""
+# Answers cost by count, not by rows: tiny pages would eat the 500 requests of 5 minutes.
 _FEWEST_ROWS: Final = 100
 _MAX_EMPTY_CALLS: Final = 20
 
@@ -78,6 +79,7 @@ async def read_history(
     # Two more than a page: the row the page begins after, and the last, which may be cut short.
     fewest = max(request.page_size + 2, _FEWEST_ROWS)
     asked = VENUE_ROWS if request.symbol is None else min(fewest, VENUE_ROWS)
+    # Bounded: years of silence cost the caller a token, not its deadline.
     for _ in range(_MAX_EMPTY_CALLS):
         answer = await fetch(position.time, request.end_millis, asked)
         full = answer.sent >= asked

@@ -87,6 +87,7 @@ def weight_of(code: str, question: str, params: dict[str, Any]) -> int:
     """Return the documented weight of a call with these parameters; 1 when it is not listed."""
     if question in ("klines", "depth"):
         return _limit_weight(code, question, int(params.get("limit", 500)))
+    # From the documents: ccxt counts the bulk premiumIndex as 1, the venue as 10.
     one, everything = _WEIGHTS.get(f"{code}/{question}", (1, 1))
     return one if "symbol" in params else everything
 

@@ -68,6 +68,7 @@ class VenueUpkeep:
         # One copy for both instances; orders never wait for a reload.
         venue.trading.set_markets_from_exchange(venue.exchange)
         found = build_instruments(markets.values(), venue.profile, self._allowed)
+        # Last: an instrument must not be found before both instances can send it.
         venue.instruments.replace(found)
         return len(found)
 
@@ -82,6 +83,7 @@ class VenueUpkeep:
         # The fence counts on the clock bound: a vaguer figure does not replace one that is held.
         if venue.clock_skew is not None and doubt > venue.fence.clock_bound:
             _logger.warning("clock_answer_slow", seconds=doubt.total_seconds())
+        # Stamps an hour off would be refused anyway; a broken answer must not cause that.
         elif abs(skew) <= _MAX_SKEW:
             venue.clock_skew = skew
             # ccxt subtracts this from our time, so it is ours less the venue's.

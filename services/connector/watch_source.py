@@ -103,6 +103,7 @@ class WatchSource(Generic[T]):
             self._tasks.append(task)
 
     async def _watch(self, watch: Callable[[], Awaitable[Any]]) -> None:
+        # In the task's own context: each watch notes the connection that is used for it.
         USED_URLS.set(self._urls)
         while True:
             await watch()

@@ -202,11 +202,13 @@ def _check_batch(request: exchange_pb2.BatchPlaceOrdersRequest) -> None:
 
 
 def _to_row(index: int, client_order_id: str, error: object) -> exchange_pb2.BatchOrderError:
+    # A bug is not a leg's failure; hidden in a row it would look like a refusal.
     if not isinstance(error, OpensqtError):
         if isinstance(error, BaseException):
             raise error
         raise TypeError("a batch result is an order or an error")
     if isinstance(error, OutcomeUnknownError):
+        # The id we made for a caller who gave none is the only handle on that order.
         client_order_id = error.client_order_id
     code = grpc.StatusCode[error.code.value].value[0]
     return encode_batch_error(index, client_order_id, error.message, code, error.reason)

@@ -27,8 +27,11 @@ _REJECTED: Final = (
     # Spot margin: borrowing refused before the order.
     *(-3006, -3008, -3012, -3021, -3022, -3027, -3028, -3041, -3042, -3045, -3067, -11007),
 )
+# Limits, a stamp outside recvWindow and too many connections are judged before the order.
 _RETRYABLE: Final = (-1003, -1015, -1021, -1034, -1035)
 _FATAL: Final = (-1002, -1022, -2008, -2014, -2015, -2017)
+# -2026: on spot an old order, ended without a fill and archived; on USD-M a refusal, which asking
+# after the fence proves as well.
 _GONE: Final = (-2011, -2013, -2026)
 _DUPLICATE: Final = (-4116,)
 _NOOP: Final = (-4046, -4059)

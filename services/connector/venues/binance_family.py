@@ -51,13 +51,16 @@ def trading_status(market: Mapping[str, Any]) -> TradingStatus:
 
 def order_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
     """Return ccxt's params for an order: client id, time in force, reduce-only, margin."""
+    # Always ours: without one ccxt puts in its broker's id, which nobody could ask by.
     params: dict[str, Any] = {"newClientOrderId": venue_client_id}
     if intent.post_only or intent.time_in_force is TimeInForce.GTX:
+        # ccxt words it as the venue wants: LIMIT_MAKER on spot, GTX on USD-M.
         params["postOnly"] = True
     elif intent.time_in_force is not None and intent.price is not None:
         params["timeInForce"] = intent.time_in_force.value
     if intent.use_margin:
         params["marginMode"] = "cross"
+        # The margin account knows no reduce-only; not borrowing is the nearest to it.
         params["sideEffectType"] = "AUTO_REPAY" if intent.reduce_only else "AUTO_BORROW_REPAY"
     elif intent.reduce_only:
         params["reduceOnly"] = True

@@ -144,6 +144,7 @@ def _stream_row(row: Mapping[str, Any], quote: Decimal | None) -> VenueOrder:
     client_order_id = str(original or row.get("c") or "")
     last = _optional(row, "l") or ZERO
     fills: tuple[VenueFill, ...] = ()
+    # CALCULATED is a liquidation's fill; no other event carries one of its own.
     if last > ZERO and row.get("x") in ("TRADE", "CALCULATED"):
         fills = (_stream_fill(row, symbol, order_id, side, last),)
     return VenueOrder(

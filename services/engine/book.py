@@ -56,6 +56,9 @@ class PositionBook:
         """Fold the whole journal; raises `JournalError` where it cannot be read."""
         for event in await self._journal.load():
             self._fold(event)
+        # A position at rest has no next event: without this a watcher would never hear of it.
+        for position in self._positions.values():
+            self._listener.position_changed(view_of(position))
 
     async def record(self, *events: ev.Event) -> None:
         """Append durably, then fold; on `JournalError` nothing has changed."""

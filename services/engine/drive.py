@@ -124,6 +124,8 @@ class PositionDrive:
                     await self._waited(timedelta(seconds=self._desk.wait_seconds(keys)))
             case BookDust():
                 self._desk.book_dust(step)
+                # The one step that waits for nothing: a wrong decision must not stop every drive.
+                await asyncio.sleep(0)
             case Settle():
                 await self._settle(step, measured=True)
 

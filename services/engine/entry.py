@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from services.engine.instruments import LegSide
+from services.engine.exit import signed
 from services.engine.neutrality import is_neutral
 from services.engine.order_ids import client_order_id
 from services.engine.orders import OrderClass, OrderPlan, OrderState
@@ -49,6 +49,8 @@ def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy)
     if position.unresolved():
         return Resolve(position.unresolved())
     if not is_neutral(open_quantity, position.larger_lot):
+        if open_quantity < 0:
+            return _give_back(position, -open_quantity, policy)
         return _relieve(position, open_quantity, hedge, policy)
     if not facts.no_more_slices and (plan := next_lead_plan(position)) is not None:
         return SendOrder(plan)
@@ -56,10 +58,11 @@ def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy)
 
 
 def exposure(position: Position) -> Decimal:
-    """Return the unsigned quantity of the lead that has no hedge, without booked dust."""
-    lead, hedge = position.lead_leg, position.hedge_leg
-    dust = abs(position.dust.get(lead, _ZERO))
-    return abs(position.quantity(lead)) - dust - abs(position.quantity(hedge))
+    """Return the quantity of the lead that has no hedge, without booked dust.
+
+    Below 0 where the hedge brought more than the lead has.
+    """
+    return position.held(position.lead_leg) - position.held(position.hedge_leg)
 
 
 def hedge_plan(position: Position, quantity: Decimal, policy: EnginePolicy) -> OrderPlan:
@@ -165,8 +168,14 @@ def _relieve(
     if hedge > 0 and not _is_refused(tried):
         delay = backoff(len(tried), policy)
         return SendOrder(hedge_plan(position, hedge, policy), delay)
-    sign = 1 if lead is LegSide.LONG else -1
-    return BookDust(lead, sign * open_quantity, "FILL_BELOW_MINIMUM")
+    return BookDust(lead, signed(lead, open_quantity), "FILL_BELOW_MINIMUM")
+
+
+def _give_back(position: Position, surplus: Decimal, policy: EnginePolicy) -> EntryStep:
+    """Trade back what the hedge brought above the lead, else book it: the lead is not enlarged."""
+    leg = position.hedge_leg
+    unwind = next_reduction(position, leg, surplus, OrderClass.UNWIND, policy)
+    return unwind or BookDust(leg, signed(leg, surplus), "HEDGE_ABOVE_NEED")
 
 
 def _settle(position: Position, policy: EnginePolicy) -> EntryStep:
@@ -177,13 +186,13 @@ def _settle(position: Position, policy: EnginePolicy) -> EntryStep:
     if left != 0:
         # Within the tolerance of neutrality, yet nothing is hedged: what trades goes back.
         unwind = next_reduction(position, lead, left, OrderClass.UNWIND, policy)
-        sign = 1 if lead is LegSide.LONG else -1
-        return unwind or BookDust(lead, sign * left, "REST_BELOW_MINIMUM")
+        return unwind or BookDust(lead, signed(lead, left), "REST_BELOW_MINIMUM")
     return Settle(PositionStatus.FLAT, _flat_reason(position))
 
 
 def _open_reason(position: Position) -> str:
-    return "HEDGE_SHORT_REST_UNWOUND" if position.of(order_class=OrderClass.UNWIND) else ""
+    unwound = position.of(position.lead_leg, OrderClass.UNWIND)
+    return "HEDGE_SHORT_REST_UNWOUND" if unwound else ""
 
 
 def _flat_reason(position: Position) -> str:

@@ -28,6 +28,9 @@ def next_exit_step(position: Position, leg: LegSide, policy: EnginePolicy) -> Le
     unresolved = position.unresolved(leg)
     if unresolved:
         return Resolve(unresolved)
+    if position.held(leg) < 0:
+        # Never traded back: an order of the closing side would only go further beyond zero.
+        return BookDust(leg, signed(leg, position.held(leg)), "BEYOND_ZERO")
     rest = remaining(position, leg)
     if rest <= 0:
         return LegDone()
@@ -36,15 +39,14 @@ def next_exit_step(position: Position, leg: LegSide, policy: EnginePolicy) -> Le
         return step
     is_final = position.exit is None or position.exit.is_final
     if is_final or rest >= position.larger_lot:
-        return BookDust(leg, _signed(leg, rest), "REST_BELOW_MINIMUM")
+        return BookDust(leg, signed(leg, rest), "REST_BELOW_MINIMUM")
     return LegDone()
 
 
 def remaining(position: Position, leg: LegSide) -> Decimal:
     """Return the unsigned quantity still to be taken off the leg, without booked dust."""
     target = position.exit.targets[leg] if position.exit is not None else _ZERO
-    dust = abs(position.dust.get(leg, _ZERO))
-    return max(abs(position.quantity(leg)) - dust - target, _ZERO)
+    return max(position.held(leg) - target, _ZERO)
 
 
 def settle_exit(position: Position) -> Settle:
@@ -56,5 +58,6 @@ def settle_exit(position: Position) -> Settle:
     return Settle(ended, position.reason)
 
 
-def _signed(leg: LegSide, quantity: Decimal) -> Decimal:
+def signed(leg: LegSide, quantity: Decimal) -> Decimal:
+    """Return a quantity in a leg's own direction as a signed one, long above 0."""
     return quantity if leg is LegSide.LONG else -quantity

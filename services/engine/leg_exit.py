@@ -84,6 +84,7 @@ class LegExit:
                     await self._context.clock.sleep(self._desk.wait_seconds(keys))
             case BookDust() as dust:
                 self._desk.book_dust(dust)
+                await asyncio.sleep(0)
             case LegDone():
                 return
 

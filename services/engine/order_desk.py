@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+from services.common.logs import get_logger
 from services.engine import events as ev
 from services.engine.drive_context import DriveContext
 from services.engine.executor import PlaceResult
@@ -16,6 +17,7 @@ from services.engine.resolver import Absence, Finding
 from services.engine.steps import BookDust
 
 _ZERO = Decimal(0)
+_log = get_logger(__name__)
 
 
 class OrderDesk:
@@ -148,6 +150,10 @@ class OrderDesk:
         key, now = record.plan.client_order_id, self._context.clock.now()
         if isinstance(finding, OrderOutcome):
             if not is_plausible(record.plan, finding):
+                _log.error("order_answer_implausible", client_order_id=key)
+                if record.state is OrderState.PENDING:
+                    unknown = ev.OrderUnknown(self._id, now, key, "ANSWER_IMPLAUSIBLE")
+                    self._context.book.record_soon(unknown)
                 return False
             before = self.position.orders[key]
             observed = ev.OrderObserved(self._id, now, record.plan.leg, finding)

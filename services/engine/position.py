@@ -139,6 +139,15 @@ class Position:
         """Return the ledger quantity of a leg, signed, net of fees taken in the base coin."""
         return sum((r.change for r in self.orders.values() if r.plan.leg is leg), _ZERO)
 
+    def held(self, leg: LegSide) -> Decimal:
+        """Return a leg's quantity in its own direction, without booked dust.
+
+        Below 0 where an order brought more than was needed and nobody has booked that yet: an
+        account that pays its fees in another coin gets the whole of a buy that was grossed up.
+        """
+        sign = 1 if leg is LegSide.LONG else -1
+        return sign * (self.quantity(leg) - self.dust.get(leg, _ZERO))
+
     def of(
         self, leg: LegSide | None = None, order_class: OrderClass | None = None
     ) -> tuple[OrderRecord, ...]:

@@ -12,6 +12,8 @@ from services.engine.views import LegView, OrderView, PositionView
 
 _ZERO = Decimal(0)
 _FRACTION = Decimal(1).scaleb(-18)
+VIEW_ORDERS = 300
+"""Orders a view shows, the newest: an exit refused for days must still fit into one message."""
 _OPENING = frozenset({OrderClass.ENTRY, OrderClass.HEDGE})
 
 
@@ -45,7 +47,7 @@ def view_of(position: Position) -> PositionView:
         close_time=position.close_time,
         state_reason=position.reason,
         opportunity_id=position.intent.opportunity_id,
-        orders=tuple(_order(r) for r in position.orders.values()),
+        orders=tuple(_order(r) for r in tuple(position.orders.values())[-VIEW_ORDERS:]),
     )
 
 

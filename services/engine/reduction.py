@@ -50,7 +50,9 @@ def next_reduction(
     if not meets_minimum(quantity, price, rules, reduce_only=True):
         return None
     refused = _trailing(tried, lambda r: r.state is OrderState.REJECTED and not r.retryable)
-    if refused >= REJECTIONS_UNTIL_DUST and quantity * price < rules.min_notional:
+    # The venue judges a limit order at its own price, which may have moved far since the entry.
+    judged_at = min(price, _last_limit(tried, price))
+    if refused >= REJECTIONS_UNTIL_DUST and quantity * judged_at < rules.min_notional:
         return None
     return WorkDown(leg, quantity, failed, _delay(tried, policy))
 
@@ -110,6 +112,11 @@ def _bound(position: Position, failed: int, policy: EnginePolicy) -> Decimal:
         return ratio
     # The caller's bound stands for the first attempt and is never narrowed by the series.
     return asked if failed == 0 else max(asked, ratio)
+
+
+def _last_limit(tried: tuple[OrderRecord, ...], default: Decimal) -> Decimal:
+    limits = (r.plan.worst_price for r in reversed(tried) if r.plan.worst_price is not None)
+    return next(limits, default)
 
 
 def _delay(tried: tuple[OrderRecord, ...], policy: EnginePolicy) -> timedelta:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import queue
 import sqlite3
 import threading
@@ -59,22 +61,30 @@ class SqliteJournal:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._kept: list[_Write] = []
+        self._lock: int | None = None
 
     async def open(self) -> None:
-        """Create the file where it is missing and start the writer; raises `JournalError`."""
+        """Create the file where it is missing and start the writer.
+
+        Raises `JournalError`, with reason JOURNAL_IN_USE where another process has it open.
+        """
         try:
-            await asyncio.to_thread(self._create)
+            connection = await asyncio.to_thread(self._create)
         except (sqlite3.Error, OSError) as error:
+            self._unlock()
             raise JournalError(f"cannot open the journal {self._path}: {error}") from error
-        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(connection,), name="journal-writer", daemon=True
+        )
         self._thread.start()
 
     async def close(self) -> None:
-        """Write what is queued and stop the writer."""
+        """Write what is queued, stop the writer and let others open the file."""
         if self._thread is not None:
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
+        self._unlock()
 
     async def append(self, events: Sequence[Event]) -> None:
         """Append durably; see `Journal.append`."""
@@ -96,21 +106,32 @@ class SqliteJournal:
             raise JournalError("the journal is not open")
         self._queue.put(write)
 
-    def _create(self) -> None:
+    def _create(self) -> sqlite3.Connection:
+        """Open the file in full here: a writer that failed to start would let appends wait."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.closing(self._connect()) as connection:
+        self._lock = _lock(self._path.with_name(f"{self._path.name}.lock"))
+        # Made in one thread and used in another, but never by both.
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, timeout=5, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            # Without FULL a commit in WAL mode returns before the row is on the disk.
+            connection.execute("PRAGMA synchronous=FULL")
             connection.execute(_SCHEMA)
-            connection.commit()
-        self._path.chmod(0o600)
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=5)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+            self._path.chmod(0o600)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
-    def _run(self) -> None:
-        with contextlib.closing(self._connect()) as connection:
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _run(self, connection: sqlite3.Connection) -> None:
+        with contextlib.closing(connection):
             while True:
                 batch, stopping = self._take()
                 self._write(connection, batch)
@@ -159,6 +180,20 @@ def read_events(path: Path) -> tuple[Event, ...]:
         return tuple(decode_event(kind, version, body) for kind, version, body in rows)
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise JournalError(f"cannot read the journal {path}: {error}") from error
+
+
+def _lock(path: Path) -> int:
+    """Take the lock on a file beside the journal; two engines would send the same ids."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # The kernel drops this lock with the process, killed or not.
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise JournalError(
+            f"another process has the journal open: {path}", reason="JOURNAL_IN_USE"
+        ) from error
+    return handle
 
 
 def _commit(connection: sqlite3.Connection, rows: list[_Row]) -> None:

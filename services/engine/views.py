@@ -77,7 +77,7 @@ class PositionView:
 
     `lead_net_quantity` is what was to be hedged; `residual_quantity` the signed sum of both legs;
     `dispatch_skew` is None before a parallel exit; `trading_pnl` None until closed; `fees_paid`
-    None where a fee is in an asset that cannot be valued.
+    None where a fee is in an asset that cannot be valued. `orders` are the newest few hundred.
     """
 
     position_id: str

@@ -71,7 +71,10 @@ Chooser = Callable[[OrderPlan], Fault]
 
 @dataclass(slots=True, eq=False)
 class FakeVenue:
-    """One account; mutable: the test scripts it while it runs."""
+    """One account; mutable: the test scripts it while it runs.
+
+    With `fee_coin` the account pays its fees in that coin, whatever the rules let expect.
+    """
 
     name: str
     kind: InstrumentKind
@@ -83,6 +86,7 @@ class FakeVenue:
     foreign: Decimal = Decimal(0)
     funds: Decimal = Decimal(10_000_000)
     mode: PositionMode | None = None
+    fee_coin: str | None = None
     script: deque[Fault] = field(default_factory=deque)
     choose: Chooser | None = None
     reads_fail: Callable[[], bool] = lambda: False
@@ -244,7 +248,8 @@ class FakeVenue:
         return self.price + (self.instrument.tick_size if side is OrderSide.BUY else 0)
 
     def _net(self, order: FakeOrder) -> Decimal:
-        fee = self.instrument.base_fee_ratio if order.plan.side is OrderSide.BUY else Decimal(0)
+        takes_base = order.plan.side is OrderSide.BUY and self.fee_coin is None
+        fee = self.instrument.base_fee_ratio if takes_base else Decimal(0)
         return order.executed * (1 - fee)
 
     def _change(self, order: FakeOrder) -> Decimal:
@@ -256,7 +261,10 @@ class FakeVenue:
         fee = (
             AssetAmount(self.instrument.base_asset, base_fee)
             if base_fee
-            else AssetAmount(self.instrument.quote_asset, quote * self.instrument.taker_fee_ratio)
+            else AssetAmount(
+                self.fee_coin or self.instrument.quote_asset,
+                quote * self.instrument.taker_fee_ratio,
+            )
         )
         return OrderOutcome(
             client_order_id=order.plan.client_order_id,

@@ -88,6 +88,8 @@ class Life:
         self.read_fault_share = self.random.choice([0.0, 0.1, 0.4])
         for venue in self.rig.venues:
             venue.choose = self._choose
+            if self.random.random() < 0.25:
+                venue.fee_coin = "BNB"
         self.problems = watch_arrivals(self.rig, self.journal.durable_events)
 
     def _choose(self, plan: OrderPlan) -> Fault:

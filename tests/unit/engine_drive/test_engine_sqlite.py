@@ -104,6 +104,31 @@ async def test_a_row_that_cannot_be_read_stops_the_start(
         await journal.load()
 
 
+async def test_a_second_engine_cannot_open_the_journal_of_the_first(
+    journal: CountingJournal, tmp_path: Path
+) -> None:
+    """Two engines on one journal would send the same ids; the lock ends with its holder."""
+    second = SqliteJournal(tmp_path / "state" / "journal.sqlite")
+    with pytest.raises(JournalError) as refused:
+        await second.open()
+    assert refused.value.reason == "JOURNAL_IN_USE"
+    await journal.append([halted(1)])
+    await journal.close()
+    await second.open()
+    assert await second.load() == (halted(1),)
+    await second.close()
+
+
+async def test_a_journal_that_cannot_be_opened_says_so_at_the_start(tmp_path: Path) -> None:
+    """A file that is no database stops the start and can be tried again."""
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"not a database, but long enough to be read as the head of one" * 4)
+    broken = SqliteJournal(path)
+    for _ in range(2):
+        with pytest.raises(JournalError, match="cannot open"):
+            await broken.open()
+
+
 async def test_every_order_is_in_the_file_before_it_arrives(
     journal: CountingJournal, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ async def _begin(stack: StackDriver, symbol: str, case: Case, venue: str) -> Pos
         "when": "after" if case.executes else "before",
     }
     venue_symbol = symbol if venue == SPOT else market.perpetual
+    await stack.silence(name, HELD_SECONDS, venue=venue, symbol=venue_symbol)
     await stack.fault(name, held, venue=venue, symbol=venue_symbol)
     if position is None:
         position = await stack.open(symbol, **options)
@@ -114,6 +115,7 @@ async def aftermath(stack: StackDriver, request: pytest.FixtureRequest) -> Async
     before = await stack.books()
     begun = [_begin(stack, symbol, case, venue) for symbol, case in CASES.items()]
     positions = await asyncio.gather(*begun)
+    await stack.assert_moving(*positions)
     started = await stack.crash(f"connector-{venue}")
     settled = await stack.settled_since(started, *positions)
     yield Aftermath(stack, before, dict(zip(CASES, settled, strict=True)))

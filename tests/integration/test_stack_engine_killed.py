@@ -64,6 +64,7 @@ async def hedge_arrives_after_death(stack: StackDriver, symbol: str) -> Position
 
 async def lead_filled_unheard(stack: StackDriver, symbol: str) -> Position:
     """The lead is filled at the venue; the engine has not heard of it, no hedge was decided."""
+    await stack.silence(symbol, HELD_SECONDS, venue=SPOT, symbol=symbol)
     await stack.fault(symbol, _held("after"), venue=SPOT, symbol=symbol)
     position = await stack.open(symbol)
     await stack.until_executed(position, "entry")
@@ -72,6 +73,7 @@ async def lead_filled_unheard(stack: StackDriver, symbol: str) -> Position:
 
 async def perpetual_lead_filled_unheard(stack: StackDriver, symbol: str) -> Position:
     """The same with the perpetual long and leading, the hedge sold on margin."""
+    await stack.silence(symbol, HELD_SECONDS, venue=PERPETUAL, symbol=symbol)
     await stack.fault(symbol, _held("after"), venue=PERPETUAL, symbol=symbol)
     position = await stack.open(symbol, spot_is_long=False)
     await stack.until_executed(position, "entry")
@@ -80,11 +82,16 @@ async def perpetual_lead_filled_unheard(stack: StackDriver, symbol: str) -> Posi
 
 async def hedge_reply_lost(stack: StackDriver, symbol: str) -> Position:
     """The hedge was executed; its reply is lost, and the connector is asking."""
-    held = {"operation": "get_order", "times": None}
-    await stack.fault(symbol, {"type": "drop_after"}, venue=PERPETUAL, symbol=symbol)
-    await stack.fault(f"{symbol}-asked", _held("before", 1.0), **held, symbol=symbol)
+    there = {"venue": PERPETUAL, "symbol": symbol}
+    await stack.silence(symbol, HELD_SECONDS, **there)
+    # Held before it is lost: the connector asks only after it, and that question is held in turn.
+    await stack.fault(f"{symbol}-first", _held("after", 1.0), **there)
+    await stack.fault(symbol, {"type": "drop_after"}, **there)
     position = await stack.open(symbol)
     await stack.until_executed(position, "entry", "hedge")
+    asked = {"operation": "get_order", "times": None, **there}
+    await stack.fault(f"{symbol}-asked", _held("after"), **asked)
+    await stack.until_struck(f"{symbol}-asked")
     return position
 
 
@@ -106,6 +113,7 @@ async def perpetual_exit_held(stack: StackDriver, symbol: str) -> Position:
 async def spot_exit_held(stack: StackDriver, symbol: str) -> Position:
     """The perpetual leg is out; the spot's exit is executed but the engine has not heard of it."""
     position = await stack.enter(symbol)
+    await stack.silence(symbol, HELD_SECONDS, venue=SPOT, symbol=symbol)
     await stack.fault(symbol, _held("after"), venue=SPOT, symbol=symbol)
     position = await stack.close(position)
     await stack.until_struck(symbol)
@@ -115,7 +123,9 @@ async def spot_exit_held(stack: StackDriver, symbol: str) -> Position:
 async def unwind_unheard(stack: StackDriver, symbol: str) -> Position:
     """The hedge was refused; the unwind is executed but the engine has not heard of it."""
     await stack.fault(f"{symbol}-no", NO_MARGIN, venue=PERPETUAL, symbol=symbol, times=9)
-    await stack.fault(symbol, _held("after"), venue=SPOT, symbol=symbol, side="SELL")
+    back = {"venue": SPOT, "symbol": symbol, "side": "SELL"}
+    await stack.silence(symbol, HELD_SECONDS, **back)
+    await stack.fault(symbol, _held("after"), **back)
     position = await stack.open(symbol)
     await stack.until_executed(position, "entry", "unwind")
     return position
@@ -175,6 +185,7 @@ async def aftermath(stack: StackDriver) -> Aftermath:
     before = await stack.books()
     begun = [case(stack, symbol) for symbol, case in CASES.items()]
     positions = dict(zip(CASES, await asyncio.gather(*begun), strict=True))
+    await stack.assert_moving(*positions.values())
     for symbol, case in LAST_CASES.items():
         positions[symbol] = await case(stack, symbol)
     settled = await stack.settled_since(await stack.crash("engine"), *positions.values())
@@ -224,6 +235,7 @@ async def test_a_second_kill_during_recovery_changes_nothing(aftermath: Aftermat
     stack, symbol = aftermath.stack, "TRXUSDT"
     before = await stack.books()
     position = await lead_filled_unheard(stack, symbol)
+    await stack.assert_moving(position)
     await stack.crash("engine")
     (outcome,) = await stack.settled_since(await stack.crash("engine"), position)
     settled = in_time(outcome)
@@ -237,8 +249,9 @@ async def test_a_death_of_engine_and_connectors_together(aftermath: Aftermath) -
     stack = aftermath.stack
     before = await stack.books()
     entering, leaving = await asyncio.gather(
-        perpetual_lead_filled_unheard(stack, "FLOKIUSDT"), perpetual_exit_held(stack, "SUPERUSDT")
+        perpetual_lead_filled_unheard(stack, "AXLUSDT"), perpetual_exit_held(stack, "SUPERUSDT")
     )
+    await stack.assert_moving(entering, leaving)
     started = await stack.crash("engine", f"connector-{SPOT}", f"connector-{PERPETUAL}")
     entered, left = map(in_time, await stack.settled_since(started, entering, leaving))
     await stack.assert_matched_or_flat(entered, before)

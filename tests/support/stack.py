@@ -19,7 +19,8 @@ from cli.trading import SETTLED_STATES, EntryOrder, entry_request
 from opensqt.market_maker.v1 import engine_pb2, engine_pb2_grpc, exchange_pb2
 from services.common.codec import decimal_from_proto, decimal_to_proto
 
-RECV_WINDOW, PROCESSING, CLOCK_BOUND = 0.5, 0.5, 0.1
+# The window must outlast a pause of a process on shared cores, else the venue refuses its requests.
+RECV_WINDOW, PROCESSING, CLOCK_BOUND = 1.0, 0.5, 0.1
 FENCE_SECONDS = RECV_WINDOW + PROCESSING + CLOCK_BOUND
 SETTLE_SECONDS = FENCE_SECONDS + 5.0
 """Longest time from a start until every position is hedged or flat."""
@@ -220,6 +221,16 @@ class StackDriver:
                 raise AssertionError(f"it did not come about within {seconds:.0f} s: {what}")
             await asyncio.sleep(POLL_SECONDS)
 
+    async def silence(self, name: str, seconds: float, **match: Any) -> None:
+        """Hold back the order stream, which else tells of a fill whose reply is held or lost."""
+        late = {"type": "event_late", "seconds": seconds}
+        await self.fault(f"{name}-silent", late, operation="order_event", times=None, **match)
+
+    async def assert_moving(self, *positions: engine_pb2.HedgedPosition) -> None:
+        """Check that the engine is still at work on every one of these positions."""
+        for position in await asyncio.gather(*(self.get(p.position_id) for p in positions)):
+            assert position.state not in SETTLED_STATES, position
+
     async def until_struck(self, *names: str) -> None:
         """Wait until faults have struck: the calls they match have reached the venue."""
 
@@ -246,10 +257,12 @@ class StackDriver:
     async def crash(self, *names: str) -> float:
         """SIGKILL services, start them again, and return the loop's time when they serve.
 
-        Recovery starts before that; how long an interpreter takes to load says nothing of it.
+        Recovery starts before that; how long an interpreter takes to load says nothing of it. The
+        faults end with the kill: what they hold stays held, new calls go through.
         """
         for name in names:
             await self.kill(name)
+        await self.control.delete("faults")
         await asyncio.gather(*(self.stack.restart(name) for name in names))
         return asyncio.get_running_loop().time()
 

@@ -1,26 +1,18 @@
-"""The gateway against a scripted connector: what each answer, and each silence, proves."""
+"""Orders through the gateway: what each answer, and each silence, of a connector proves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any
+from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import grpc
 import pytest
-from google.protobuf.duration_pb2 import Duration
 
 from opensqt.market_maker.v1 import (
     exchange_pb2,
-    exchange_pb2_grpc,
-    instrument_pb2,
-    resources_pb2,
     types_pb2,
 )
-from services.common.channels import open_channel
 from services.common.errors import (
     AlreadyExistsError,
     AuthError,
@@ -36,90 +28,29 @@ from services.common.errors import (
     UnimplementedError,
     UnreachableError,
 )
-from services.common.time_codec import from_timestamp
-from services.engine.connector_codec import order_from_proto, rules_from_proto
+from services.engine.connector_codec import order_from_proto
 from services.engine.connector_gateway import ConnectorGateway, place_request
-from services.engine.instruments import InstrumentKind, PositionMode
 from services.engine.ports import VenueGateway
 from tests.support.connector_messages import (
-    funding_payment,
-    number,
     order,
-    order_book,
-    symbol_info,
-    trading_fee,
 )
 from tests.support.engine_views import order_plan
+from tests.support.gateway_rig import (
+    NAME,
+    WAIT,
+    Answer,
+    abort,
+    gateway,
+    gateway_to,
+    never,
+    raised,
+    scripted,
+)
 from tests.support.scripted_service import (
     Relay,
-    ScriptedService,
     served,
     served_by_stranger,
 )
-
-NAME = "binanceusdm"
-SINCE = datetime(2026, 3, 1, tzinfo=UTC)
-WAIT = 10.0
-Answer = Any
-
-
-def scripted(**answers: Answer) -> ScriptedService:
-    """Return a connector of a perpetual venue with some answers of its own."""
-    script = ScriptedService(exchange_pb2.DESCRIPTOR.services_by_name["ExchangeService"])
-    script.answers = {
-        "GetName": exchange_pb2.GetNameResponse(name=NAME),
-        "GetType": exchange_pb2.GetTypeResponse(
-            kind=instrument_pb2.INSTRUMENT_KIND_PERPETUAL,
-            position_mode=types_pb2.POSITION_MODE_ONE_WAY,
-            fence=Duration(seconds=16),
-        ),
-        "PlaceOrder": order(),
-        "GetOrder": order(),
-        "GetSymbolInfo": symbol_info(),
-        "GetTradingFees": exchange_pb2.GetTradingFeesResponse(fees=[trading_fee()]),
-        "GetAccountConfiguration": exchange_pb2.GetAccountConfigurationResponse(leverage=5),
-        "GetOrderBook": order_book(),
-        **answers,
-    }
-    return script
-
-
-@asynccontextmanager
-async def gateway_to(address: str, **options: Any) -> AsyncIterator[ConnectorGateway]:
-    """Open a gateway to an address."""
-    seconds: dict[str, float] = {"call_seconds": 5.0, "place_seconds": 5.0}
-    kind = options.pop("kind", InstrumentKind.PERPETUAL)
-    channel = open_channel(address)
-    stub: Any = exchange_pb2_grpc.ExchangeServiceStub(channel)
-    try:
-        yield ConnectorGateway(NAME, kind, stub, **{**seconds, **options})
-    finally:
-        await channel.close()
-
-
-@asynccontextmanager
-async def gateway(script: ScriptedService, **options: Any) -> AsyncIterator[ConnectorGateway]:
-    """Serve a script and open a gateway to it."""
-    async with served(script) as address, gateway_to(address, **options) as opened:
-        yield opened
-
-
-async def raised(call: Awaitable[object]) -> OpensqtError:
-    """Return the error of a call that must fail with one of ours."""
-    with pytest.raises(OpensqtError) as caught:
-        await call
-    return caught.value
-
-
-async def _never(_request: object, _context: object) -> Any:
-    await asyncio.Event().wait()
-
-
-def _abort(code: grpc.StatusCode, text: str) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def answer(_request: Any, context: Any) -> None:
-        await context.abort(code, text)
-
-    return answer
 
 
 def test_the_gateway_is_the_port_the_core_knows() -> None:
@@ -222,7 +153,7 @@ async def test_an_id_used_before_keeps_its_reason() -> None:
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.value[0]])
 async def test_no_status_of_a_stranger_is_believed(code: grpc.StatusCode) -> None:
     """A proxy between us may say anything after it passed the order on."""
-    script = scripted(PlaceOrder=_abort(code, "ORDER_REJECTED"))
+    script = scripted(PlaceOrder=abort(code, "ORDER_REJECTED"))
     async with served_by_stranger(script) as address, gateway_to(address) as venue:
         error = await raised(venue.place(order_plan()))
     assert _unknown(error)
@@ -231,7 +162,7 @@ async def test_no_status_of_a_stranger_is_believed(code: grpc.StatusCode) -> Non
 
 async def test_a_deadline_that_passes_is_an_unknown_outcome() -> None:
     """The connector has the order and says nothing."""
-    script = scripted(PlaceOrder=_never)
+    script = scripted(PlaceOrder=never)
     async with gateway(script, place_seconds=0.2) as venue:
         error = await raised(venue.place(order_plan()))
         await venue.profile()
@@ -241,7 +172,7 @@ async def test_a_deadline_that_passes_is_an_unknown_outcome() -> None:
 
 async def test_a_connection_cut_in_mid_call_is_an_unknown_outcome_and_sends_nothing_again() -> None:
     """The transport says UNAVAILABLE; on the next connection the order does not go out again."""
-    script = scripted(PlaceOrder=_never)
+    script = scripted(PlaceOrder=never)
     async with (
         served(script) as address,
         Relay(address) as relay,
@@ -262,7 +193,7 @@ async def test_a_connection_cut_in_mid_call_is_an_unknown_outcome_and_sends_noth
 
 async def test_a_connector_killed_in_mid_call_is_an_unknown_outcome() -> None:
     """It stops with the order in its hands."""
-    script = scripted(PlaceOrder=_never)
+    script = scripted(PlaceOrder=never)
     async with AsyncExitStack() as server, asyncio.timeout(WAIT), asyncio.TaskGroup() as group:
         address = await server.enter_async_context(served(script))
         async with gateway_to(address) as venue:
@@ -340,7 +271,7 @@ async def test_a_connector_that_does_not_know_yet_is_an_unknown_outcome(answer: 
         assert _unknown(await raised(venue.get_order("BTCUSDT", "aorder1", use_margin=False)))
 
 
-@pytest.mark.parametrize("answer", [_abort(grpc.StatusCode.NOT_FOUND, "ORDER_NOT_FOUND"), b"\xff"])
+@pytest.mark.parametrize("answer", [abort(grpc.StatusCode.NOT_FOUND, "ORDER_NOT_FOUND"), b"\xff"])
 async def test_a_stranger_cannot_say_that_an_order_is_absent(answer: Answer) -> None:
     """A proxy without route answers NOT_FOUND as well."""
     script = scripted(GetOrder=answer)
@@ -351,200 +282,8 @@ async def test_a_stranger_cannot_say_that_an_order_is_absent(answer: Answer) -> 
 
 async def test_a_silent_connector_is_asked_again_later() -> None:
     """A question has its deadline; it is not repeated behind the core's back."""
-    script = scripted(GetOrder=_never)
+    script = scripted(GetOrder=never)
     async with gateway(script, call_seconds=0.2) as venue:
         error = await raised(venue.get_order("BTCUSDT", "aorder1", use_margin=False))
     assert isinstance(error, RetryableError)
     assert len(script.requests["GetOrder"]) == 1
-
-
-async def test_the_profile_is_read_once() -> None:
-    """Kind, mode and fence do not change while a connector runs."""
-    script = scripted()
-    async with gateway(script) as venue:
-        first, second = await venue.profile(), await venue.profile()
-    assert first == second
-    assert (first.name, first.kind) == (NAME, InstrumentKind.PERPETUAL)
-    assert first.fence == timedelta(seconds=16)
-    assert first.position_mode is PositionMode.ONE_WAY
-    assert len(script.requests["GetType"]) == 1
-
-
-@pytest.mark.parametrize(
-    ("answers", "reason"),
-    [
-        ({"GetName": exchange_pb2.GetNameResponse(name="another")}, "VENUE_MISMATCH"),
-        (
-            {
-                "GetType": exchange_pb2.GetTypeResponse(
-                    kind=instrument_pb2.INSTRUMENT_KIND_SPOT, fence=Duration(seconds=16)
-                )
-            },
-            "VENUE_MISMATCH",
-        ),
-        ({"GetType": exchange_pb2.GetTypeResponse(fence=Duration(seconds=1))}, "VENUE_MISMATCH"),
-        (
-            {
-                "GetType": exchange_pb2.GetTypeResponse(
-                    kind=instrument_pb2.INSTRUMENT_KIND_PERPETUAL
-                )
-            },
-            "CONNECTOR_INCOMPLETE",
-        ),
-    ],
-    ids=["name", "kind", "no kind", "no fence"],
-)
-async def test_a_connector_of_another_venue_is_refused(
-    answers: dict[str, Answer], reason: str
-) -> None:
-    """Two addresses swapped would sell where it should buy."""
-    async with gateway(scripted(**answers)) as venue:
-        error = await raised(venue.profile())
-    assert isinstance(error, FatalError)
-    assert error.reason == reason
-
-
-async def test_rules_join_symbol_fees_and_leverage() -> None:
-    """Three answers make the rules of one instrument."""
-    async with gateway(scripted()) as venue:
-        rules = await venue.rules("BTCUSDT", use_margin=False)
-    assert rules == rules_from_proto(NAME, symbol_info(), [trading_fee()], 5, use_margin=False)
-    assert rules.initial_margin_ratio == Decimal("0.2")
-
-
-@pytest.mark.parametrize(
-    ("answers", "kind", "reason"),
-    [
-        (
-            {"GetSymbolInfo": NotFoundError("?", reason="SYMBOL_NOT_FOUND")},
-            NotFoundError,
-            "SYMBOL_NOT_FOUND",
-        ),
-        (
-            {"GetTradingFees": exchange_pb2.GetTradingFeesResponse()},
-            PreconditionError,
-            "FEES_UNKNOWN",
-        ),
-        ({"GetSymbolInfo": symbol_info(symbol="ETHUSDT")}, FatalError, "CONNECTOR_INVALID"),
-        ({"GetSymbolInfo": symbol_info(step_size="0")}, FatalError, "CONNECTOR_INVALID"),
-    ],
-    ids=["unknown symbol", "no fees", "another symbol", "no lot"],
-)
-async def test_rules_that_cannot_be_had_are_not_made_up(
-    answers: dict[str, Answer], kind: type[OpensqtError], reason: str
-) -> None:
-    """The entry is refused with the cause."""
-    async with gateway(scripted(**answers)) as venue:
-        error = await raised(venue.rules("BTCUSDT", use_margin=False))
-    assert type(error) is kind
-    assert error.reason == reason
-
-
-async def test_leverage_is_not_asked_of_spot_and_not_needed_of_a_perpetual() -> None:
-    """A connector that cannot tell costs margin, not the entry."""
-    cannot = scripted(GetAccountConfiguration=UnimplementedError("no"))
-    async with gateway(cannot) as venue:
-        assert (await venue.rules("BTCUSDT", use_margin=False)).initial_margin_ratio == 1
-    spot = scripted(
-        GetSymbolInfo=symbol_info(kind=instrument_pb2.INSTRUMENT_KIND_SPOT),
-        GetAccountConfiguration=FatalError("never ask"),
-    )
-    async with gateway(spot, kind=InstrumentKind.SPOT) as venue:
-        assert (await venue.rules("BTCUSDT", use_margin=False)).initial_margin_ratio == 1
-
-
-async def test_the_book_is_asked_for_with_its_depth() -> None:
-    """Each time anew."""
-    script = scripted()
-    async with gateway(script) as venue:
-        book = await venue.book("BTCUSDT", 50)
-        await venue.book("BTCUSDT", 50)
-    assert book.bids[0].price == Decimal("99.5")
-    asked = exchange_pb2.GetOrderBookRequest(symbol="BTCUSDT", depth=50)
-    assert script.requests["GetOrderBook"] == [asked, asked]
-
-
-async def test_a_read_is_asked_again_after_an_unreachable_moment() -> None:
-    """Reads change nothing, so a moment's silence costs nothing."""
-    script = scripted(GetOrderBook=[UnreachableError("a moment"), order_book()])
-    async with gateway(script) as venue:
-        assert (await venue.book("BTCUSDT", 5)).asks
-    assert len(script.requests["GetOrderBook"]) == 2
-
-
-async def test_a_read_nobody_answers_is_retryable() -> None:
-    """The port promises the core this class."""
-    async with served(scripted()) as address:
-        pass
-    async with gateway_to(address) as venue:
-        assert isinstance(await raised(venue.book("BTCUSDT", 5)), RetryableError)
-    async with gateway(scripted(GetOrderBook=_never), call_seconds=0.2) as venue:
-        assert isinstance(await raised(venue.book("BTCUSDT", 5)), RetryableError)
-
-
-async def test_a_reply_that_is_no_message_is_the_connectors_fault() -> None:
-    """gRPC gives nothing in its place, and nothing is not an empty book."""
-    script = scripted(GetOrderBook=b"\xff\xff")
-    async with served_by_stranger(script) as address, gateway_to(address) as venue:
-        assert (await raised(venue.book("BTCUSDT", 5))).reason == "CONNECTOR_INVALID"
-
-
-def _positions(*rows: tuple[str, str | None]) -> exchange_pb2.GetPositionsResponse:
-    return exchange_pb2.GetPositionsResponse(
-        positions=[
-            resources_pb2.Position(symbol=symbol, size=None if size is None else number(size))
-            for symbol, size in rows
-        ]
-    )
-
-
-async def test_a_position_is_the_sum_of_its_sides() -> None:
-    """Hedge mode has two rows, other symbols do not count, no row is none."""
-    rows = _positions(("BTCUSDT", "0.5"), ("BTCUSDT", "-0.2"), ("ETHUSDT", "9"))
-    async with gateway(scripted(GetPositions=[rows, _positions()])) as venue:
-        assert await venue.position("BTCUSDT") == Decimal("0.3")
-        assert await venue.position("BTCUSDT") == 0
-
-
-@pytest.mark.parametrize("size", [None, "", "NaN"])
-async def test_a_position_of_unknown_size_is_refused(size: str | None) -> None:
-    """It is not zero: the user's own position must never be taken for none."""
-    async with gateway(scripted(GetPositions=_positions(("BTCUSDT", size)))) as venue:
-        assert isinstance(await raised(venue.position("BTCUSDT")), FatalError)
-
-
-async def test_the_free_balance_is_the_free_one() -> None:
-    """Not what is locked; and absent is not zero."""
-    balance = exchange_pb2.GetBalanceResponse(free=number("12.5"), locked=number("99"))
-    empty = exchange_pb2.GetBalanceResponse(locked=number("99"))
-    async with gateway(scripted(GetBalance=[balance, empty])) as venue:
-        assert await venue.free_balance("USDT") == Decimal("12.5")
-        error = await raised(venue.free_balance("USDT"))
-    assert error.reason == "CONNECTOR_INCOMPLETE"
-
-
-def _page(token: str, *ids: str) -> exchange_pb2.GetFundingPaymentsResponse:
-    return exchange_pb2.GetFundingPaymentsResponse(
-        payments=[funding_payment(payment_id=name) for name in ids], next_page_token=token
-    )
-
-
-async def test_funding_payments_are_read_to_the_last_page() -> None:
-    """Each page is asked for by the token of the one before; an empty page is no end."""
-    script = scripted(GetFundingPayments=[_page("a", "1", "2"), _page("b"), _page("", "3")])
-    async with gateway(script) as venue:
-        payments = await venue.funding_payments("BTCUSDT", SINCE)
-    assert [payment.payment_id for payment in payments] == ["1", "2", "3"]
-    requests = script.requests["GetFundingPayments"]
-    assert [request.page_token for request in requests] == ["", "a", "b"]
-    assert {request.symbol for request in requests} == {"BTCUSDT"}
-    assert {from_timestamp(request.start_time) for request in requests} == {SINCE}
-
-
-async def test_pages_that_go_round_are_refused() -> None:
-    """They would never end, and book each payment without end."""
-    script = scripted(GetFundingPayments=[_page("a", "1"), _page("b", "2"), _page("a", "1")])
-    async with gateway(script) as venue:
-        error = await raised(venue.funding_payments("BTCUSDT", SINCE))
-    assert error.reason == "CONNECTOR_INVALID"
-    assert len(script.requests["GetFundingPayments"]) == 3

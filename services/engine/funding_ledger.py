@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from services.common.clock import Clock
 from services.common.errors import OpensqtError
+from services.common.logs import get_logger
 from services.engine.book import PositionBook
 from services.engine.events import FundingRead
 from services.engine.instruments import LegSide
@@ -15,6 +16,8 @@ from services.engine.orders import AssetAmount
 from services.engine.policy import EnginePolicy
 from services.engine.ports import FundingPayment, VenueGateway
 from services.engine.position import Position
+
+_log = get_logger(__name__)
 
 
 def holding_span(position: Position, leg: LegSide) -> tuple[datetime, datetime | None] | None:
@@ -68,8 +71,14 @@ class FundingLedger:
             return True
         complete = True
         for leg in LegSide:
-            if position.rules(leg).is_perpetual:
+            if not position.rules(leg).is_perpetual:
+                continue
+            try:
                 complete = await self._read_leg(position, leg) and complete
+            except Exception:
+                # One odd answer must not end the reading of every other position.
+                _log.exception("funding_unreadable", position_id=position_id, leg=leg.value)
+                complete = False
         return complete
 
     async def _read_leg(self, position: Position, leg: LegSide) -> bool:

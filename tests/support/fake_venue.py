@@ -93,6 +93,7 @@ class FakeVenue:
     on_arrival: Callable[[OrderPlan], None] = lambda _: None
     orders: dict[str, FakeOrder] = field(default_factory=dict)
     arrivals: list[str] = field(default_factory=list)
+    offered: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     payments: list[FundingPayment] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -130,6 +131,9 @@ class FakeVenue:
 
     async def place(self, plan: OrderPlan) -> OrderOutcome:
         """Take one order; the fault decides what arrives and what is answered."""
+        if plan.client_order_id in self.offered:
+            self.problems.append(f"id offered twice: {plan.client_order_id}")
+        self.offered.add(plan.client_order_id)
         fault = self._fault(plan)
         if fault.lost or fault.arrives_after:
             if fault.arrives_after:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
+
+import pytest
 
 from services.engine.commands import CloseCommand
 from services.engine.instruments import InstrumentKind, LegSide
 from services.engine.orders import OrderClass, OrderPlan
+from services.engine.ports import FundingPayment
 from services.engine.position_view import VIEW_ORDERS
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import EngineRig, MemoryJournal, make_rules
-from tests.support.fake_venue import Fault
+from tests.support.fake_venue import FakeVenue, Fault
 from tests.support.virtual_clock import VirtualClock
 
 D = Decimal
@@ -111,4 +116,51 @@ async def test_an_exit_refused_for_long_stays_a_message_of_bounded_size() -> Non
     assert view.orders[-1].client_order_id == rig.short_venue.arrivals[-1]
     rig.short_venue.choose = None
     assert (await rig.settled(opened.position_id)).status is PositionStatus.CLOSED
+    await rig.close_rig()
+
+
+async def test_an_exit_whose_answers_we_lost_hold_of_is_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the sends run, a venue that does not know the ids proves nothing."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    rig.long_venue.foreign = D(7)
+    await rig.start()
+    opened = await rig.open("1")
+    await rig.clock.pass_time(60)
+    for venue in rig.venues:
+        venue.choose = lambda _: Fault(latency=4.0)
+    failures = [RuntimeError("a bug of ours, after the send")]
+
+    async def lose(*_: object) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr("services.engine.drive.note_skew", lose)
+    closed = await rig.close(opened.position_id)
+    assert closed.status is PositionStatus.CLOSED
+    assert [len(venue.arrivals) for venue in rig.venues] == [2, 2]
+    assert "DRIVE_TROUBLE" in rig.engine.status().reason
+    rig.check_books()
+    await rig.close_rig()
+
+
+async def test_a_venue_that_breaks_the_reading_of_funding_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error nobody thought of is logged, and the next reading comes all the same."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    await rig.start()
+    opened = await rig.open("1")
+    inner, failures = FakeVenue.funding_payments, [ZeroDivisionError("odd")]
+
+    async def read(self: FakeVenue, symbol: str, since: datetime) -> Sequence[FundingPayment]:
+        if failures:
+            raise failures.pop()
+        return await inner(self, symbol, since)
+
+    monkeypatch.setattr(FakeVenue, "funding_payments", read)
+    rig.short_venue.payments.append(FundingPayment("USDT", D("0.5"), rig.clock.now(), "one"))
+    await rig.clock.pass_time(60)
+    assert rig.engine.get(opened.position_id).funding_received == D("0.5")
     await rig.close_rig()

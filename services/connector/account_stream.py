@@ -127,11 +127,6 @@ class PositionSource(UserSource[resources_pb2.Position]):
         self._book = reads.venue.instruments
         self._configs: Mapping[str, SymbolConfig] = {}
         venue = reads.venue
-        # ccxt's own snapshot compares text with a number and leaves the watcher waiting for ever.
-        venue.exchange.options["watchPositions"] = {
-            "fetchPositionsSnapshot": False,
-            "awaitPositionsSnapshot": False,
-        }
         super().__init__(
             venue,
             tap,

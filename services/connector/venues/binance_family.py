@@ -26,6 +26,9 @@ COMMON_OPTIONS: Final[dict[str, Any]] = {
     "adjustForTimeDifference": False,
     "timeDifference": 0,
     "warnOnFetchOpenOrdersWithoutSymbol": False,
+    # Every user stream, that of orders too, would read positions unbidden, compare text with a
+    # number and leave the watcher of positions waiting for ever.
+    "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
     # A market order with a price would else become quoteOrderQty: another order than asked.
     "createOrder": {"quoteOrderQty": False},
 }

@@ -13,6 +13,7 @@ from opensqt.market_maker.v1 import events_pb2
 from services.common.clock import SystemClock
 from services.common.errors import UnreachableError
 from services.connector.bootstrap import keep_running
+from services.connector.exchange_factory import build_exchange, new_session
 from services.connector.instruments import InstrumentBook
 from services.connector.order_source import OrderSource
 from services.connector.order_types import Side
@@ -222,3 +223,24 @@ async def test_answer_without_a_time_is_a_broken_answer() -> None:
 
     with pytest.raises(UnreachableError):
         await measure_skew(venue(exchange=Timeless()))
+
+
+async def test_no_instance_reads_positions_of_its_own_accord() -> None:
+    """ccxt would, with each user stream, and fail on numbers as text."""
+    session = new_session()
+    profile = find_profile("binanceusdm")
+    exchange = build_exchange(
+        profile,
+        session,
+        base_url="http://127.0.0.1:9",
+        api_key=None,
+        api_secret=None,
+        recv_window=FENCE.recv_window,
+        request_timeout=timedelta(seconds=1),
+    )
+    asked: list[str] = []
+    exchange.spawn = lambda method, *_: asked.append(method.__name__)
+    exchange.set_positions_cache(exchange.client("ws://127.0.0.1:9/private/ws"), "linear")
+    await exchange.close()
+    await session.close()
+    assert asked == []

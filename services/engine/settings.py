@@ -34,6 +34,10 @@ BoundRatios = Annotated[
 ]
 """Bounds of the attempts in turn, as fractions of the price."""
 
+# A wait of nothing would hammer a venue that refuses; one of minutes leaves a leg where it is.
+ShortWait = Annotated[timedelta, Field(ge=timedelta(milliseconds=1), le=timedelta(minutes=1))]
+"""Wait between two tries of an exit or two questions about an order."""
+
 
 class LimitSettings(SettingsPart):
     """What may be opened; notionals of one leg in quote asset."""
@@ -60,10 +64,26 @@ class PolicySettings(SettingsPart):
     max_slice_notional: Decimal | None = Field(default=None, gt=0)
     exit_bound_ratios: BoundRatios = _POLICY.exit_bound_ratios
     exit_market_fallback: bool = _POLICY.exit_market_fallback
+    exit_backoff_first: ShortWait = _POLICY.exit_backoff_first
+    exit_backoff_last: ShortWait = _POLICY.exit_backoff_last
+    resolve_interval_first: ShortWait = _POLICY.resolve_interval_first
+    resolve_interval_last: ShortWait = _POLICY.resolve_interval_last
+    touch_timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(seconds=10))] = (
+        _POLICY.touch_timeout
+    )
+    # Binance USD-M answers no more levels than that in one call.
+    book_depth: int = Field(default=_POLICY.book_depth, ge=1, le=1000)
     call_timeout: timedelta = Field(default=_POLICY.call_timeout, gt=timedelta(0))
     place_timeout: timedelta = Field(default=_POLICY.place_timeout, gt=timedelta(0))
     funding_read_interval: timedelta = Field(default=_POLICY.funding_read_interval, gt=timedelta(0))
     funding_read_spacing: timedelta = Field(default=_POLICY.funding_read_spacing, gt=timedelta(0))
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        for name in ("exit_backoff", "resolve_interval"):
+            if getattr(self, f"{name}_first") > getattr(self, f"{name}_last"):
+                raise ValueError(f"{name}_first is longer than {name}_last")
+        return self
 
     def policy(self) -> EnginePolicy:
         """Return it as the core takes it."""

@@ -47,20 +47,27 @@ def test_an_engine_needs_nothing_but_its_venues() -> None:
     ("part", "core"), [(LimitSettings, EngineLimits), (PolicySettings, EnginePolicy)]
 )
 def test_every_setting_is_one_the_core_takes(part: Any, core: Any) -> None:
-    """A setting of another name would stop the start."""
-    assert set(part.model_fields) <= {field.name for field in dataclasses.fields(core)}
+    """One of another name would stop the start; one that is missing could not be set."""
+    assert set(part.model_fields) == {field.name for field in dataclasses.fields(core)}
 
 
 def test_figures_of_a_file_arrive_exactly() -> None:
     """A float of TOML means the figure that was written."""
     read = settings(
         limits={"max_leg_notional": 2500.1, "max_open_positions": 3},
-        policy={"hedge_bound_ratios": [0.001, "0.02"], "place_timeout": 2.5},
+        policy={
+            "hedge_bound_ratios": [0.001, "0.02"],
+            "place_timeout": 2.5,
+            "exit_backoff_last": 0.25,
+            "book_depth": 20,
+        },
     )
     assert read.limits.limits().max_leg_notional == Decimal("2500.1")
     assert read.limits.limits().max_open_positions == 3
     assert read.policy.policy().hedge_bound_ratios == (Decimal("0.001"), Decimal("0.02"))
     assert read.policy.policy().place_timeout.total_seconds() == 2.5
+    assert read.policy.policy().exit_backoff_last.total_seconds() == 0.25
+    assert read.policy.policy().book_depth == 20
 
 
 def test_two_venues_of_one_name_are_refused() -> None:
@@ -72,6 +79,13 @@ def test_two_venues_of_one_name_are_refused() -> None:
 def test_an_engine_without_venues_is_refused() -> None:
     """It could do nothing."""
     assert "venues" in refused(venues=())
+
+
+@pytest.mark.parametrize("series", ["exit_backoff", "resolve_interval"])
+def test_waits_that_would_shrink_are_refused(series: str) -> None:
+    """The first of a growing series cannot be longer than its last."""
+    policy = {f"{series}_first": 2, f"{series}_last": 1}
+    assert f"{series}_first is longer than {series}_last" in refused(policy=policy)
 
 
 @pytest.mark.parametrize("series", ["hedge_bound_ratios", "exit_bound_ratios"])
@@ -100,6 +114,14 @@ def test_bounds_that_could_sell_for_nothing_are_refused(series: str, ratios: lis
         ("policy", "hedge_attempts", 36),
         ("policy", "place_timeout", -1),
         ("policy", "max_slice_notional", 0),
+        ("policy", "exit_backoff_first", 0),
+        ("policy", "exit_backoff_last", 61),
+        ("policy", "resolve_interval_first", -1),
+        ("policy", "resolve_interval_last", 3600),
+        ("policy", "touch_timeout", 0),
+        ("policy", "touch_timeout", 11),
+        ("policy", "book_depth", 0),
+        ("policy", "book_depth", 1001),
     ],
 )
 def test_a_setting_out_of_its_bounds_is_named(table: str, name: str, value: Any) -> None:

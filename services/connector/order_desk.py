@@ -24,6 +24,7 @@ from services.connector.order_mapping import matches_intent, to_state
 from services.connector.order_record import OrderRecord, read_refusal, write_refusal
 from services.connector.order_request import build_intent, check_request, hash_content
 from services.connector.order_text import read_intent, read_state, write_intent, write_state
+from services.connector.order_types import OrderClass
 from services.connector.rate_budget import CALL_DEADLINE
 from services.connector.record_shelf import RecordShelf
 from services.connector.send_judgement import Verdict
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from services.connector.venue_orders import VenueOrders
 
 _logger = get_logger(__name__)
+_URGENT = frozenset({OrderClass.HEDGE, OrderClass.UNWIND, OrderClass.EXIT})
 _PROVEN_ENDS = {
     "ORDER_NOT_ARRIVED": Phase.NOT_ARRIVED,
     # The venue holds another's order under our id: ours cannot have been taken.
@@ -214,7 +216,10 @@ class OrderDesk:
             best = await self._orders.best_opposite_price(record.instrument, request.side)
         intent = build_intent(request, record.instrument, record.client_order_id, best)
         record.intent = intent
-        if self._ledger.is_new and request.client_order_id:
+        # An order that makes exposure smaller is not kept waiting: its sender asks by id itself
+        # before it sends one again.
+        urgent = request.order_class in _URGENT
+        if self._ledger.is_new and request.client_order_id and not urgent:
             await self._find_sent_before(record, intent)
         row = LedgerRow(
             client_order_id=record.client_order_id,

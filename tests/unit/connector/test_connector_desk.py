@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
@@ -21,135 +18,14 @@ from services.common.errors import (
     RejectedError,
     RetryableError,
 )
-from services.common.ids import RandomIds
-from services.common.metrics import ServiceMetrics
-from services.connector.connector_metrics import ConnectorMetrics
-from services.connector.desk_options import DeskOptions
-from services.connector.instruments import InstrumentBook, TradingStatus
-from services.connector.ledger import Ledger, Phase
-from services.connector.order_desk import OrderDesk
+from services.connector.instruments import TradingStatus
+from services.connector.ledger import Phase
 from services.connector.order_mapping import to_state
-from services.connector.order_settler import OrderSettler, SettlePace
-from services.connector.order_types import OrderIntent, OrderStatus, OrderType, VenueOrder
-from services.connector.profile import Fence
+from services.connector.order_types import OrderStatus, OrderType
 from services.connector.rate_budget import CALL_DEADLINE
 from services.connector.send_judgement import SendResult, Verdict
-from services.connector.venue import Venue
-from services.connector.venue_orders import OrderKey, VenueOrders
-from services.connector.venues import find_profile
-from services.connector.venues.binance_rows import order_row
-from tests.support.connector_orders import SPOT_FULL, instrument, order_request
-
-FENCE = timedelta(milliseconds=150)
-
-
-def venue_row(name: str, **changes: Any) -> VenueOrder:
-    """Return the venue's row of a filled purchase of 0.01 BTC under a client id."""
-    fill = {
-        "price": "100",
-        "qty": "0.01",
-        "commission": "0.00001",
-        "commissionAsset": "BTC",
-        "tradeId": 1,
-    }
-    base = {
-        **SPOT_FULL,
-        "clientOrderId": name,
-        "origQty": "0.01",
-        "executedQty": "0.01",
-        "cummulativeQuoteQty": "1",
-        "status": "FILLED",
-        "fills": [fill],
-    }
-    return order_row({**base, **changes})
-
-
-# Mutable: a test arms it and counts what it was asked.
-@dataclass
-class HandOrders:
-    """A venue that answers as the test says."""
-
-    reply: Callable[[str], SendResult]
-    sent: list[str] = field(default_factory=list)
-    found: dict[str, VenueOrder] = field(default_factory=dict)
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: int = 0
-
-    async def place(self, intent: OrderIntent, _instrument: Any, name: str) -> SendResult:
-        """Count the sending, wait for the gate, and reply."""
-        self.sent.append(name)
-        await self.gate.wait()
-        return self.reply(name)
-
-    async def query(self, key: OrderKey, _priority: Any = None) -> VenueOrder | None:
-        """Return what the test put there."""
-        self.asked += 1
-        return self.found.get(key.venue_client_id)
-
-    async def order_fills(self, _key: OrderKey) -> list[Any]:
-        """Return no fills."""
-        return []
-
-    async def best_opposite_price(self, _instrument: Any, _side: Any) -> Decimal:
-        """Return 100."""
-        return Decimal(100)
-
-
-def accept(name: str) -> SendResult:
-    """Reply with the fill."""
-    return SendResult(Verdict.ACCEPTED, row=venue_row(name))
-
-
-def lose(_name: str) -> SendResult:
-    """Reply with nothing."""
-    return SendResult(Verdict.UNKNOWN, note="lost")
-
-
-@contextlib.asynccontextmanager
-async def open_desk(
-    orders: HandOrders, folder: Path, fence: timedelta = FENCE, kept_records: int = 100
-) -> AsyncIterator[tuple[OrderDesk, Ledger]]:
-    """Open a desk on a hand-made venue and a ledger in a folder."""
-    ledger = Ledger(folder / "orders.ledger")
-    ledger.open()
-    venue = Venue(
-        code="binance",
-        name="binance",
-        kind=instrument().kind,
-        exchange=None,
-        trading=None,
-        instruments=InstrumentBook([instrument()]),
-        budget=cast("Any", None),
-        clock=SystemClock(),
-        profile=find_profile("binance"),
-        fence=Fence(fence, timedelta(0), timedelta(0)),
-    )
-    calls = cast("VenueOrders", orders)
-    pace = SettlePace(grace_seconds=0.01, first_seconds=0.01, most_seconds=0.05)
-    desk = OrderDesk(
-        venue,
-        calls,
-        OrderSettler(calls, venue.clock, pace),
-        ledger,
-        RandomIds(),
-        DeskOptions(max_wait_seconds=2.0, fill_seconds=0.2, kept_records=kept_records),
-        ConnectorMetrics(ServiceMetrics("connector")),
-    )
-    try:
-        yield desk, ledger
-    finally:
-        orders.gate.set()
-        await desk.close(1.0)
-        ledger.close()
-
-
-async def sent_one(orders: HandOrders) -> None:
-    """Wait until the venue has seen an order."""
-    async with asyncio.timeout(2):
-        for _ in range(100):
-            if orders.sent:
-                return
-            await asyncio.sleep(0.01)
+from tests.support.connector_orders import instrument, order_request
+from tests.support.desk_rig import HandOrders, accept, lose, open_desk, sent_one, venue_row
 
 
 async def test_row_is_durable_before_the_order_leaves(tmp_path: Path) -> None:
@@ -459,43 +335,3 @@ async def test_another_order_under_our_id_is_not_ours(tmp_path: Path) -> None:
         assert not desk.learn(record, to_state(other, instrument(), "mine"))
         assert record.state is not None
         assert record.state.executed == Decimal("0.01")
-
-
-async def test_lost_ledger_adopts_what_the_venue_has_under_the_id(tmp_path: Path) -> None:
-    """With a new ledger file the venue is asked first: its order is returned, none is sent."""
-    orders = HandOrders(accept, found={"mine": venue_row("mine")})
-    orders.gate.set()
-    async with open_desk(orders, tmp_path) as (desk, ledger):
-        state = await desk.place(order_request(), instrument())
-        await desk.close(1.0)
-        row = await ledger.find("mine")
-    assert state.executed == Decimal("0.01")
-    assert orders.sent == []
-    assert row is not None
-    assert row.phase is Phase.CLOSED
-
-
-async def test_lost_ledger_refuses_other_content_and_records_nothing(tmp_path: Path) -> None:
-    """Another order under the id at the venue is ALREADY_EXISTS, as it was with the ledger."""
-    orders = HandOrders(accept, found={"mine": venue_row("mine", side="SELL")})
-    orders.gate.set()
-    async with open_desk(orders, tmp_path) as (desk, ledger):
-        with pytest.raises(AlreadyExistsError):
-            await desk.place(order_request(), instrument())
-        assert await ledger.find("mine") is None
-    assert orders.sent == []
-
-
-async def test_with_a_ledger_that_existed_nothing_is_asked_before_sending(tmp_path: Path) -> None:
-    """The question costs a round trip, so it is asked with a new file and a caller's id only."""
-    orders = HandOrders(accept)
-    orders.gate.set()
-    async with open_desk(orders, tmp_path) as (desk, _ledger):
-        await desk.place(order_request(client_order_id=""), instrument())
-        assert orders.asked == 0
-        await desk.place(order_request(), instrument())
-        assert orders.asked == 1
-    async with open_desk(orders, tmp_path) as (desk, _ledger):
-        await desk.place(order_request(client_order_id="other"), instrument())
-    assert orders.asked == 1
-    assert len(orders.sent) == 3

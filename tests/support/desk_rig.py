@@ -1,0 +1,141 @@
+"""An order desk on a venue made by hand: what tests of the desk share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+from services.common.clock import SystemClock
+from services.common.ids import RandomIds
+from services.common.metrics import ServiceMetrics
+from services.connector.connector_metrics import ConnectorMetrics
+from services.connector.desk_options import DeskOptions
+from services.connector.instruments import InstrumentBook
+from services.connector.ledger import Ledger
+from services.connector.order_desk import OrderDesk
+from services.connector.order_settler import OrderSettler, SettlePace
+from services.connector.order_types import OrderIntent, VenueOrder
+from services.connector.profile import Fence
+from services.connector.send_judgement import SendResult, Verdict
+from services.connector.venue import Venue
+from services.connector.venue_orders import OrderKey, VenueOrders
+from services.connector.venues import find_profile
+from services.connector.venues.binance_rows import order_row
+from tests.support.connector_orders import SPOT_FULL, instrument
+
+FENCE = timedelta(milliseconds=150)
+
+
+def venue_row(name: str, **changes: Any) -> VenueOrder:
+    """Return the venue's row of a filled purchase of 0.01 BTC under a client id."""
+    fill = {
+        "price": "100",
+        "qty": "0.01",
+        "commission": "0.00001",
+        "commissionAsset": "BTC",
+        "tradeId": 1,
+    }
+    base = {
+        **SPOT_FULL,
+        "clientOrderId": name,
+        "origQty": "0.01",
+        "executedQty": "0.01",
+        "cummulativeQuoteQty": "1",
+        "status": "FILLED",
+        "fills": [fill],
+    }
+    return order_row({**base, **changes})
+
+
+# Mutable: a test arms it and counts what it was asked.
+@dataclass
+class HandOrders:
+    """A venue that answers as the test says."""
+
+    reply: Callable[[str], SendResult]
+    sent: list[str] = field(default_factory=list)
+    found: dict[str, VenueOrder] = field(default_factory=dict)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
+
+    async def place(self, intent: OrderIntent, _instrument: Any, name: str) -> SendResult:
+        """Count the sending, wait for the gate, and reply."""
+        self.sent.append(name)
+        await self.gate.wait()
+        return self.reply(name)
+
+    async def query(self, key: OrderKey, _priority: Any = None) -> VenueOrder | None:
+        """Return what the test put there."""
+        self.asked += 1
+        return self.found.get(key.venue_client_id)
+
+    async def order_fills(self, _key: OrderKey) -> list[Any]:
+        """Return no fills."""
+        return []
+
+    async def best_opposite_price(self, _instrument: Any, _side: Any) -> Decimal:
+        """Return 100."""
+        return Decimal(100)
+
+
+def accept(name: str) -> SendResult:
+    """Reply with the fill."""
+    return SendResult(Verdict.ACCEPTED, row=venue_row(name))
+
+
+def lose(_name: str) -> SendResult:
+    """Reply with nothing."""
+    return SendResult(Verdict.UNKNOWN, note="lost")
+
+
+@contextlib.asynccontextmanager
+async def open_desk(
+    orders: HandOrders, folder: Path, fence: timedelta = FENCE, kept_records: int = 100
+) -> AsyncIterator[tuple[OrderDesk, Ledger]]:
+    """Open a desk on a hand-made venue and a ledger in a folder."""
+    ledger = Ledger(folder / "orders.ledger")
+    ledger.open()
+    venue = Venue(
+        code="binance",
+        name="binance",
+        kind=instrument().kind,
+        exchange=None,
+        trading=None,
+        instruments=InstrumentBook([instrument()]),
+        budget=cast("Any", None),
+        clock=SystemClock(),
+        profile=find_profile("binance"),
+        fence=Fence(fence, timedelta(0), timedelta(0)),
+    )
+    calls = cast("VenueOrders", orders)
+    pace = SettlePace(grace_seconds=0.01, first_seconds=0.01, most_seconds=0.05)
+    desk = OrderDesk(
+        venue,
+        calls,
+        OrderSettler(calls, venue.clock, pace),
+        ledger,
+        RandomIds(),
+        DeskOptions(max_wait_seconds=2.0, fill_seconds=0.2, kept_records=kept_records),
+        ConnectorMetrics(ServiceMetrics("connector")),
+    )
+    try:
+        yield desk, ledger
+    finally:
+        orders.gate.set()
+        await desk.close(1.0)
+        ledger.close()
+
+
+async def sent_one(orders: HandOrders) -> None:
+    """Wait until the venue has seen an order."""
+    async with asyncio.timeout(2):
+        for _ in range(100):
+            if orders.sent:
+                return
+            await asyncio.sleep(0.01)

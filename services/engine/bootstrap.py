@@ -80,6 +80,7 @@ async def engine_server(
                 limits=settings.limits.limits(),
             )
         )
+        # Before the server: a client that can call must find the positions of the last run.
         await engine.start()
         stack.push_async_callback(engine.stop, timedelta(seconds=settings.grpc.drain_seconds))
         # Streams must end before the server waits for its calls, else it waits for them in vain.

@@ -39,12 +39,15 @@ def request_id(
     text = request.request_id
     if not _UUID.fullmatch(text):
         raise InvalidFieldError("request_id", "must be a UUID chosen by the caller")
+    # One caller's upper-case UUID must meet its own lower-case repeat.
     return text.lower()
 
 
 def _reason(text: str, *, required: bool) -> str:
     if required and not text.strip():
         raise InvalidFieldError("reason", "say why; it is kept in the journal")
+    # It goes to the journal, the logs and other people's terminals: no control characters, no
+    # novels.
     if len(text) > MAX_REASON_LENGTH or not text.isprintable():
         raise InvalidFieldError(
             "reason", f"must be printable text of at most {MAX_REASON_LENGTH} characters"
@@ -71,6 +74,7 @@ def _slippage_bound(
     request: engine_pb2.OpenHedgedPositionRequest | engine_pb2.CloseHedgedPositionRequest,
 ) -> Decimal | None:
     bound = optional_decimal(request, "slippage_bound_ratio", positive=True)
+    # A caller who means 0.2 percent and writes 20 would sell for nothing.
     if bound is not None and bound >= _ONE:
         raise InvalidFieldError("slippage_bound_ratio", "is a fraction below 1, as 0.002")
     return bound
@@ -80,6 +84,7 @@ def open_command(request: engine_pb2.OpenHedgedPositionRequest) -> OpenCommand:
     """Decode an entry: an opportunity or both legs, sized by notional or by quantity."""
     long_leg, short_leg = _leg(request, "long_leg"), _leg(request, "short_leg")
     opportunity_id = require_text(request, "opportunity_id") if request.opportunity_id else ""
+    # Two answers to one question: whichever we took, the caller may have meant the other.
     if opportunity_id and (long_leg or short_leg):
         raise InvalidFieldError("opportunity_id", "give either the opportunity or both legs")
     if not opportunity_id and not (long_leg and short_leg):

@@ -89,6 +89,7 @@ def order_from_proto(order: resources_pb2.Order) -> OrderOutcome:
             "the connector does not know what became of the order",
             client_order_id=order.client_order_id,
         )
+    # Absent is not zero: a fill taken for none would leave its leg without a hedge.
     executed = required_figure(order, "executed_qty", minimum=_ZERO)
     return OrderOutcome(
         client_order_id=order.client_order_id,
@@ -131,6 +132,7 @@ def book_from_proto(book: exchange_pb2.GetOrderBookResponse) -> Book:
 
 def _taker_fee(fees: Sequence[resources_pb2.TradingFee], symbol: str) -> Decimal:
     rates = [optional_figure(fee, "taker_fee_ratio") for fee in fees if fee.symbol == symbol]
+    # A missing fee read as 0 would hedge the gross of a fill and leave the fee naked.
     known = [rate for rate in rates if rate is not None]
     if not known:
         raise PreconditionError(f"the taker fee of {symbol} is not known", reason="FEES_UNKNOWN")
@@ -167,10 +169,13 @@ def rules_from_proto(
         max_market_quantity=optional_figure(info, "max_market_quantity", positive=True),
         trading=info.trading_status == instrument_pb2.TRADING_STATUS_TRADING,
         use_margin=use_margin,
+        # Absent reads as false here on purpose: what is not known to be allowed is refused.
         margin_allowed=info.margin_allowed,
         # Spot venues take the fee of a buy in the coin that was bought.
         base_fee_ratio=taker_fee if kind is InstrumentKind.SPOT else _ZERO,
         taker_fee_ratio=taker_fee,
+        # With unknown leverage the whole notional must be free: refusing is cheaper than a margin
+        # call.
         initial_margin_ratio=_ONE / leverage
         if kind is InstrumentKind.PERPETUAL and leverage > 0
         else _ONE,

@@ -188,6 +188,7 @@ class ConnectorGateway:
     def _checked(self, order: resources_pb2.Order | None, client_order_id: str) -> OrderOutcome:
         if order is None:
             raise self._invalid("a reply that cannot be read")
+        # Another order's fill would be booked as ours, and ours left without a hedge.
         if order.client_order_id != client_order_id:
             raise FatalError(
                 f"asked for order {client_order_id}, {self._name} answered with another",
@@ -204,6 +205,7 @@ class ConnectorGateway:
         answer = await self._read(
             lambda: self._stub.GetPositions(request, timeout=self._call_seconds)
         )
+        # A connector may answer with all positions; those of other symbols say nothing here.
         rows = (row for row in answer.positions if row.symbol == symbol)
         return sum((required_figure(row, "size") for row in rows), _ZERO)
 

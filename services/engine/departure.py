@@ -18,6 +18,7 @@ async def depart(context: DriveContext, intents: Sequence[ev.OrderIntended]) -> 
 
     Raises `JournalError`; then nothing was sent.
     """
+    # One write for all: ten fsyncs in turn would spread the legs over as many milliseconds.
     await context.book.record(*intents)
     return context.dispatch([intent.plan for intent in intents])
 
@@ -47,6 +48,7 @@ class JointDeparture:
 
     async def join(self, position_id: str, intents: Sequence[ev.OrderIntended]) -> Dispatch:
         """Leave with the others, or alone where they have left; raises what `depart` raises."""
+        # Whoever comes late still must get out.
         if self._is_closed:
             return await depart(self._context, intents)
         self._intents[position_id] = intents

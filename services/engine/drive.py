@@ -45,8 +45,10 @@ class PositionDrive:
         self._joint: JointDeparture | None = None
         self._is_waiting = False
         position = self._desk.position
+        # Measured from here on: what an earlier run was exposed to nobody timed.
         self._meter = ExposureMeter(position.larger_lot, position.intent.lead_reference)
         self._lead_known_at: float | None = None
+        # A settled entry sent its last hedge with a row: there is nothing unrecorded to ask for.
         if not recovered or position.entry_settled:
             self._probed.set()
 
@@ -62,6 +64,7 @@ class PositionDrive:
         An exit that is under way counts: it only shrinks, and may wait for a venue for long.
         """
         position = self.position
+        # An order in doubt may still fill: entries wait until nothing of the earlier run can.
         in_doubt = bool(position.unresolved()) or not self._probed.is_set()
         return not in_doubt and (position.is_settled or position.exit is not None)
 
@@ -84,10 +87,13 @@ class PositionDrive:
 
         An error of ours stops entries in the symbol and is tried again from the journaled state.
         """
+        # Journaled together with the entry, so it must not be journaled again.
         if first is not None:
             await self._guarded(lambda: self._send(first))
         while not self.position.status.is_final:
             if self.position.is_settled:
+                # Cleared before waiting and nothing awaited between: a command that came just now
+                # is not lost.
                 self._wake.clear()
                 self._is_waiting = True
                 await self._wake.wait()
@@ -139,6 +145,8 @@ class PositionDrive:
         """Journal an order: durably, but for a hedge, which the entry's intent allows already."""
         intended = self._desk.intended(plan)
         if plan.order_class is OrderClass.HEDGE:
+            # The entry's durable intent names this id, side and bound: a write here would cost
+            # exposure.
             self._context.book.record_soon(intended)
         else:
             await self._context.book.record(intended)
@@ -151,6 +159,7 @@ class PositionDrive:
             self._lead_known_at = None
         result = await dispatch.result(plan.client_order_id)
         await self._desk.note(result)
+        # The clock of the hedge starts when the fill is known to us, not when it was booked.
         if plan.order_class is OrderClass.ENTRY:
             self._lead_known_at = result.ended_at
         self._meter.observe(result.ended_at, exposure(self.position))
@@ -158,6 +167,7 @@ class PositionDrive:
     async def _unwind(self, step: WorkDown) -> None:
         rules = self.position.rules(step.leg)
         price = await self._context.read_touch(rules, closing_side(step.leg))
+        # An exit came while the price was read: from here on its own orders take the leg down.
         if self.position.exit is not None:
             return
         plan = reduction_plan(self.position, step, OrderClass.UNWIND, price, self._context.policy)
@@ -172,6 +182,7 @@ class PositionDrive:
             while True:
                 for leg, worker in legs.items():
                     is_idle = leg not in tasks or tasks[leg].done()
+                    # A late fill of one leg, or a wider exit, gives a leg that was done work again.
                     if is_idle and not worker.is_finished():
                         tasks[leg] = group.create_task(worker.run())
                 running = {task for task in tasks.values() if not task.done()}
@@ -180,6 +191,7 @@ class PositionDrive:
                 self._wake.clear()
                 woken = group.create_task(self._wake.wait())
                 await asyncio.wait({*running, woken}, return_when=asyncio.FIRST_COMPLETED)
+                # Left alone it would keep the group waiting for ever.
                 woken.cancel()
         await self._settle(settle_exit(self.position), measured=not self.position.entry_settled)
 
@@ -196,6 +208,7 @@ class PositionDrive:
         finally:
             if joint is not None:
                 joint.resign(position_id)
+        # Before anything else can fail: an answer nobody holds would have to be asked for.
         for intent in intents:
             legs[intent.plan.leg].adopt(dispatch, intent.plan.client_order_id)
         if joint is None and len(intents) > 1:

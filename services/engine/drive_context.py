@@ -45,6 +45,7 @@ class DriveContext:
         """
         gateway = self.gateways[rules.ref.exchange]
         try:
+            # Its own, shorter bound: a price is worth less than an exit's time.
             async with asyncio.timeout(self.policy.touch_timeout.total_seconds()):
                 return touch(await gateway.book(rules.ref.symbol, self.policy.book_depth), side)
         except (OpensqtError, TimeoutError):
@@ -72,5 +73,6 @@ class DriveContext:
 
     def trip(self, symbol: str, reason: str) -> None:
         """Stop entries in a symbol until an operator resumes; once per symbol."""
+        # The first reason is the cause; those that follow are its consequences.
         if symbol not in self.book.engine.breakers:
             self.book.record_soon(BreakerTripped(self.clock.now(), symbol, reason))

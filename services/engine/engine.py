@@ -62,6 +62,7 @@ class Engine:
 
     def __init__(self, needs: EngineDependencies) -> None:
         self._needs = needs
+        # Everything goes through the watched ones, so that status shows what drives really meet.
         self._gateways = {name: WatchedGateway(g) for name, g in needs.gateways.items()}
         self._tasks = OwnedTasks()
         self._book = PositionBook(needs.journal, needs.listener, needs.observer, needs.clock)
@@ -86,6 +87,7 @@ class Engine:
             needs.policy,
             needs.limits,
         )
+        # Between check and journal an entry exists nowhere else: two at once would both pass.
         self._entering: set[InstrumentRef] = set()
         self._stopping = False
 
@@ -103,9 +105,11 @@ class Engine:
 
         Returns how many tasks and calls were cut; what they left is taken up at the next start.
         """
+        # Before the wait: an entry taken now could not be hedged before the end.
         self._stopping = True
         await self._fleet.rest(drain)
         cut = await self._tasks.close()
+        # Last: until the drives are gone they may still wait for answers of these calls.
         return cut + await self._executor.close()
 
     async def open(self, command: cmd.OpenCommand) -> PositionView:
@@ -137,6 +141,7 @@ class Engine:
 
         async def work(stamp: Stamp) -> tuple[str, ...]:
             reason = f"CLOSE_ALL {command.reason}".strip()
+            # Taken inside the command, so that a repeat answers the positions of the first run.
             live = [p for p in self._book.all() if not p.status.is_final]
             return await self._start_exits(
                 stamp, *(self._exit_request(p.position_id, reason) for p in live)
@@ -150,6 +155,7 @@ class Engine:
 
         async def work(stamp: Stamp) -> tuple[str, ...]:
             position = self._require(command.position_id)
+            # Legs that move have no quantity to take a share of.
             if position.status is not PositionStatus.OPEN:
                 raise PreconditionError(
                     f"the position is {position.status.value}; only an open one can be reduced",
@@ -232,6 +238,7 @@ class Engine:
             if first is None:
                 raise PreconditionError("nothing to send", reason="ENTRY_CHECKS_FAILED")
             position_id = intent.position_id
+            # One write: an intent without its command would be opened again by the caller's repeat.
             await self._book.record(
                 stamp(position_id), intent, ev.OrderIntended(position_id, intent.at, first)
             )

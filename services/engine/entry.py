@@ -44,6 +44,7 @@ def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy)
         return Resolve(position.unresolved())
     open_quantity = exposure(position)
     hedge = _hedge_quantity(position, open_quantity)
+    # Before an unknown lead is asked about: what has filled is naked now.
     if hedge > 0 and _may_hedge(position, facts, policy):
         return SendOrder(hedge_plan(position, hedge, policy))
     if position.unresolved():
@@ -98,6 +99,7 @@ def next_lead_plan(position: Position) -> OrderPlan | None:
     """
     intent, leg = position.intent, position.lead_leg
     sent = position.of(leg, OrderClass.ENTRY)
+    # Also true of a slice that was refused: nothing new after a first failure.
     if any(r.executed < r.plan.quantity for r in sent) or position.of(leg, OrderClass.UNWIND):
         return None
     rules = position.rules(leg)
@@ -127,6 +129,7 @@ def _hedge_quantity(position: Position, open_quantity: Decimal) -> Decimal:
     """Return the hedge the venue would take for what is open; 0 below its minimum."""
     rules = position.rules(position.hedge_leg)
     side = opening_side(position.hedge_leg)
+    # What is open already has the hedges' fills taken off.
     quantity = scale_hedge_to_fills(open_quantity, _ZERO, side, rules)
     price = position.intent.hedge_reference
     return quantity if meets_minimum(quantity, price, rules) else _ZERO
@@ -135,6 +138,7 @@ def _hedge_quantity(position: Position, open_quantity: Decimal) -> Decimal:
 def _hedges_since_lead(position: Position) -> list[OrderRecord]:
     hedges: list[OrderRecord] = []
     for record in reversed(position.of()):
+        # Each slice has a budget of attempts of its own; bounds start narrow again.
         if record.plan.order_class is OrderClass.ENTRY:
             break
         if record.plan.order_class is OrderClass.HEDGE:
@@ -144,11 +148,14 @@ def _hedges_since_lead(position: Position) -> list[OrderRecord]:
 
 def _may_hedge(position: Position, facts: EntryFacts, policy: EnginePolicy) -> bool:
     tried = _hedges_since_lead(position)
+    # Once the way back has begun, a hedge would race the unwind for the same quantity.
     if _is_refused(tried) or position.of(order_class=OrderClass.UNWIND):
         return False
     in_budget = (
         len(tried) < policy.hedge_attempts and facts.unhedged_for < policy.unhedged_time_budget
     )
+    # The first hedge leaves whatever time the lead took to be known: it is cheaper than the way
+    # back.
     return in_budget or not tried
 
 
@@ -166,6 +173,7 @@ def _relieve(
         return unwind
     tried = _hedges_since_lead(position)
     if hedge > 0 and not _is_refused(tried):
+        # Here only the hedge can help: it goes on past the budget, but does not hammer the venue.
         delay = backoff(len(tried), policy)
         return SendOrder(hedge_plan(position, hedge, policy), delay)
     return BookDust(lead, signed(lead, open_quantity), "FILL_BELOW_MINIMUM")

@@ -81,10 +81,13 @@ class EntryDesk:
             long, short = command.long_leg, command.short_leg
         else:
             raise InvalidFieldError("opportunity_id", "either an opportunity or both legs")
+        # Canonical symbols name the coin on every venue: other symbols would be another coin.
         if long.symbol != short.symbol:
             raise InvalidFieldError("short_leg.symbol", "both legs must have the same symbol")
         for field, ref in (("long_leg", long), ("short_leg", short)):
             gateway = self._gateways.get(ref.exchange)
+            # A spot venue asked for a perpetual would find a symbol of the same name and trade
+            # that.
             if gateway is None or gateway.kind is not ref.kind:
                 raise InvalidFieldError(
                     f"{field}.exchange",
@@ -126,6 +129,7 @@ class EntryDesk:
 
     async def _read(self, leg: LegSide, ref: InstrumentRef) -> LegFacts:
         gateway = self._gateways[ref.exchange]
+        # Selling spot that is not borrowed would sell the user's own coins.
         use_margin = leg is LegSide.SHORT and ref.kind is InstrumentKind.SPOT
         try:
             async with asyncio.timeout(self._policy.call_timeout.total_seconds()):
@@ -135,6 +139,7 @@ class EntryDesk:
                 held, free = await asyncio.gather(
                     self._held(gateway, ref), gateway.free_balance(rules.quote_asset)
                 )
+                # Last of all reads: the book is what ages fastest.
                 asked_at = self._clock.monotonic()
                 book = await gateway.book(ref.symbol, self._policy.book_depth)
         except TimeoutError as error:
@@ -166,6 +171,7 @@ def own_quantity(positions: tuple[Position, ...], ref: InstrumentRef) -> Decimal
 def exposures_of(positions: tuple[Position, ...], symbol: str) -> Exposures:
     """Return what is on, worst case: what was asked counts as filled until closed."""
     live = [p for p in positions if not p.status.is_final]
+    # What was asked, not what filled: an unknown order may turn out to have filled whole.
     notionals = [(p.symbol, p.intent.quantity * p.intent.lead_reference) for p in live]
     return Exposures(
         symbol_notional=sum((n for s, n in notionals if s == symbol), _ZERO),

@@ -35,6 +35,7 @@ def encode_event(event: ev.Event) -> tuple[str, str]:
 def decode_event(kind: str, version: int, body: str) -> ev.Event:
     """Return the event of a row; raises ValueError for a kind, version or body we do not know."""
     known = _KINDS.get(kind)
+    # Skipping a row of a newer release would forget an order it sent.
     if known is None or version != VERSION:
         raise ValueError(f"unknown journal row: {kind} version {version}")
     return typing.cast("ev.Event", _from_plain(known, json.loads(body)))
@@ -73,6 +74,7 @@ def _from_plain(kind: Any, plain: Any) -> object:
         return _READERS[kind](plain)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return kind(plain)
+    # The type itself: true is an int to isinstance, and 1 would pass for a flag.
     if isinstance(kind, type) and type(plain) is kind:
         return plain
     raise ValueError(f"not a {kind}: {plain!r}")
@@ -80,6 +82,7 @@ def _from_plain(kind: Any, plain: Any) -> object:
 
 def _dataclass_from_plain(kind: type, plain: object) -> object:
     hints = _hints(kind)
+    # Fields may be missing where they have a default, as in rows of older releases; never more.
     if not isinstance(plain, dict) or not plain.keys() <= hints.keys():
         raise ValueError(f"not a {kind.__name__}")
     return kind(**{name: _from_plain(hints[name], value) for name, value in plain.items()})

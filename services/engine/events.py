@@ -47,6 +47,7 @@ class EntryIntended:
     lead_reference: Decimal
     lead_worst_price: Decimal
     hedge_reference: Decimal
+    # A row before each hedge would stand between a fill and its hedge; this stands for all of them.
     hedge: OrderAllowance
     opportunity_id: str = ""
 
@@ -111,6 +112,7 @@ class ExitRequested:
     position_id: str
     at: datetime
     reason: str
+    # A ratio, not a price: the exit may run long after the market has moved.
     bound_ratio: Decimal | None = None
 
 
@@ -121,6 +123,7 @@ class ReduceRequested:
     position_id: str
     at: datetime
     quantity: Decimal
+    # Targets and not amounts: a restart in the middle takes off what is left to take.
     long_target: Decimal
     short_target: Decimal
 

@@ -43,6 +43,7 @@ class Dispatch:
 
     async def result(self, client_order_id: str) -> PlaceResult:
         """Wait for one order; a caller that gives up does not cancel it."""
+        # Cancelling the wait must not cancel the order: its answer would be lost for nothing.
         return await asyncio.shield(self._tasks[client_order_id])
 
     async def started(self) -> None:
@@ -72,6 +73,8 @@ class ParallelExecutor:
         """Start all orders; nothing is awaited between them."""
         dispatch = Dispatch(len(plans))
         for plan in plans:
+            # A task runs to its first wait before any answer can be read: all requests are on the
+            # wire first.
             task = asyncio.create_task(self._place(plan, dispatch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -91,6 +94,7 @@ class ParallelExecutor:
         dispatch.mark_sent(sent_at)
         answer: OrderOutcome | Exception
         try:
+            # The gateway has the same bound; this one holds where a gateway forgets it.
             async with asyncio.timeout(self._timeout):
                 answer = await self._gateways[plan.instrument.exchange].place(plan)
         except Exception as error:

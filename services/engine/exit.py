@@ -37,6 +37,7 @@ def next_exit_step(position: Position, leg: LegSide, policy: EnginePolicy) -> Le
     step = next_reduction(position, leg, rest, OrderClass.EXIT, policy)
     if step is not None:
         return step
+    # A reduce leaves a small rest where it is: the leg goes on and the close will take it along.
     is_final = position.exit is None or position.exit.is_final
     if is_final or rest >= position.larger_lot:
         return BookDust(leg, signed(leg, rest), "REST_BELOW_MINIMUM")

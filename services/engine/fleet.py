@@ -78,6 +78,7 @@ class DriveFleet:
         drive = PositionDrive(
             self._context, position_id, recovered=recovered, stops_slices=self._stops_slices
         )
+        # Before the task runs: a command may come in the very next turn of the loop.
         self._drives[position_id] = drive
         self._tasks.spawn(self._drive(position_id, drive, first), f"drive-{position_id}")
 

@@ -33,18 +33,25 @@ def holding_span(position: Position, leg: LegSide) -> tuple[datetime, datetime |
 
 
 def sum_payments(
-    payments: Iterable[FundingPayment], span: tuple[datetime, datetime | None]
+    payments: Iterable[FundingPayment], span: tuple[datetime, datetime | None], quote_asset: str
 ) -> AssetAmount | None:
-    """Return the sum of the payments within the span, each counted once; None with mixed assets."""
+    """Return the sum of the payments within the span, each counted once; None with mixed assets.
+
+    Without a payment it is zero in `quote_asset`.
+    """
     start, end = span
     rows = {
+        # Pages may overlap while rows are added at the venue: each payment counts once.
         payment.payment_id or str(payment.settle_time): payment
         for payment in payments
         if payment.settle_time >= start and (end is None or payment.settle_time <= end)
     }
     assets = {payment.asset for payment in rows.values()}
-    if len(assets) != 1:
+    # Coins of different worth cannot be added; no sum is better than a wrong one.
+    if len(assets) > 1:
         return None
+    if not assets:
+        return AssetAmount(quote_asset, Decimal(0))
     return AssetAmount(assets.pop(), sum((p.amount for p in rows.values()), Decimal(0)))
 
 
@@ -92,7 +99,10 @@ class FundingLedger:
             )
         except OpensqtError:
             return False
-        total = sum_payments(payments, span) or AssetAmount(rules.quote_asset, Decimal(0))
+        total = sum_payments(payments, span, rules.quote_asset)
+        if total is None:
+            _log.error("funding_in_several_assets", position_id=position.position_id)
+            return True
         if position.funding.get(leg) != total:
             now = self._clock.now()
             self._book.record_soon(FundingRead(position.position_id, now, leg, total))

@@ -41,6 +41,7 @@ class CommandDesk:
         if done is not None:
             _check_same(done.content_hash, content)
             return done.position_ids
+        # A repeat while the first runs joins it: two checks of one entry would both pass.
         running = self._running.get(request_id)
         if running is not None:
             _check_same(running[0], content)
@@ -48,6 +49,7 @@ class CommandDesk:
         task = self._tasks.spawn(self._do(command, content, work), f"command-{request_id}")
         self._running[request_id] = (content, task)
         task.add_done_callback(lambda _: self._running.pop(request_id, None))
+        # The caller's deadline is not the command's: half a command is worse than a late answer.
         return await asyncio.shield(task)
 
     async def _do(self, command: Command, content: str, work: Work) -> tuple[str, ...]:
@@ -59,6 +61,7 @@ class CommandDesk:
 
 def content_hash(command: Command) -> str:
     """Return a digest of everything in a command but its request id."""
+    # repr tells 1 from 1.0: a repeat must be the same to the letter.
     return hashlib.sha256(repr(replace(command, request_id="")).encode()).hexdigest()
 
 

@@ -104,6 +104,7 @@ class EngineMetrics:
 
     def engine_changed(self, status: StatusView) -> None:
         """Show mode, reconciliation and what is open or unknown."""
+        # All of them: an alert on the old mode must fall, not go stale.
         for mode in EngineMode:
             self._mode.labels(mode.value).set(1 if status.mode is mode else 0)
         self._reconciled.set(1 if status.reconciled else 0)

@@ -45,6 +45,7 @@ def is_dust(
     It could be traded away by making one leg smaller (`reducing`) or the other larger (`adding`).
     """
     side = OrderSide.SELL if residual_quantity > 0 else OrderSide.BUY
+    # Both ways out are tried before it is given up: dust is money that stays behind.
     back = order_quantity(abs(residual_quantity), side, reducing)
     more = order_quantity(abs(residual_quantity), side, adding)
     return not (

@@ -52,6 +52,7 @@ class OrderDesk:
         if isinstance(event, ev.OrderRejected):
             await self._context.book.record(event)
         else:
+            # From now the venue cannot receive it any later than by its fence.
             if isinstance(event, ev.OrderUnknown) or not event.outcome.closed:
                 self._context.resolver.send_failed(key, result.ended_at)
                 self._unknown_since.setdefault(key, result.ended_at)
@@ -103,6 +104,8 @@ class OrderDesk:
             observed = ev.OrderObserved(self._id, now, leg, finding)
             self._context.book.record_soon(self.intended(plan), observed)
         elif finding is Absence.PROVEN:
+            # Burnt with a row: were it free, a second restart might take a later order of this id
+            # for it.
             plan = self._allowed_hedge(key, None)
             absent = ev.OrderNotSent(self._id, now, key)
             await self._context.book.record(self.intended(plan), absent)
@@ -119,6 +122,7 @@ class OrderDesk:
         allowance, leg = position.intent.hedge, position.hedge_leg
         rules = position.rules(leg)
         asked = found.quantity if found is not None else _ZERO
+        # The most it can have been: less would make its own fill implausible.
         quantity = asked if asked is not None else allowance.largest_quantity
         return OrderPlan(
             key,
@@ -161,6 +165,7 @@ class OrderDesk:
                 self._context.book.record_soon(observed)
             after = self.position.orders[key]
             return after.is_resolved or after.executed > before.executed
+        # A venue that forgets an order which has filled is wrong about the order, not the fill.
         if finding is Absence.PROVEN and record.executed == 0:
             self._context.book.record_soon(ev.OrderNotSent(self._id, now, key))
             return True
@@ -173,6 +178,7 @@ class OrderDesk:
         if unknown_for < self._context.policy.unhedged_time_budget.total_seconds():
             return
         position = self.position
+        # One alarm per stop: a counter that rises each second tells nobody more.
         if position.symbol not in self._context.book.engine.breakers:
             self._context.observer.unhedged_alarm(record.plan.instrument.exchange)
             self._context.trip(position.symbol, "ORDER_OUTCOME_UNKNOWN_PAST_BUDGET")

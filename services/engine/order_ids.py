@@ -11,6 +11,7 @@ from services.engine.orders import OrderClass
 
 KEY_LENGTH = 16
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+# 1.6 million attempts: at one in five seconds more than ninety days of one exit.
 _ATTEMPT_WIDTH = 4
 _LEGS = {LegSide.LONG: "l", LegSide.SHORT: "s"}
 _CLASSES = {

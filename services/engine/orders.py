@@ -67,6 +67,7 @@ class OrderPlan:
     side: OrderSide
     quantity: Decimal
     worst_price: Decimal | None
+    # Where the venue has it, it is the last guard against crossing zero.
     reduce_only: bool = False
     use_margin: bool = False
 

@@ -22,6 +22,7 @@ class OwnedTasks:
     def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
         """Start a task that this owner ends."""
         task = asyncio.create_task(work, name=name)
+        # asyncio keeps only weak references: an unowned drive could be collected in mid-flight.
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -41,6 +41,7 @@ def is_plausible(plan: OrderPlan, outcome: OrderOutcome) -> bool:
     return (
         outcome.client_order_id == plan.client_order_id
         and 0 <= outcome.executed <= plan.quantity
+        # A net above the fill would be hedged, and nothing is there to hedge.
         and 0 <= outcome.net <= outcome.executed
     )
 

@@ -63,6 +63,7 @@ class EnginePolicy:
         Decimal("0.01"),
         Decimal("0.03"),
     )
+    # Getting out at a bad price beats not getting out: what is left is naked once one leg is gone.
     exit_market_fallback: bool = True
     exit_backoff_first: timedelta = timedelta(milliseconds=50)
     exit_backoff_last: timedelta = timedelta(seconds=5)
@@ -70,6 +71,7 @@ class EnginePolicy:
     resolve_interval_last: timedelta = timedelta(seconds=1)
     call_timeout: timedelta = timedelta(seconds=3)
     touch_timeout: timedelta = timedelta(milliseconds=500)
+    # Longer than a read: giving up early turns a slow answer into an unknown order.
     place_timeout: timedelta = timedelta(seconds=10)
     book_depth: int = 50
     funding_read_interval: timedelta = timedelta(seconds=15)

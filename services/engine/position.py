@@ -186,6 +186,7 @@ def fold(position: Position, event: ev.PositionEvent) -> Position:
     return replace(
         changed,
         update_time=max(position.update_time, event.at),
+        # Micros of the event: a reload after a crash does not go back behind what watchers saw.
         revision=max(position.revision + 1, _micros(event.at)),
     )
 
@@ -246,6 +247,7 @@ def _apply(position: Position, event: ev.PositionEvent) -> Position:
 
 def _intend(position: Position, event: ev.OrderIntended) -> Position:
     key = event.plan.client_order_id
+    # A recovered hedge may be journaled twice; its fills must not be reset.
     if key in position.orders:
         return position
     record = OrderRecord(event.plan, event.at, position.pass_number)
@@ -260,8 +262,10 @@ def _intend(position: Position, event: ev.OrderIntended) -> Position:
 
 def _join(record: OrderRecord, event: ev.OrderObserved) -> OrderRecord:
     outcome: OrderOutcome = event.outcome
+    # Closed is for ever: an older answer that overtakes the last one must not open it again.
     closed = outcome.closed or record.state is OrderState.ENDED
     state = OrderState.ENDED if closed else record.state
+    # With equal fills the smaller net knows of a fee that the other did not know of yet.
     known_better = outcome.executed < record.executed or (
         outcome.executed == record.executed and outcome.net > record.net
     )
@@ -283,6 +287,7 @@ def _join(record: OrderRecord, event: ev.OrderObserved) -> OrderRecord:
 def _ended(
     record: OrderRecord, event: ev.OrderRejected | ev.OrderUnknown | ev.OrderNotSent
 ) -> OrderRecord:
+    # Evidence came first; a late word of doubt does not undo it.
     if record.is_resolved:
         return record
     match event:
@@ -301,6 +306,7 @@ def _ended(
 
 def _request(position: Position, event: ev.ExitRequested | ev.ReduceRequested) -> Position:
     closing = position.exit is not None and position.exit.is_final
+    # A close is never replaced: a reduce after it would leave something open.
     if position.status.is_final or closing:
         return position
     if isinstance(event, ev.ExitRequested):

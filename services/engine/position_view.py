@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal, localcontext
 
 from services.engine.instruments import InstrumentRules, LegSide
-from services.engine.orders import AssetAmount, OrderClass, OrderState
+from services.engine.orders import AssetAmount, OrderClass, OrderSide, OrderState
 from services.engine.position import OrderRecord, Position
 from services.engine.views import LegView, OrderView, PositionView
 
@@ -107,15 +107,26 @@ def _fees_paid(position: Position) -> Decimal | None:
             if value is None:
                 return None
             total += value
-    return total.quantize(_FRACTION) if total else _ZERO
+    with localcontext() as context:
+        context.prec = 60
+        # A zero with eighteen places would look like a figure that was computed.
+        return total.quantize(_FRACTION) if total else _ZERO
 
 
 def _value(fee: AssetAmount, record: OrderRecord, rules: InstrumentRules) -> Decimal | None:
     if fee.asset == rules.quote_asset:
         return fee.amount
-    if fee.asset == rules.base_asset and record.average_price is not None:
-        return fee.amount * record.average_price
+    price = _price_of(record)
+    if fee.asset == rules.base_asset and price is not None:
+        return fee.amount * price
     return None
+
+
+def _price_of(record: OrderRecord) -> Decimal | None:
+    """Return what a filled order paid on average; venues name the price, the quote, or both."""
+    if record.average_price is None and record.cumulative_quote is not None:
+        return record.cumulative_quote / record.executed
+    return record.average_price
 
 
 def _trading_pnl(position: Position) -> Decimal | None:
@@ -125,15 +136,16 @@ def _trading_pnl(position: Position) -> Decimal | None:
     """
     total = _ZERO
     for leg in LegSide:
-        filled = [r for r in position.of(leg) if r.executed > 0]
-        if any(r.average_price is None and r.cumulative_quote is None for r in filled):
-            return None
-        for record in filled:
-            sign = -1 if record.plan.side.value == "buy" else 1
-            total += sign * quote_of(record)
-            total += (record.executed - record.net) * (record.average_price or _ZERO)
-        if filled and filled[-1].average_price is not None:
-            total += position.quantity(leg) * filled[-1].average_price
+        price: Decimal | None = None
+        for record in (r for r in position.of(leg) if r.executed > 0):
+            price = _price_of(record)
+            if price is None:
+                return None
+            sign = -1 if record.plan.side is OrderSide.BUY else 1
+            total += sign * quote_of(record) + (record.executed - record.net) * price
+        # What stays as dust is still the user's: it is worth its last price, not nothing.
+        if price is not None:
+            total += position.quantity(leg) * price
     with localcontext() as context:
         context.prec = 60
         return total.quantize(_FRACTION) if total else _ZERO

@@ -123,6 +123,7 @@ def _check_trading(facts: LegFacts, limits: EngineLimits) -> list[CheckFailure]:
         failures.append(
             CheckFailure("POSITION_MODE", facts.leg, "the account must be in one-way mode")
         )
+    # In one-way mode a venue nets both: our exit would close the user's position.
     if facts.rules.is_perpetual and facts.held != facts.own:
         failures.append(
             CheckFailure(
@@ -138,6 +139,7 @@ def _check_size(facts: LegFacts, proposal: Proposal) -> list[CheckFailure]:
     failures = []
     rules, quantity = facts.rules, proposal.quantity
     worst = proposal.worst_prices[facts.leg]
+    # The lower of the two: the venue may judge the notional by either.
     price = min(worst, proposal.references[facts.leg])
     if quantity <= 0 or quantity < rules.min_quantity:
         failures.append(CheckFailure("QUANTITY_TOO_SMALL", facts.leg, "below the minimum lot"))
@@ -159,6 +161,7 @@ def _check_size(facts: LegFacts, proposal: Proposal) -> list[CheckFailure]:
 def _check_funds(facts: LegFacts, proposal: Proposal) -> list[CheckFailure]:
     rules = facts.rules
     ratio = rules.initial_margin_ratio if rules.is_perpetual else Decimal(1)
+    # The dearer of the two: funds that only just suffice fail in the middle of a pair.
     price = max(proposal.worst_prices[facts.leg], proposal.references[facts.leg])
     gross = gross_up(proposal.quantity, rules.base_fee_ratio)
     needed = gross * price * (ratio + rules.taker_fee_ratio)
@@ -172,6 +175,7 @@ def _check_hedge_of_net(long: LegFacts, short: LegFacts, proposal: Proposal) -> 
     """Check that a full lead, less its fee in base, leaves a hedge the venue takes and matches."""
     lead, hedge = (long, short) if proposal.lead_leg is LegSide.LONG else (short, long)
     fee = lead.rules.base_fee_ratio if lead.side is OrderSide.BUY else _ZERO
+    # The smallest slice decides: each is hedged on its own.
     net = min(proposal.quantity, proposal.slice_quantity) * (1 - fee)
     quantity = order_quantity(net, hedge.side, hedge.rules)
     larger_lot = max(lead.rules.lot_size, hedge.rules.lot_size)
@@ -185,6 +189,7 @@ def _check_hedge_of_net(long: LegFacts, short: LegFacts, proposal: Proposal) -> 
 def _check_limits(
     proposal: Proposal, limits: EngineLimits, exposures: Exposures
 ) -> list[CheckFailure]:
+    # The dearer leg is the one that would break the limit.
     notional = proposal.quantity * max(proposal.references.values())
     bounds = (
         ("LEG_NOTIONAL_LIMIT", notional, limits.max_leg_notional),

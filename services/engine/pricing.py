@@ -24,6 +24,7 @@ def worst_price(
         raw = reference * (1 + bound_ratio if buying else 1 - bound_ratio)
         rounding = ROUND_FLOOR if buying else ROUND_CEILING
         ticks = (raw / tick_size).to_integral_value(rounding=rounding)
+        # A sale bounded at zero would be refused by the venue, and with it the exit.
         return max(ticks, Decimal(1)) * tick_size
 
 

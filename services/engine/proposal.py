@@ -41,6 +41,7 @@ def propose(long: LegFacts, short: LegFacts, wish: EntryWish, policy: EnginePoli
         worst[leg] = worst_price(fact.side, price, bound, fact.rules.tick_size)
     wanted = wish.quantity
     if wanted is None:
+        # By the dearer leg: neither leg's notional may exceed what was asked.
         wanted = (wish.notional or Decimal(0)) / max(references.values())
     quantity = entry_quantity(wanted, long.rules, short.rules)
     lead = wish.lead_leg or _thinner(long, short, worst)
@@ -65,6 +66,7 @@ def intent_of(
     widest = worst_price(
         hedge.side, reference, max(policy.hedge_bound_ratios), hedge.rules.tick_size
     )
+    # Of the gross, not the net: more than any hedge will need, so that none meets the bound.
     largest = order_quantity(proposal.quantity, hedge.side, hedge.rules)
     return EntryIntended(
         position_id=position_id,

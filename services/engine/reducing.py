@@ -31,6 +31,7 @@ def plan_reduction(
     """
     if (quantity is None) == (ratio is None):
         raise InvalidFieldError("quantity", "either quantity or ratio is required")
+    # Of the smaller leg: the larger one's dust must not be called a hedge.
     matched = min(abs(position.quantity(leg)) for leg in LegSide)
     lot = common_lot(*(position.rules(leg).lot_size for leg in LegSide))
     field, wanted = ("quantity", quantity) if quantity is not None else ("ratio", ratio)
@@ -43,6 +44,7 @@ def plan_reduction(
         rules, price = position.rules(leg), reference_price(position, leg)
         if not meets_minimum(taken, price, rules, reduce_only=True):
             raise InvalidFieldError(field, f"is below what {rules.ref.exchange} trades")
+        # A rest that no order can close would be a position for ever.
         if not meets_minimum(matched - taken, price, rules, reduce_only=True):
             raise InvalidFieldError(field, "leaves less than can be traded; close instead")
     return Reduction(taken, matched - taken, is_close=False)

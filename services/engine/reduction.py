@@ -42,8 +42,10 @@ def next_reduction(
     rules = position.rules(leg)
     quantity = order_quantity(rest, closing_side(leg), rules)
     tried = attempts(position, leg, order_class)
+    # A part filled counts as failed: the book within that bound is used up.
     failed = sum(1 for r in tried if r.executed < r.plan.quantity)
     goes_market = policy.exit_market_fallback and failed >= len(policy.exit_bound_ratios)
+    # Venues bound market orders lower than limit orders; above it the exit would be refused.
     if goes_market and rules.max_market_quantity is not None:
         quantity = min(quantity, floor_to_lot(rules.max_market_quantity, rules.lot_size))
     price = reference_price(position, leg)
@@ -82,6 +84,7 @@ def reduction_plan(
         bound = _bound(position, step.failed_count, policy)
         reference = touch if touch is not None else reference_price(position, step.leg)
         price = worst_price(side, reference, bound, rules.tick_size)
+    # Counted over all passes: a new exit must not take up the ids of an old one.
     attempt = position.next_attempt(step.leg, order_class)
     return OrderPlan(
         client_order_id=client_order_id(position.position_id, step.leg, order_class, attempt),

@@ -68,12 +68,14 @@ class OrderResolver:
         try:
             async with asyncio.timeout(self._policy.call_timeout.total_seconds()):
                 fence = await self._fence(gateway)
+                # Before the question: the venue may have looked at any time after it.
                 asked_at = self._clock.monotonic()
                 outcome = await gateway.get_order(
                     rules.ref.symbol, client_order_id, use_margin=rules.use_margin
                 )
         except OpensqtError as error:
             return NoAnswer(error.reason)
+        # A venue that hangs is asked again like one that refuses: it has said nothing.
         except TimeoutError:
             return NoAnswer("CALL_TIMED_OUT")
         if outcome is not None:

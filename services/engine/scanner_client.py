@@ -49,6 +49,7 @@ class ScannerClient:
             token = page.next_page_token
             if not token:
                 return rows
+            # Going round in pages would never end.
             if token in tokens:
                 raise _invalid("the same page twice")
             tokens.add(token)
@@ -85,6 +86,7 @@ class ScannerClient:
             expiry = optional_time(opportunity, "expire_time")
         except InvalidFieldError as error:
             raise _invalid(f"a bad {error.field}") from error
+        # Without an expiry nobody vouches for it any more.
         return expiry is not None and expiry > self._clock.now()
 
 

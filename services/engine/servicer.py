@@ -98,6 +98,7 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
         if unknown:
             raise InvalidFieldError("states", "names a state that does not exist")
         wanted = frozenset(STATUS_FROM_WIRE[state] for state in request.states)
+        # Filtered before paging: a page of a filtered list must be full.
         rows = [view for view in self._engine.positions() if not wanted or view.status in wanted]
         page, token = take_page(
             rows, _position_id, request.page_size, request.page_token, ",".join(sorted(wanted))

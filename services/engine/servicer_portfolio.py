@@ -115,6 +115,7 @@ def portfolio_opportunity(row: opportunity_pb2.Opportunity) -> portfolio_pb2.Por
         opportunity_id=row.opportunity_id,
         timestamp=row.observe_time.ToMilliseconds() if row.HasField("observe_time") else 0,
     )
+    # The short leg is the one that earns; the older form has room for one only.
     funding = row.short_funding if row.HasField("short_funding") else row.long_funding
     score.metrics.CopyFrom(_metrics(funding))
     return score
@@ -140,6 +141,7 @@ def _metrics(funding: opportunity_pb2.FundingStatistics) -> portfolio_pb2.Fundin
         window = windows.get(day * _SECONDS_A_DAY)
         if window is not None and window.HasField("mean_rate"):
             getattr(metrics, field).CopyFrom(window.mean_rate)
+    # Only what is there: the form's figures are messages, and an empty one reads as zero.
     present = {field.name: value for field, value in funding.ListFields()}
     for source, target in _METRIC_SOURCES:
         if source in present:

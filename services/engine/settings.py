@@ -42,6 +42,7 @@ ShortWait = Annotated[timedelta, Field(ge=timedelta(milliseconds=1), le=timedelt
 class LimitSettings(SettingsPart):
     """What may be opened; notionals of one leg in quote asset."""
 
+    # The core has no limits of its own; a process without a file has these.
     max_leg_notional: Decimal | None = Field(default=Decimal(10_000), gt=0)
     max_symbol_notional: Decimal | None = Field(default=Decimal(20_000), gt=0)
     max_total_notional: Decimal | None = Field(default=Decimal(100_000), gt=0)

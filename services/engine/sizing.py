@@ -19,6 +19,7 @@ def floor_to_lot(quantity: Decimal, lot_size: Decimal) -> Decimal:
     if quantity <= 0:
         return Decimal(0)
     with localcontext() as context:
+        # 28 digits are too few for a large quantity over a lot of 18 places.
         context.prec = _PRECISION
         lots = (quantity / lot_size).to_integral_value(rounding=ROUND_FLOOR)
         return lots * lot_size

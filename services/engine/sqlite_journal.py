@@ -140,6 +140,8 @@ class SqliteJournal:
 
     def _take(self) -> tuple[list[_Write], bool]:
         """Return everything that waits, at least one; true when the end was asked for."""
+        # Blocks in its own thread, and then takes all that came meanwhile: one fsync for all of
+        # them.
         batch: list[_Write] = []
         item = self._queue.get()
         while item is not None:
@@ -154,6 +156,7 @@ class SqliteJournal:
         writes = self._kept + batch
         try:
             _commit(connection, [row for write in writes for row in write.rows])
+        # Whatever it is, the thread must live: without it every order waits for ever.
         except Exception as error:
             self._kept = [write for write in writes if write.done is None]
             failure = JournalError(f"the journal cannot be written: {error}")
@@ -203,6 +206,7 @@ def _commit(connection: sqlite3.Connection, rows: list[_Row]) -> None:
     try:
         connection.executemany(_INSERT, rows)
         connection.execute("COMMIT")
+    # Half a batch must not stay open: the next one would be written with it.
     except BaseException:
         connection.execute("ROLLBACK")
         raise

@@ -36,6 +36,8 @@ def _stream_refusal(name: str) -> Callable[..., Any]:
 
 
 def _unserved(base: type, service: ServiceDescriptor) -> type:
+    # From the descriptor: a method added to the contract is refused by name, not left to gRPC's
+    # text.
     methods: dict[str, Any] = {}
     for method in service.methods:
         make = _stream_refusal if method.server_streaming else _refusal

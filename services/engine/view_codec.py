@@ -83,6 +83,7 @@ def position_to_proto(view: PositionView) -> engine_pb2.HedgedPosition:
         dust_quantity=_number(view.dust_quantity),
         unhedged_time=to_duration(view.unhedged_time),
         max_unhedged_notional=_number(view.max_unhedged_notional),
+        # Zero is a measurement; before an exit there is none.
         dispatch_skew=None if view.dispatch_skew is None else to_duration(view.dispatch_skew),
         funding_received=_number(view.funding_received),
         fees_paid=_number(view.fees_paid),

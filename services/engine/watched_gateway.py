@@ -22,6 +22,7 @@ class WatchedGateway:
 
     def __init__(self, inner: VenueGateway) -> None:
         self._inner = inner
+        # Not reachable until it has answered once: an operator must not read silence as health.
         self._problem = "NOT_ASKED_YET"
 
     @property
@@ -77,6 +78,7 @@ class WatchedGateway:
     async def _watch(self, call: Awaitable[_T]) -> _T:
         try:
             answer = await call
+        # The venue was reached in both cases; what became of the order is told elsewhere.
         except (RejectedError, OutcomeUnknownError):
             raise
         except OpensqtError as error:

@@ -21,7 +21,11 @@ class PositionFeed:
 
     def __init__(self, epoch: str, clock: Clock, *, heartbeat_seconds: float = 10.0) -> None:
         self._hub: WatchHub[PositionView] = WatchHub(
-            epoch, conflate=False, heartbeat_seconds=heartbeat_seconds
+            # Every step of a position is told: a watcher that audits must not miss the unwind
+            # between two.
+            epoch,
+            conflate=False,
+            heartbeat_seconds=heartbeat_seconds,
         )
         self._clock = clock
 

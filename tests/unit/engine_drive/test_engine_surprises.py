@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ import pytest
 
 from services.engine.commands import CloseCommand
 from services.engine.instruments import InstrumentKind, LegSide
-from services.engine.orders import OrderClass, OrderPlan
+from services.engine.orders import OrderClass, OrderOutcome, OrderPlan
 from services.engine.ports import FundingPayment
 from services.engine.position_view import VIEW_ORDERS
 from services.engine.views import PositionStatus
@@ -143,6 +143,50 @@ async def test_an_exit_whose_answers_we_lost_hold_of_is_not_sent_again(
     assert "DRIVE_TROUBLE" in rig.engine.status().reason
     rig.check_books()
     await rig.close_rig()
+
+
+async def test_funding_in_two_coins_is_unknown_and_not_zero() -> None:
+    """What cannot be added up is not told as nothing received."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    await rig.start()
+    opened = await rig.open("1")
+    rig.short_venue.payments += [
+        FundingPayment("USDT", D("0.5"), rig.clock.now(), "one"),
+        FundingPayment("BNB", D("0.001"), rig.clock.now(), "two"),
+    ]
+    before = rig.engine.get(opened.position_id).funding_received
+    await rig.clock.pass_time(60)
+    assert rig.engine.get(opened.position_id).funding_received == before
+    await rig.close_rig()
+
+
+@pytest.mark.parametrize("named", ["average_price", "cumulative_quote"])
+async def test_money_adds_up_where_a_venue_names_only_one_of_price_and_quote(
+    monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """Fees in the coin and dust are valued by whichever of the two the venue names."""
+    views = []
+    for hidden in ({}, {"average_price": None, "cumulative_quote": None}):
+        hidden.pop(named, None)
+        rig = EngineRig(VirtualClock(), MemoryJournal())
+        inner = FakeVenue.place
+
+        async def place(
+            self: FakeVenue,
+            plan: OrderPlan,
+            hidden: dict[str, None] = hidden,
+            inner: Callable[[FakeVenue, OrderPlan], Awaitable[OrderOutcome]] = inner,
+        ) -> OrderOutcome:
+            return replace(await inner(self, plan), **hidden)  # type: ignore[arg-type]  # None
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FakeVenue, "place", place)
+            await rig.start()
+            opened = await rig.open("1")
+            views.append(await rig.close(opened.position_id))
+            await rig.close_rig()
+    assert views[1].trading_pnl == views[0].trading_pnl != 0
+    assert views[1].fees_paid == views[0].fees_paid != 0
 
 
 async def test_a_venue_that_breaks_the_reading_of_funding_does_not_end_it(

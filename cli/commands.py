@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from cli.clients import engine_client, scanner_client
 from cli.doctor import examine
 from cli.plain import to_plain
+from cli.progress import scan_progress
 from cli.scanning import OpportunityFilter, list_opportunities, run_scan, watch_opportunities
 from cli.session import EXIT_REFUSED, Session
 from cli.tables import (
@@ -34,18 +35,15 @@ from opensqt.market_maker.v1 import engine_pb2, scanner_pb2
 from services.common.codec import decimal_to_proto
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from decimal import Decimal
-
-    from rich.console import Console
 
 
 async def scan(session: Session, wanted: OpportunityFilter, most: int, request_id: str) -> int:
     """Run a scan with progress, show the best opportunities; fails when nothing was published."""
     async with scanner_client(session.settings.scanner) as scanner:
         # Progress on stderr: stdout holds the result alone, for pipes.
-        with _progress(session.errors) as progress:
-            done = await run_scan(scanner, request_id, _follower(progress))
+        with scan_progress(session.errors) as follow:
+            done = await run_scan(scanner, request_id, follow)
         rows = await list_opportunities(scanner, wanted, most)
     failed = done.state in (scanner_pb2.SCAN_STATE_FAILED, scanner_pb2.SCAN_STATE_CANCELED)
     if session.json:
@@ -53,31 +51,16 @@ async def scan(session: Session, wanted: OpportunityFilter, most: int, request_i
             {"scan": to_plain(done), "opportunities": [to_plain(row) for row in rows]}
         )
     else:
-        session.console.print(opportunity_table(rows, f"Opportunities (best {len(rows)})"))
+        title = f"Opportunities: the best {len(rows)}"
+        if rows:
+            session.console.print(opportunity_table(rows, title, session.console.width))
+        else:
+            session.console.print("no opportunity stands that fits what was asked for")
         # Text from a service may hold brackets, which rich would take for markup.
-        session.console.print(f"{word(done, 'state')}: {scan_summary(done)}", markup=False)
+        session.console.print(
+            f"\nscan {word(done, 'state')}: {scan_summary(done)}", markup=False, soft_wrap=True
+        )
     return EXIT_REFUSED if failed else 0
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("scan"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=not console.is_terminal,
-    )
-
-
-def _follower(progress: Progress) -> Callable[[scanner_pb2.Scan], None]:
-    # The scanner counts its tasks only after it has listed the symbols.
-    task = progress.add_task("scan", total=None)
-
-    def follow(scan_now: scanner_pb2.Scan) -> None:
-        progress.update(task, total=scan_now.task_count, completed=scan_now.ended_task_count)
-
-    return follow
 
 
 async def watch(session: Session, wanted: OpportunityFilter) -> int:
@@ -90,10 +73,10 @@ async def watch(session: Session, wanted: OpportunityFilter) -> int:
             elif response.HasField("upsert"):
                 row = response.upsert
                 session.console.print(
-                    f"{row.symbol:14} long {instrument(row.long_leg)} short "
-                    f"{instrument(row.short_leg)} net {percent(row.net_apr)} "
-                    f"score {figure(row.quality_score, 3)} {row.opportunity_id}",
+                    f"{row.opportunity_id:46} net {percent(row.net_apr, 1):>7} "
+                    f"score {figure(row.quality_score, 3)}",
                     markup=False,
+                    soft_wrap=True,
                 )
             elif response.HasField("removed_opportunity_id"):
                 session.console.print(f"gone: {response.removed_opportunity_id}", markup=False)
@@ -111,7 +94,7 @@ async def enter(session: Session, order: EntryOrder, request_id: str, *, wait: b
     async with engine_client(session.settings.engine) as engine:
         position = (await engine.OpenHedgedPosition(request)).position
         if order.validate_only:
-            return _show_position(session, position, "would open (nothing was sent)")
+            return _show_plan(session, position)
         if wait:
             position = await wait_settled(engine, position, SETTLED_STATES)
     _show_position(session, position, "entry")
@@ -163,7 +146,7 @@ async def close_all(session: Session, reason: str, request_id: str) -> int:
         started = (await engine.CloseAllHedgedPositions(request)).positions
         # Only the waiting is one by one; the engine closes them all at the same time.
         ended = [await wait_settled(engine, position, ENDED_STATES) for position in started]
-    return _show_positions(session, ended, f"{len(ended)} positions closed")
+    return _show_positions(session, ended, "Closed")
 
 
 async def positions(session: Session, *, every: bool) -> int:
@@ -200,8 +183,10 @@ async def doctor(session: Session) -> int:
         )
     else:
         for row in findings:
-            mark = "[green]ok [/]" if row.ok else "[red]BAD[/]"
-            session.console.print(mark, f"{row.subject}: {row.text}", highlight=False)
+            mark = ("ok  ", "green") if row.ok else ("BAD ", "red")
+            # As text: a reason from a service may hold brackets.
+            line = Text.assemble(mark, f"{row.subject}: {row.text}")
+            session.console.print(line, soft_wrap=True)
         if not session.settings.connectors:
             text = "    no [[connectors]] in arb.toml: accounts were not examined"
             session.console.print(text, markup=False)
@@ -212,8 +197,28 @@ def _show_position(session: Session, position: engine_pb2.HedgedPosition, title:
     if session.json:
         session.print_json({"position": to_plain(position)})
     else:
-        session.console.print(position_table([position], title))
-        session.console.print(order_table(position))
+        session.console.print(position_table([position], title, session.console.width))
+        session.console.print()
+        session.console.print(order_table(position, session.console.width))
+    return 0
+
+
+def _show_plan(session: Session, position: engine_pb2.HedgedPosition) -> int:
+    """Show what a dry run would send; the position that it names does not exist."""
+    if session.json:
+        session.print_json({"position": to_plain(position)})
+        return 0
+    legs = [position.long_leg, position.short_leg]
+    sides = ["buy", "sell"]
+    lead = 0 if position.lead_leg == engine_pb2.LEG_SIDE_LONG else 1
+    session.console.print(
+        f"would enter {position.symbol}: {sides[lead]} {figure(position.lead_requested_quantity)} "
+        f"on {instrument(legs[lead].instrument)} first, then {sides[1 - lead]} what that filled on "
+        f"{instrument(legs[1 - lead].instrument)}; all checks passed, nothing was sent",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     return 0
 
 
@@ -221,7 +226,7 @@ def _show_positions(session: Session, rows: list[engine_pb2.HedgedPosition], tit
     if session.json:
         session.print_json({"positions": [to_plain(row) for row in rows]})
     elif rows:
-        session.console.print(position_table(rows, title))
+        session.console.print(position_table(rows, title, session.console.width))
     else:
         session.console.print(f"{title}: none")
     return 0

@@ -10,7 +10,7 @@ import grpc.aio
 from cli.clients import connector_client, engine_client, scanner_client
 from cli.tables import word
 from opensqt.market_maker.v1 import engine_pb2, exchange_pb2, scanner_pb2, types_pb2
-from services.common.call_errors import from_call_error
+from services.common.call_errors import SERVICE_UNREACHABLE, from_call_error
 
 if TYPE_CHECKING:
     from cli.settings import ArbSettings
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_SKEW_SECONDS = 1.0
 """Beyond this the engine's fences and the venue's request windows no longer hold."""
+
+_NOT_ASKED_YET = "NOT_ASKED_YET"
+_TEXTS = {_NOT_ASKED_YET: "the engine has not asked it anything yet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,14 @@ async def _engine(settings: ArbSettings) -> list[Finding]:
         )
     ]
     findings += [
-        Finding(f"engine > {venue.exchange}", venue.reachable, venue.problem or "reachable")
+        Finding(
+            f"engine > {venue.exchange}",
+            # Not a fault: an engine that just started asks when it has something to ask.
+            venue.reachable or venue.problem == _NOT_ASKED_YET,
+            "reachable"
+            if venue.reachable
+            else _TEXTS.get(venue.problem, venue.problem or "unreachable"),
+        )
         for venue in status.venues
     ]
     return findings
@@ -122,7 +132,7 @@ def _account_findings(
     if account.HasField("clock_skew"):
         skew = account.clock_skew.ToTimedelta().total_seconds()
         findings.append(
-            Finding(subject, abs(skew) <= MAX_SKEW_SECONDS, f"clock skew {skew * 1000:.0f} ms")
+            Finding(subject, abs(skew) <= MAX_SKEW_SECONDS, f"clock skew {skew * 1000:+.0f} ms")
         )
     if kind.position_mode != types_pb2.POSITION_MODE_UNSPECIFIED:
         findings.append(Finding(subject, True, f"position mode {word(kind, 'position_mode')}"))
@@ -131,4 +141,7 @@ def _account_findings(
 
 def _unreachable(subject: str, address: str, error: grpc.aio.AioRpcError) -> Finding:
     problem = from_call_error(error)
-    return Finding(subject, False, f"{address}: {problem.message} ({problem.reason})")
+    # The transport's own words are for programmers.
+    lost = problem.reason == SERVICE_UNREACHABLE
+    text = "does not answer; does it run, and is this its address?" if lost else problem.message
+    return Finding(subject, False, f"{address}: {text} ({problem.reason})")

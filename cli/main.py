@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from cli.session import Session
+    from cli.trading import EntryOrder
 
 app = typer.Typer(
-    help="Find, enter and leave funding-rate arbitrage through the OpenSQT scanner and engine.",
     no_args_is_help=True,
     add_completion=False,
     # typer's pretty tracebacks can show local variables, a token among them.
@@ -87,6 +87,23 @@ def _confirm(question: str, *, yes: bool, json: bool) -> None:
     typer.confirm(question, abort=True)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("opensqt-arb"))
+        raise typer.Exit
+
+
+@app.callback()
+def arb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Find, enter and leave funding-rate arbitrage through the OpenSQT scanner and engine."""
+
+
 @app.command()
 def scan(
     top: Annotated[int, typer.Option("--top", min=1, max=10_000, help="Rows to show.")] = 20,
@@ -121,10 +138,23 @@ def watch(
     _finish(config, json, lambda session: commands.watch(session, wanted))
 
 
+def _check_entry(order: EntryOrder) -> None:
+    # Before the question: nobody should say yes to what cannot be sent.
+    if not order.opportunity_id and not (order.symbol and order.long_leg and order.short_leg):
+        raise typer.BadParameter(
+            "name an opportunity, or give --symbol with --long and --short",
+            param_hint="opportunity",
+        )
+    if (order.notional is None) == (order.quantity is None):
+        raise typer.BadParameter("give either --notional or --quantity", param_hint="--notional")
+
+
 @app.command()
 def enter(
     opportunity: Annotated[str, typer.Argument(help="Opportunity id, from arb scan.")] = "",
-    symbol: Annotated[str, typer.Option("--symbol", help="Instead of an opportunity.")] = "",
+    symbol: Annotated[
+        str, typer.Option("--symbol", help="With --long and --short, instead of an opportunity.")
+    ] = "",
     long_leg: Annotated[str, typer.Option("--long", help="Leg to be long, as binance:spot.")] = "",
     short_leg: Annotated[str, typer.Option("--short", help="Leg to be short.")] = "",
     notional: Annotated[Figure, typer.Option(help="Size of one leg in quote asset.")] = None,
@@ -163,9 +193,11 @@ def enter(
         lead_leg=leads[lead],
         validate_only=dry_run,
     )
-    what = opportunity or f"{symbol} long {long_leg} short {short_leg}"
+    _check_entry(order)
+    what = opportunity or f"{symbol}, long {long_leg}, short {short_leg},"
+    size = f"{notional} of the quote asset" if notional else f"{quantity} coins"
     if not dry_run:
-        _confirm(f"Enter {what} with {notional or quantity}?", yes=yes, json=json)
+        _confirm(f"Enter {what} with {size} a leg?", yes=yes, json=json)
     change = request_id or str(uuid.uuid4())
     _finish(
         config,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
@@ -31,7 +32,7 @@ EXIT_INTERRUPTED = 130
 _NO_ANSWER = frozenset({SERVICE_UNREACHABLE, Code.DEADLINE_EXCEEDED.value})
 
 _HINTS = {
-    SERVICE_UNREACHABLE: "is the service running, and is its address right in arb.toml?",
+    "TOKEN_MISSING": "set token_file in arb.toml to the service's token",
     "TOKEN_INVALID": "set token_file in arb.toml to the service's token",
     "ENGINE_HALTED": "arb resume --reason … allows entries again",
     "ENGINE_NOT_RECONCILED": "the engine is recovering; look with arb doctor and try again",
@@ -78,7 +79,8 @@ def run(
         errors.print("arb: the settings are wrong", *lines, sep="\n  ", markup=False)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        errors.print("arb: interrupted; what the engine works on goes on (arb positions)")
+        rest = "; what the engine works on goes on (arb positions)" if change else ""
+        errors.print(f"arb: interrupted{rest}", markup=False)
         return EXIT_INTERRUPTED
 
 
@@ -105,17 +107,28 @@ def _tell(session: Session, problem: OpensqtError) -> int:
             }
         )
     is_unknown = _is_unknown(session, problem)
-    hint = _HINTS.get(problem.reason)
+    hint = _HINTS.get(problem.reason, "")
+    if problem.reason == SERVICE_UNREACHABLE:
+        hint = _where(session.settings)
     if is_unknown and session.change:
-        hint = f"it may have been taken; repeating with --request-id {session.change} is harmless"
+        hint += f"{hint and chr(10)}the command may have been taken; "
+        hint += f"repeating it with --request-id {session.change} is harmless"
     # The transport's own words are for programmers; the hint says what a person can do.
     lost = problem.reason == SERVICE_UNREACHABLE
     message = "the service does not answer" if lost else problem.message
-    text = f"arb: {message} ({problem.reason})" + (f"\n  {hint}" if hint else "")
-    session.errors.print(text, markup=False, highlight=False)
+    text = f"arb: {message} ({problem.reason})" + (f"\n{indent(hint, '  ')}" if hint else "")
+    # Lines that the terminal wraps can be copied whole, a request id among them.
+    session.errors.print(text, markup=False, highlight=False, soft_wrap=True)
     if is_unknown:
         return EXIT_UNKNOWN
     return EXIT_USAGE if isinstance(problem, InvalidFieldError) else EXIT_REFUSED
+
+
+def _where(settings: ArbSettings) -> str:
+    return (
+        f"does it run, and are the addresses in arb.toml right? engine {settings.engine.address}, "
+        f"scanner {settings.scanner.address}"
+    )
 
 
 def _is_unknown(session: Session, problem: OpensqtError) -> bool:

@@ -6,7 +6,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from google.type import decimal_pb2
+from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from cli.plain import enum_word
 from opensqt.market_maker.v1 import engine_pb2, instrument_pb2, opportunity_pb2, scanner_pb2
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "?"
 """Shown where the sender left a figure out: unknown is never shown as zero."""
+
+WIDE = 118
+"""Columns from which on a terminal shows every column of every table."""
 
 _STATE_STYLES = {"OPEN": "green", "CLOSED": "dim", "FLAT": "dim"}
 
@@ -33,7 +38,7 @@ def figure(value: decimal_pb2.Decimal, places: int | None = None) -> str:
 
 def percent(value: decimal_pb2.Decimal, places: int = 2) -> str:
     """Write a fraction as a percentage; `?` when absent."""
-    return f"{Decimal(value.value) * 100:,.{places}f} %" if value.value else UNKNOWN
+    return f"{Decimal(value.value) * 100:,.{places}f}%" if value.value else UNKNOWN
 
 
 def word(message: Message, field: str) -> str:
@@ -52,24 +57,43 @@ def _interval(opportunity: opportunity_pb2.Opportunity) -> str:
     return "/".join(hours) or UNKNOWN
 
 
-def opportunity_table(opportunities: Iterable[opportunity_pb2.Opportunity], title: str) -> Table:
+def plain_table(title: str, width: int, note: str = "") -> Table:
+    """Make a table without frames: an id must never be cut off to make room for one."""
+    return Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0) if width >= WIDE else 0,
+        # As text: a reason from a service may hold brackets, which rich would take for markup.
+        caption=Text(note) if note else None,
+        caption_justify="left",
+    )
+
+
+def opportunity_table(
+    opportunities: Iterable[opportunity_pb2.Opportunity], title: str, width: int = WIDE
+) -> Table:
     """Ranked opportunities, best first, by the id that `arb enter` takes: symbol, long, short."""
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
-    table.add_column("#", justify="right", style="dim")
+    wide = width >= WIDE
+    note = "gross, net: carry a year before and after costs; pays in: until the costs are earned"
+    if wide:
+        note += "; as 8h: what a scan that takes every interval for 8 h would say"
+    table = plain_table(title, width, note)
     # The id names the symbol and both legs; columns of their own would push it off a narrow screen.
-    table.add_column("opportunity = symbol:long leg:short leg", style="cyan", overflow="fold")
-    for name in ("every", "gross APR", "net APR", "8h APR", "pays in", "score"):
+    table.add_column("symbol:long leg:short leg", style="cyan", overflow="fold")
+    names = ("every", "gross", "net", *(("as 8h",) if wide else ()), "pays in", "score")
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for rank, row in enumerate(opportunities, start=1):
+    for row in opportunities:
         hours = figure(row.break_even_hours, 0)
         table.add_row(
-            str(rank),
             row.opportunity_id,
             _interval(row),
             percent(row.gross_apr, 1),
             percent(row.net_apr, 1),
-            # What a scan that takes 8 h for granted would promise, beside what is true.
-            percent(row.naive_apr, 1),
+            *((percent(row.naive_apr, 1),) if wide else ()),
             hours if hours == UNKNOWN else f"{hours} h",
             figure(row.quality_score, 3),
         )
@@ -84,64 +108,75 @@ def scan_summary(scan: scanner_pb2.Scan) -> str:
     left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     seconds = scan.elapsed.seconds + scan.elapsed.nanos / 1e9
     text = (
-        f"{scan.symbol_count} symbols in {seconds:.2f} s with {scan.venue_call_count} calls; "
+        f"{scan.symbol_count} symbols in {seconds:.2f} s with {scan.venue_call_count} venue calls; "
         f"{scan.opportunity_count} opportunities"
     )
     if left_out:
-        text += f"; left out: {left_out}"
+        text += f"; instruments left out: {left_out}"
     if scan.missing_parts:
         text += f"; MISSING: {'; '.join(scan.missing_parts)}"
     return text
 
 
-def position_table(positions: Sequence[engine_pb2.HedgedPosition], title: str) -> Table:
+def position_table(
+    positions: Sequence[engine_pb2.HedgedPosition], title: str, width: int = WIDE
+) -> Table:
     """Hedged positions with both legs, what is left without hedge, funding and fees."""
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
-    table.add_column("position", style="cyan", no_wrap=True)
-    table.add_column("symbol", style="bold", no_wrap=True)
+    wide = width >= WIDE
+    reasons = "\n".join(
+        f"{row.position_id}: {row.state_reason}" for row in positions if row.state_reason
+    )
+    table = plain_table(title, width, reasons)
+    # Never cut: every other command asks for it.
+    table.add_column("position", style="cyan", no_wrap=True, min_width=16)
     table.add_column("state", no_wrap=True)
-    for name in ("long", "short", "residual", "funding", "fees", "unhedged"):
+    names = ("long", "short", "residual", "funding", "fees", *(("unhedged",) if wide else ()))
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
     for row in positions:
         state = word(row, "state")
         # Yellow for all that moves, the states of a newer engine among them.
         style = _STATE_STYLES.get(state, "yellow")
         table.add_row(
-            row.position_id,
-            row.symbol,
+            f"{row.position_id}\n{row.symbol}",
             f"[{style}]{state}[/]",
-            _leg(row.long_leg),
-            _leg(row.short_leg),
+            _leg(row.long_leg, wide=wide),
+            _leg(row.short_leg, wide=wide),
             figure(row.residual_quantity),
             figure(row.funding_received, 4),
             figure(row.fees_paid, 4),
-            f"{row.unhedged_time.ToTimedelta().total_seconds() * 1000:.1f} ms"
-            if row.HasField("unhedged_time")
-            else UNKNOWN,
-            row.state_reason,
+            *((_unhedged(row),) if wide else ()),
         )
     return table
 
 
-def _leg(leg: engine_pb2.HedgedLeg) -> str:
+def _unhedged(row: engine_pb2.HedgedPosition) -> str:
+    if not row.HasField("unhedged_time"):
+        return UNKNOWN
+    return f"{row.unhedged_time.ToTimedelta().total_seconds() * 1000:.1f} ms"
+
+
+def _leg(leg: engine_pb2.HedgedLeg, *, wide: bool) -> str:
     mark = " [red]unknown[/]" if leg.outcome_unknown else ""
-    return f"{figure(leg.quantity)} {instrument(leg.instrument)}{mark}"
+    place = instrument(leg.instrument)
+    return f"{figure(leg.quantity)}{mark}\n{place if wide else place.replace(':', chr(10))}"
 
 
-def order_table(position: engine_pb2.HedgedPosition) -> Table:
+def order_table(position: engine_pb2.HedgedPosition, width: int = WIDE) -> Table:
     """Orders of one position, oldest first: asked, executed and net side by side."""
-    table = Table(title="orders", title_justify="left", header_style="bold", pad_edge=False)
-    for name in ("order", "leg", "for", "side"):
+    wide = width >= WIDE
+    note = "" if wide else "left out for the narrow screen: order ids and worst prices"
+    table = plain_table("orders", width, note)
+    for name in (*(("order",) if wide else ()), "leg", "for", "side"):
         table.add_column(name, no_wrap=True)
-    for name in ("asked", "executed", "net", "average", "worst"):
+    for name in ("asked", "executed", "net", "average", *(("worst",) if wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("fees", no_wrap=True)
+    table.add_column("fees", overflow="fold")
     table.add_column("state", no_wrap=True)
     for order in position.orders:
         fees = ", ".join(f"{figure(fee.amount)} {fee.asset}" for fee in order.fees)
         table.add_row(
-            order.client_order_id,
+            *((order.client_order_id,) if wide else ()),
             word(order, "leg").lower(),
             word(order, "order_class").lower(),
             word(order, "side").lower(),
@@ -149,7 +184,7 @@ def order_table(position: engine_pb2.HedgedPosition) -> Table:
             figure(order.executed_quantity),
             figure(order.net_quantity),
             figure(order.average_price),
-            figure(order.worst_price),
+            *((figure(order.worst_price),) if wide else ()),
             fees,
             word(order, "state"),
         )

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import grpc.aio
 from rich.console import Console
-from rich.table import Table
 
 from cli.demo.control import ControlError
 from cli.demo.processes import StackError
@@ -22,7 +21,7 @@ from cli.demo.result import Evidence, summary
 from cli.demo.stack import LocalStack, StackOptions
 from cli.demo.story import Story
 from cli.plain import to_line
-from cli.tables import figure, instrument
+from cli.tables import WIDE, figure, instrument, plain_table
 from services.common.call_errors import from_call_error
 from services.common.codec import decimal_from_proto
 
@@ -43,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"demo: {options.data} is not a directory of recordings\n")
         return EXIT_FAILED
     data = None if options.data is None else options.data.resolve()
-    # Without a terminal rich takes 80 columns and folds the tables.
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    # Without a terminal rich takes 80 columns, too few for the whole of the tables.
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     with tempfile.TemporaryDirectory(prefix="opensqt-demo-") as directory:
         stack = LocalStack(Path(directory), StackOptions(data=data))
         try:
@@ -80,7 +79,9 @@ async def _run(stack: LocalStack, console: Console) -> int:
 async def _play(stack: LocalStack, console: Console) -> int:
     market = f"recordings in {stack.options.data}" if stack.options.data else "a generated market"
     console.print(
-        f"[bold]OpenSQT Arb[/]: simulated exchange with {market}, no keys", highlight=False
+        f"[bold]OpenSQT Arb[/]: simulated exchange with {market}, no keys",
+        highlight=False,
+        soft_wrap=True,
     )
     await stack.start()
     for name, address in stack.addresses.items():
@@ -97,7 +98,7 @@ async def _play(stack: LocalStack, console: Console) -> int:
 
 def _closing_table(evidence: Evidence, console: Console) -> None:
     closed = evidence.closed
-    table = Table(title="\nWhat happened", title_justify="left", header_style="bold")
+    table = plain_table("What happened", console.width)
     for name in ("leg", "in at", "out at", "left", "funding", "fees"):
         table.add_column(name, justify="left" if name == "leg" else "right")
     for side, leg in (("long", closed.long_leg), ("short", closed.short_leg)):
@@ -107,15 +108,23 @@ def _closing_table(evidence: Evidence, console: Console) -> None:
             figure(leg.average_exit_price, 6),
             figure(leg.quantity),
             figure(leg.funding_received, 6) if leg.HasField("funding_received") else "",
-            ", ".join(f"{figure(fee.amount, 6)} {fee.asset}" for fee in leg.fees),
+            "\n".join(f"{figure(fee.amount, 6)} {fee.asset}" for fee in leg.fees),
         )
+    console.print()
     console.print(table)
+    console.print()
+    dust = decimal_from_proto(closed, "dust_quantity")
+    if dust:
+        lot = evidence.larger_lot
+        text = f"{dust:f} {evidence.infos[0].base_asset} is left as dust: below a lot of {lot:f}"
+        console.print(f"{text}, it cannot be traded", highlight=False, soft_wrap=True)
     fields = ("trading_pnl", "funding_received", "fees_paid")
     trading, funding, fees = (decimal_from_proto(closed, field) or _ZERO for field in fields)
     console.print(
         f"profit {trading + funding - fees:.4f} USDT = price {trading:.4f} + funding "
         f"{funding:.4f} - fees {fees:.4f}",
         highlight=False,
+        soft_wrap=True,
     )
 
 

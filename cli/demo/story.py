@@ -13,6 +13,7 @@ from cli.demo.books import Books, read_books
 from cli.demo.processes import StackError
 from cli.demo.result import Evidence
 from cli.demo.stack import ACCOUNT
+from cli.progress import scan_progress
 from cli.scanning import OpportunityFilter, list_opportunities, run_scan
 from cli.tables import figure, instrument, opportunity_table, order_table, percent, scan_summary
 from cli.trading import ENDED_STATES, SETTLED_STATES, EntryOrder, entry_request, wait_settled
@@ -70,25 +71,25 @@ class Story:
         return Evidence(scan, opportunity, opened, closed, infos, before, after)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False)
+        # The terminal wraps what is too long, so that it can be copied whole.
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     async def _scan(self) -> tuple[scanner_pb2.Scan, list[opportunity_pb2.Opportunity]]:
-        self._say("\n[bold]1. Scan[/]: every symbol, its true funding interval, net of cost")
-        seen = -1
-
-        def follow(scan: scanner_pb2.Scan) -> None:
-            nonlocal seen
-            if scan.task_count and scan.ended_task_count != seen:
-                seen = scan.ended_task_count
-                self._say(f"   {scan.ended_task_count} of {scan.task_count} readings")
-
+        self._say(
+            "\n[bold]1. Scan[/]: every symbol, its true funding interval, net of cost; "
+            "more is read as symbols qualify"
+        )
         async with scanner_client(self._settings.scanner) as scanner:
-            scan = await run_scan(scanner, str(uuid.uuid4()), follow)
+            with scan_progress(self._console) as follow:
+                scan = await run_scan(scanner, str(uuid.uuid4()), follow)
             rows = await list_opportunities(scanner, OpportunityFilter(), 500)
         self._say(f"   {scan_summary(scan)}")
         if not rows:
             raise StackError("the scan published no opportunity")
-        self._console.print(opportunity_table(rows[:TABLE_ROWS], f"Best {TABLE_ROWS}"))
+        best = rows[:TABLE_ROWS]
+        self._say("")
+        self._console.print(opportunity_table(best, f"The best {len(best)}", self._console.width))
+        self._say("")
         return scan, rows
 
     def _choose(self, rows: list[opportunity_pb2.Opportunity]) -> opportunity_pb2.Opportunity:
@@ -124,12 +125,12 @@ class Story:
         }
         await self._stack.control.post("accounts", body)
         coins = ", ".join(f"{amount} {asset}" for asset, amount in own.items())
-        self._say(f"   the account also holds coins of its owner's own: {coins}")
+        self._say(f"   the account also holds coins of its owner's own, not to be touched: {coins}")
 
     async def _enter(self, opportunity: opportunity_pb2.Opportunity) -> engine_pb2.HedgedPosition:
         self._say(
-            f"\n[bold]2. Enter[/] {NOTIONAL} USDT a leg; the venue will fill only "
-            f"{PARTIAL_RATIO} of the lead order"
+            f"\n[bold]2. Enter[/] {NOTIONAL} USDT a leg; the simulator is told to fill "
+            f"only {PARTIAL_RATIO} of the lead order"
         )
         partial = {
             "id": "partial-lead",
@@ -149,7 +150,7 @@ class Story:
             position = (await engine.OpenHedgedPosition(request)).position
             position = await wait_settled(engine, position, SETTLED_STATES)
         await self._stack.control.delete("faults")
-        self._console.print(order_table(position))
+        self._console.print(order_table(position, self._console.width))
         if position.state != engine_pb2.HEDGED_POSITION_STATE_OPEN:
             raise StackError(f"the entry ended flat: {position.state_reason}")
         self._say(
@@ -171,8 +172,8 @@ class Story:
         wanted = _settlements_to_hold(opportunity)
         self._say(
             f"\n[bold]3. Hold[/] through {wanted} fundings: the market's clock runs "
-            f"{FAST_SPEED} times as fast; the scan says it pays after "
-            f"{figure(opportunity.break_even_hours, 0)} h"
+            f"{FAST_SPEED} times as fast; the scan says costs are "
+            f"earned after {figure(opportunity.break_even_hours, 0)} h"
         )
         symbols = {info.exchange_symbol for info in infos if info.kind != _SPOT}
         await self._stack.control.post("clock", {"speed": FAST_SPEED})
@@ -223,7 +224,7 @@ class Story:
             )
             closing = (await engine.CloseHedgedPosition(request)).position
             closed = await wait_settled(engine, closing, ENDED_STATES)
-        self._console.print(order_table(closed))
+        self._console.print(order_table(closed, self._console.width))
         skew = closed.dispatch_skew.ToTimedelta().total_seconds() * 1000
         self._say(f"   both legs left the engine within {skew:.3f} ms")
         return closed

@@ -153,7 +153,8 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
         # By default a connection may hang in its handshake for two minutes.
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_MILLISECONDS),
+        # C-core documents it as min_RECV_ping_interval, yet reads this name; the default is 300 s.
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MILLISECONDS),
         ("grpc.keepalive_permit_without_calls", 1),
         # Two servers on one port would share calls without a word; the second must fail.
         ("grpc.so_reuseport", 0),

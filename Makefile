@@ -29,8 +29,9 @@ $(STAMP): requirements.lock pyproject.toml proto/pyproject.toml
 	  { echo "setup: $(PYTHON) is $$($(PYTHON) -V 2>&1); name one from 3.11 to 3.13: make setup PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
 	  { echo "setup: $(PYTHON) cannot make an environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@echo "setup: installing the locked packages"
-	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@echo "setup: installing the locked packages, once; this takes a minute or two"
+	@# Bytecode is made at first import: compiling all of ccxt, of which two venues are used, takes a minute.
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e ./proto -e .
 	@touch $@
 
@@ -67,7 +68,7 @@ proto-check: $(STAMP) ## Fail on stale generated code, lint findings or a breaki
 	@$(PY) -m scripts.protos check
 
 .PHONY: test
-test: $(STAMP) ## Unit, contract, integration and simulation tests
+test: $(STAMP) ## All tests that need Python packages alone
 	@$(PYTEST) $(TEST_FOLDERS)
 
 .PHONY: coverage

@@ -27,8 +27,9 @@ class Readiness:
 def write_ready_file(path: Path, readiness: Readiness) -> None:
     """Write the ready file in one step, so that a reader sees all of it or none.
 
-    Raises OSError when the folder does not exist or cannot be written.
+    The folder is made when it is missing. Raises OSError when it cannot be made or written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     document: dict[str, str | int] = {"service": readiness.service, "pid": os.getpid()}
     for key in ("grpc_address", "metrics_address", "http_address"):
         value = getattr(readiness, key)

@@ -52,6 +52,13 @@ def test_the_ready_file_is_there_for_the_block_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_ready_files_folder_is_made(tmp_path: Path) -> None:
+    """A service on a new machine starts like any other."""
+    path = tmp_path / "var" / "run" / "ready.json"
+    with ready_file(path, Readiness("x")):
+        assert path.is_file()
+
+
 def test_no_path_means_no_file() -> None:
     """The setting is optional."""
     with ready_file(None, Readiness("x")):

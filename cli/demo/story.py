@@ -39,6 +39,7 @@ PARTIAL_RATIO = "0.6"
 FAST_SPEED = 14_400
 MIN_SETTLEMENTS = 3
 MORE_SETTLEMENTS = 2
+FUNDING_LINES = 10
 FUNDING_BOOKED_SECONDS = 30.0
 HOLD_SECONDS = 120.0
 POLL_SECONDS = 0.25
@@ -175,6 +176,11 @@ class Story:
             f"{FAST_SPEED} times as fast; the scan says costs are "
             f"earned after {figure(opportunity.break_even_hours, 0)} h"
         )
+        if self._stack.options.data is not None:
+            self._say(
+                "   the recordings end here: from now on the last twelve rates are paid again and "
+                "again, which may be less than the scan's mean"
+            )
         symbols = {info.exchange_symbol for info in infos if info.kind != _SPOT}
         await self._stack.control.post("clock", {"speed": FAST_SPEED})
         paid = 0
@@ -182,7 +188,7 @@ class Story:
             async with asyncio.timeout(HOLD_SECONDS):
                 while paid < wanted:
                     await asyncio.sleep(POLL_SECONDS)
-                    paid = await self._show_funding(symbols, paid)
+                    paid = await self._show_funding(symbols, paid, wanted)
         except TimeoutError:
             if paid < MIN_SETTLEMENTS:
                 text = f"only {paid} fundings were paid within {HOLD_SECONDS:.0f} s"
@@ -191,15 +197,21 @@ class Story:
             # Real time for the exit: at the fast speed a second's work takes hours of market.
             await self._stack.control.post("clock", {"speed": 1})
 
-    async def _show_funding(self, symbols: set[str], shown: int) -> int:
-        """Print the payments that are new and return how many there are by now."""
+    async def _show_funding(self, symbols: set[str], shown: int, wanted: int) -> int:
+        """Print the payments that are new, a few lines in all, and return how many there are."""
         rows = [
             row
             for row in await self._stack.control.get("income")
             if row["type"] == "FUNDING_FEE" and row["symbol"] in symbols
         ]
-        for row in rows[shown:]:
-            self._say(f"   funding {row['amount']} {row['asset']} on {row['symbol']}")
+        step = math.ceil(wanted / FUNDING_LINES)
+        for count in range(shown + 1, len(rows) + 1):
+            if count % step == 0 or count == wanted:
+                row, paid = rows[count - 1], sum(Decimal(row["amount"]) for row in rows[:count])
+                self._say(
+                    f"   funding {count} of {wanted} on {row['symbol']}: {row['amount']} "
+                    f"{row['asset']}, {paid} in all"
+                )
         return len(rows)
 
     async def _wait_for_ledger(

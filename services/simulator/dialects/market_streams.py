@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,10 +15,11 @@ from services.simulator.dialects import binance_spot_market, binance_usdm_market
 from services.simulator.dialects.binance_common import INTERVALS
 from services.simulator.dialects.context import SPOT_VENUE, USDM_VENUE, Context
 from services.simulator.dialects.params import Params
-from services.simulator.market.source import BookLevel, InstrumentSpec, Kind
+from services.simulator.market.source import BookLevel, Candle, InstrumentSpec, Kind
 from services.simulator.simulation import Simulation
 
 DEPTH_LEVELS = 100
+MAX_CANDLES = 1000
 Message = dict[str, object]
 
 
@@ -58,7 +60,7 @@ def subscription(simulation: Simulation, kind: Kind, name: str) -> Subscription 
     if base == "markPrice" and kind is Kind.PERPETUAL:
         return Subscription(name, 1.0 if rate == "1s" else 3.0, lambda: [feed.mark_price(spec)])
     if base.startswith("kline_") and base[6:] in INTERVALS:
-        return Subscription(name, 0.25, lambda: [feed.kline(spec, base[6:])])
+        return Subscription(name, 0.25, _Klines(feed, spec, base[6:]).poll)
     if base == "depth":
         seconds = 0.1 if rate == "100ms" else 0.25 if kind is Kind.PERPETUAL else 1.0
         # counted from now on, so that a snapshot taken after this joins the first message
@@ -180,12 +182,17 @@ class Feed:
             "T": row["nextFundingTime"],
         }
 
-    def kline(self, spec: InstrumentSpec, interval: str) -> Message:
-        """Return kline of the running candle."""
+    def candles(
+        self, spec: InstrumentSpec, interval: str, start: datetime | None, limit: int
+    ) -> Sequence[Candle]:
+        """Return candles up to the running one: from `start` on, or the last `limit`."""
         market = self.simulation.market
-        row = market.source.candles(
-            self.kind, spec.symbol, INTERVALS[interval], None, None, 1, market.now()
-        )[-1]
+        return market.source.candles(
+            self.kind, spec.symbol, INTERVALS[interval], start, None, limit, market.now()
+        )
+
+    def kline(self, spec: InstrumentSpec, interval: str, row: Candle, *, final: bool) -> Message:
+        """Return kline of a candle; `final` when it is over."""
         return {
             "e": "kline",
             "E": self.now(),
@@ -203,7 +210,7 @@ class Feed:
                 "l": plain(row.low),
                 "v": plain(row.volume),
                 "n": row.trade_count,
-                "x": row.close_time < market.now(),
+                "x": final,
                 "q": plain(row.quote_volume),
                 "V": plain(row.volume / 2),
                 "Q": plain(row.quote_volume / 2),
@@ -240,6 +247,28 @@ class _Changes:
             return []
         self.last = said
         return [row]
+
+
+# Not frozen: remembers the candle it showed last.
+@dataclass(slots=True)
+class _Klines:
+    """The running candle, and each one that ended since the last message, once, as final."""
+
+    feed: Feed
+    spec: InstrumentSpec
+    interval: str
+    shown: datetime | None = None
+
+    def poll(self) -> list[Any]:
+        feed, spec, interval = self.feed, self.spec, self.interval
+        # After a jump of the market's clock many candles have ended at once.
+        limit = 1 if self.shown is None else MAX_CANDLES
+        *ended, running = feed.candles(spec, interval, self.shown, limit)
+        self.shown = running.open_time
+        return [
+            *(feed.kline(spec, interval, row, final=True) for row in ended),
+            feed.kline(spec, interval, running, final=False),
+        ]
 
 
 # Not frozen: remembers which prices it has shown.

@@ -10,8 +10,8 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.setup-stamp
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-deps
 UV := $(VENV)/bin/uv pip install -q --python $(PY) --no-deps
-# How many processes share the tests.
-WORKERS ?= 2
+# How many processes share the tests; one more than two cores, since many tests wait for a fence.
+WORKERS ?= 3
 # Recorded market data for the demo, for example: make demo DATA=../shared/data
 DATA ?=
 

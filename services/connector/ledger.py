@@ -279,7 +279,7 @@ def _lock(path: Path) -> int:
     except OSError as error:
         os.close(handle)
         raise FatalError(
-            "another process has the order ledger open", reason="LEDGER_IN_USE"
+            f"another process has the order ledger {path} open", reason="LEDGER_IN_USE"
         ) from error
     return handle
 

@@ -192,17 +192,23 @@ def _check_limits(
     # The dearer leg is the one that would break the limit.
     notional = proposal.quantity * max(proposal.references.values())
     bounds = (
-        ("LEG_NOTIONAL_LIMIT", notional, limits.max_leg_notional),
+        ("LEG_NOTIONAL_LIMIT", "leg", notional, limits.max_leg_notional),
         (
             "SYMBOL_NOTIONAL_LIMIT",
+            "symbol",
             exposures.symbol_notional + notional,
             limits.max_symbol_notional,
         ),
-        ("TOTAL_NOTIONAL_LIMIT", exposures.total_notional + notional, limits.max_total_notional),
+        (
+            "TOTAL_NOTIONAL_LIMIT",
+            "total",
+            exposures.total_notional + notional,
+            limits.max_total_notional,
+        ),
     )
     failures = [
-        CheckFailure(reason, None, f"{value:.2f} is above the limit of {bound}")
-        for reason, value, bound in bounds
+        CheckFailure(reason, None, f"{value:.2f} is above max_{name}_notional, {bound}")
+        for reason, name, value, bound in bounds
         if bound is not None and value > bound
     ]
     if exposures.open_count >= limits.max_open_positions:

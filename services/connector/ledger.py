@@ -8,7 +8,6 @@ file beside it), because two connectors on one ledger could each think an id new
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import queue
 import sqlite3
@@ -18,6 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.common.errors import FatalError, PreconditionError
+from services.common.file_lock import lock_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +122,7 @@ class Ledger:
         Raises FatalError when another process has it, or when it is not a ledger of this version.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_handle = _lock(self._path.with_name(self._path.name + ".lock"))
+        self._lock_handle = _lock(self._path)
         # Looked at under the lock: another process might be creating it just now.
         self._is_new = not self._path.exists()
         try:
@@ -272,16 +272,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _lock(path: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        # The kernel drops this lock with the process, killed or not.
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
+        return lock_beside(path)
+    except BlockingIOError as error:
         raise FatalError(
             f"another process has the order ledger {path} open", reason="LEDGER_IN_USE"
         ) from error
-    return handle
 
 
 def _write_loop(connection: sqlite3.Connection, jobs: queue.SimpleQueue[_Job | None]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import queue
 import sqlite3
@@ -19,6 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.common.file_lock import lock_beside
 from services.engine.event_codec import VERSION, decode_event, encode_event
 from services.engine.events import CommandAccepted, Event
 from services.engine.journal import JournalError
@@ -109,7 +109,7 @@ class SqliteJournal:
     def _create(self) -> sqlite3.Connection:
         """Open the file in full here: a writer that failed to start would let appends wait."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _lock(self._path.with_name(f"{self._path.name}.lock"))
+        self._lock = _lock(self._path)
         # Made in one thread and used in another, but never by both.
         connection = sqlite3.connect(
             self._path, isolation_level=None, timeout=5, check_same_thread=False
@@ -186,17 +186,13 @@ def read_events(path: Path) -> tuple[Event, ...]:
 
 
 def _lock(path: Path) -> int:
-    """Take the lock on a file beside the journal; two engines would send the same ids."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # Two engines on one journal would send the same ids.
     try:
-        # The kernel drops this lock with the process, killed or not.
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
+        return lock_beside(path)
+    except BlockingIOError as error:
         raise JournalError(
             f"another process has the journal open: {path}", reason="JOURNAL_IN_USE"
         ) from error
-    return handle
 
 
 def _commit(connection: sqlite3.Connection, rows: list[_Row]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 import pytest_asyncio
+from grpc_reflection.v1alpha import reflection_pb2
 
 from cli.clients import connector_client
 from cli.demo.books import Books, changed_coins
@@ -18,7 +19,10 @@ from cli.demo.result import QUOTE_ASSETS
 from cli.demo.stack import PERPETUAL
 from opensqt.market_maker.v1 import engine_pb2, resources_pb2, types_pb2
 from services.common.call_errors import from_call_error
+from services.common.channels import open_channel
 from services.common.codec import decimal_to_proto
+from services.common.settings import EndpointSettings, read_secret
+from tests.support.echo_service import reflection_stub
 from tests.support.stack import (
     CLOSED,
     LONG,
@@ -199,3 +203,35 @@ async def _refusal(stack: StackDriver, symbol: str, request_id: str = "") -> str
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stack.open(symbol, request_id=request_id)
     return from_call_error(refused.value).reason
+
+
+async def test_reflection_lists_what_each_service_answers(stack: StackDriver) -> None:
+    """A tool that has no .proto file, as grpcurl, finds every service and its description."""
+    settings = stack.stack.arb_settings()
+    package = "opensqt.market_maker.v1"
+    endpoints: list[tuple[EndpointSettings, set[str]]] = [
+        (settings.scanner, {"ScannerService"}),
+        (
+            settings.engine,
+            {"EngineService", "PortfolioService", "RiskService", "PositionService"},
+        ),
+        *((venue, {"ExchangeService"}) for venue in settings.connectors),
+    ]
+    for endpoint, names in endpoints:
+        assert endpoint.token_file is not None
+        token = read_secret(endpoint.token_file)
+        async with open_channel(endpoint.address, token=token) as channel:
+            asked = [
+                reflection_pb2.ServerReflectionRequest(list_services=""),
+                *(
+                    reflection_pb2.ServerReflectionRequest(
+                        file_containing_symbol=f"{package}.{name}"
+                    )
+                    for name in sorted(names)
+                ),
+            ]
+            answers = reflection_stub(channel).ServerReflectionInfo(iter(asked))
+            listed, *described = [answer async for answer in answers]
+        found = {service.name for service in listed.list_services_response.service}
+        assert {f"{package}.{name}" for name in names} <= found
+        assert all(answer.HasField("file_descriptor_response") for answer in described)

@@ -9,7 +9,13 @@ import ccxt
 import pytest
 
 from services.simulator.app import Application
-from tests.support.simulator import ACCOUNT, Control, ccxt_exchange, running_simulator
+from tests.support.simulator import (
+    ACCOUNT,
+    Control,
+    ccxt_exchange,
+    running_simulator,
+    simulator_settings,
+)
 
 SYMBOL = "BTC/USDT:USDT"
 OTHER = "ETH/USDT:USDT"
@@ -19,8 +25,9 @@ Call = Callable[[Any], Awaitable[Any]]
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Application]:
-    """A simulator of its own for each test."""
-    async with running_simulator() as application:
+    """A simulator of its own for each test, with history up to now: ccxt pages up to its clock."""
+    settings = simulator_settings(market={"symbol_count": 12, "seed": 7})
+    async with running_simulator(settings) as application:
         yield application
 
 

@@ -32,6 +32,8 @@ class StackOptions:
     data: Path | None = None
     seed: int = 7
     symbol_count: int = 320
+    # A fixed hour makes a generated market the same on every day and machine.
+    start: str | None = "2026-03-20T04:10:00Z"
     recv_window_seconds: float = 5.0
     processing_bound_seconds: float = 10.0
     clock_bound_seconds: float = 1.0
@@ -183,6 +185,8 @@ class LocalStack:
                 "seed": options.seed,
                 "symbol_count": options.symbol_count,
                 "data": options.data,
+                # Recordings have an end of their own, which is where their market starts.
+                "start": options.start if options.data is None else None,
             },
             "rules": {"processing_bound_seconds": options.processing_bound_seconds},
         }

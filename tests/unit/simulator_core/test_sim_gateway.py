@@ -34,7 +34,9 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock = HandClock(datetime(2026, 3, 1, 7, 59, 50, tzinfo=UTC))
-        self.simulation = make_simulation(simulator_settings(), wire=self.clock)
+        # The market's clock starts where the hand-moved one stands: ten seconds before funding.
+        settings = simulator_settings(market={"symbol_count": 12, "seed": 7})
+        self.simulation = make_simulation(settings, wire=self.clock)
         self.gateway = Gateway(self.simulation)
 
     def send(self, method: str, path: str, **parameters: object) -> Reply:

@@ -26,6 +26,7 @@ from services.connector.order_reader import OrderReader
 from services.connector.order_settler import OrderSettler, SettlePace
 from services.connector.order_source import OrderSource
 from services.connector.order_stream import OrderStream, close_sockets
+from services.connector.profile import DEFAULT_RECV_WINDOW
 from services.connector.rate_budget import RateBudget
 from services.connector.servicer import SERVICE_NAME, ExchangeServicer
 from services.connector.stream_hub import HubOptions, StreamHub
@@ -99,7 +100,7 @@ async def open_servicer(
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
         errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets]
-        if part.read_key() is not None:
+        if part.has_key:
             errands.append(stream.run)
         await stack.enter_async_context(_errands(errands))
         # After the stream is started: it answers most of what was left open.
@@ -124,9 +125,8 @@ def _open_venue(
             profile,
             session,
             base_url=part.base_url,
-            api_key=part.read_key(),
-            api_secret=part.read_api_secret(),
-            recv_window=fence.recv_window,
+            credentials=part.read_credentials(),
+            recv_window=DEFAULT_RECV_WINDOW if fence is None else fence.recv_window,
             request_timeout=part.request_timeout(),
         )
         exchange.observer = HeaderObserver(budget)

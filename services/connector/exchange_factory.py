@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from pydantic import SecretStr
-
-    from services.connector.profile import VenueProfile
+    from services.connector.profile import Credentials, VenueProfile
 
 
 def rewrite_urls(urls: Any, base_url: str) -> Any:
@@ -55,8 +53,7 @@ def build_exchange(
     session: aiohttp.ClientSession,
     *,
     base_url: str | None,
-    api_key: SecretStr | None,
-    api_secret: SecretStr | None,
+    credentials: Credentials,
     recv_window: timedelta,
     request_timeout: timedelta,
 ) -> Any:
@@ -66,7 +63,11 @@ def build_exchange(
     budget and our own outcome rules stand in their place.
     """
     # Mixed in before ccxt's class, or its error tables would judge replies first.
-    venue_class = type(profile.code, (VenueHttpMixin, import_venue_class(profile.code)), {})
+    venue_class = type(
+        profile.ccxt_id,
+        (VenueHttpMixin, import_venue_class(profile.ccxt_id)),
+        {"profile": profile},
+    )
     exchange: Any = venue_class(
         {
             "number": str,
@@ -75,8 +76,7 @@ def build_exchange(
             "timeout": round(request_timeout.total_seconds() * 1000),
             "session": session,
             "options": _options(profile.options, recv_window),
-            "apiKey": "" if api_key is None else api_key.get_secret_value(),
-            "secret": "" if api_secret is None else api_secret.get_secret_value(),
+            **profile.credentials(credentials),
         }
     )
     # Text end to end: with Decimal ccxt sends amounts unrounded, with float inexact.

@@ -7,6 +7,7 @@ time cancels nothing, and whoever asks again with the same id and content joins 
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -258,8 +259,7 @@ class OrderDesk:
         self._metrics.count_order(result.verdict.value, seconds)
         # What follows is the process's own errand: the caller's deadline bounds it no more.
         CALL_DEADLINE.set(None)
-        fence = self._venue.fence.total.total_seconds()
-        record.fence_end = self._venue.clock.monotonic() + fence
+        record.fence_end = self._fence_end()
         if result.verdict is Verdict.ACCEPTED and result.row is not None:
             # A row under another id is no evidence about this order.
             if result.row.client_order_id in ("", record.venue_client_id):
@@ -379,11 +379,17 @@ class OrderDesk:
             self._spawn(record, self._follow(record))
         return record
 
+    def _fence_end(self) -> float:
+        fence = self._venue.fence
+        # Without a validity window a request may arrive at any time: absence proves nothing, ever.
+        if fence is None:
+            return math.inf
+        return self._venue.clock.monotonic() + fence.total.total_seconds()
+
     def _adopt(self, record: OrderRecord, row: LedgerRow) -> None:
         record.intent = read_intent(row.intent)
         record.venue_client_id = row.venue_client_id
-        fence = self._venue.fence.total.total_seconds()
-        record.fence_end = self._venue.clock.monotonic() + fence
+        record.fence_end = self._fence_end()
         if row.state:
             record.state = read_state(row.state)
         if row.phase in (Phase.REJECTED, Phase.NOT_ARRIVED, Phase.NOT_SENT):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.common.errors import InvalidFieldError
+from services.connector.order_calls import OrderKey
 from services.connector.venue_client_ids import to_venue_client_id
-from services.connector.venue_orders import OrderKey
 
 if TYPE_CHECKING:
     from services.connector.instruments import Instrument

@@ -54,6 +54,10 @@ def to_fill(fill: VenueFill, side: Side, instrument: Instrument, client_order_id
 def to_state(row: VenueOrder, instrument: Instrument, client_order_id: str) -> OrderState:
     """Return the state a venue row describes, under the caller's own client order id."""
     fills = tuple(to_fill(fill, row.side, instrument, client_order_id) for fill in row.fills)
+    executed = instrument.to_base_quantity(row.executed)
+    quote = row.cumulative_quote
+    if quote is None and row.average_price is not None:
+        quote = executed * instrument.to_base_price(row.average_price)
     state = OrderState(
         client_order_id=client_order_id,
         exchange_order_id=row.exchange_order_id,
@@ -63,9 +67,9 @@ def to_state(row: VenueOrder, instrument: Instrument, client_order_id: str) -> O
         time_in_force=row.time_in_force,
         status=row.status,
         quantity=instrument.to_base_quantity(row.quantity),
-        executed=instrument.to_base_quantity(row.executed),
+        executed=executed,
         price=None if row.price is None else instrument.to_base_price(row.price),
-        cumulative_quote=row.cumulative_quote,
+        cumulative_quote=quote,
         fills=fills,
         reduce_only=row.reduce_only,
         post_only=row.post_only,

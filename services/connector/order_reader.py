@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from services.common.errors import NotFoundError, RejectedError
+from services.connector.order_calls import OrderKey
 from services.connector.order_mapping import complete_state, rejected_state, to_fill, to_state
-from services.connector.venue_orders import OrderKey
 
 if TYPE_CHECKING:
     from services.connector.instruments import Instrument

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from services.common.errors import Code, OpensqtError, RejectedError
+from services.connector.order_calls import OrderKey
 from services.connector.order_mapping import apply_intent, merge_states
-from services.connector.venue_orders import OrderKey
 
 if TYPE_CHECKING:
     from services.connector.instruments import Instrument

@@ -176,6 +176,7 @@ class VenueOrder:
 
     `fills` are all fills of the order when `fills_complete` (a FULL reply), else those of this
     message alone. `executed` is cumulative: the one number that decides what was done.
+    `average_price` stands for the quote where the venue counts contracts and tells no quote.
     """
 
     exchange_symbol: str
@@ -196,3 +197,12 @@ class VenueOrder:
     fills: tuple[VenueFill, ...] = ()
     fills_complete: bool = False
     forced_fill: ForcedFill | None = None
+    average_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VenueAcknowledgement:
+    """A reply that only says the venue has the order: it is neither a fill nor the lack of one."""
+
+    exchange_order_id: str
+    client_order_id: str

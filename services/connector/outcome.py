@@ -6,6 +6,7 @@ body and a refusal by the same name.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -25,21 +26,29 @@ class AnswerClass(StrEnum):
     IDEMPOTENT_NOOP = "idempotent_noop"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a body says beside "done": the venue's own code, as text, and its words."""
+
+    code: str
+    message: str
+
+
 RATE_LIMITED_STATUSES = frozenset({418, 429})
 
 
 def classify_answer(
     status: int,
-    code: int | None,
+    code: str | None,
     message: str,
-    answers: Mapping[tuple[int | None, int], AnswerClass],
-    answer_messages: Mapping[tuple[int, str], AnswerClass],
+    answers: Mapping[tuple[int | None, str], AnswerClass],
+    answer_messages: Mapping[tuple[str, str], AnswerClass],
 ) -> AnswerClass:
     """Classify a reply that is not a success.
 
-    `answers` maps (HTTP status, venue code) to a class; a status of None stands for any 4xx, never
-    for a 5xx, because a server error says nothing about what happened behind it. `answer_messages`
-    maps (venue code, start of the message) and goes first.
+    `answers` maps (HTTP status, venue code) to a class; a status of None stands for 200 (where some
+    venues refuse) and any 4xx, never for a 5xx, because a server error says nothing about what
+    happened behind it. `answer_messages` maps (venue code, start of the message) and goes first.
     """
     if code is not None:
         for (wanted, start), answer in answer_messages.items():
@@ -49,11 +58,11 @@ def classify_answer(
         if exact is not None:
             return exact
         # Behind a 5xx even a definite word may come from a gateway that knows nothing.
-        if 400 <= status < 500:
+        if status < 500:
             general = answers.get((None, code))
             if general is not None:
                 return general
     if status in RATE_LIMITED_STATUSES:
         return AnswerClass.NOT_EXECUTED_RETRYABLE
-    # The default of the whole table: a code that Binance adds tomorrow must not prove anything.
+    # The default of the whole table: a code that a venue adds tomorrow must not prove anything.
     return AnswerClass.UNKNOWN_OUTCOME

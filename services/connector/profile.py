@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Mapping
-    from datetime import timedelta
     from typing import Any
 
     from services.connector.instruments import InstrumentKind, TradingStatus
-    from services.connector.order_types import OrderIntent, VenueFill, VenueOrder
-    from services.connector.outcome import AnswerClass
+    from services.connector.order_calls import OrderCalls
+    from services.connector.order_types import (
+        OrderIntent,
+        VenueAcknowledgement,
+        VenueFill,
+        VenueOrder,
+    )
+    from services.connector.outcome import AnswerClass, Refusal
 
 
 class EndpointClass(StrEnum):
@@ -62,36 +68,75 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
-class VenueProfile:
-    """One venue as ccxt knows it by `code`: tables, and the few functions it truly needs.
+class Credentials:
+    """The account's key as plain text, on its way into ccxt; empty where none is set."""
 
-    `stream_ready` tells whether a message (None: the opening of the socket) means that the user
-    stream is on, `stream_ended` that the venue has ended it. `stream_order` reads a message of the
-    user stream (None: not about an order), `order_row` a reply about an order, `fill_row` a row of
-    our trades; they raise ValueError on a broken one.
+    api_key: str = field(default="", repr=False)
+    api_secret: str = field(default="", repr=False)
+    passphrase: str = field(default="", repr=False)
+
+
+def plain_credentials(given: Credentials) -> dict[str, str]:
+    """Return key, secret and passphrase under the names most of ccxt's classes use."""
+    return {"apiKey": given.api_key, "secret": given.api_secret, "password": given.passphrase}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientIdForm:
+    """Which client order ids a venue takes, and what it gets instead of one that it would refuse.
+
+    `reserved_prefixes` begin the ids of orders that the venue places itself. `derive` makes an id
+    of the venue's form from 64 hex digits, the same for the same digits.
+    """
+
+    pattern: re.Pattern[str]
+    reserved_prefixes: tuple[str, ...]
+    derive: Callable[[str], str]
+
+
+DEFAULT_RECV_WINDOW: Final = timedelta(seconds=5)
+"""What a request of a venue without a fence is told to stay valid, where ccxt sends such a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class VenueProfile:
+    """One venue account and product: tables, and the few functions it truly needs.
+
+    `code` is our name of it, `ccxt_id` ccxt's class. `credentials` turns key, secret and passphrase
+    into ccxt's names. `read_refusal` finds a refusal in a parsed body, whatever the HTTP status.
+    `fence` is None for a venue without a validity window: there "not found" proves nothing, ever.
+    `expiry_headers` adds the venue's validity window (an instant in ms) to an order request where
+    ccxt does not. `place_reply` reads the reply to a new order, `order_row` a row about one,
+    `fill_row` a row of our trades, `stream_order` a message of the user stream (None: not about an
+    order); they raise ValueError on a broken one. `stream_ready` tells whether a message (None: the
+    opening of the socket) means that the user stream is on, `stream_ended` that the venue ended it.
     """
 
     code: str
+    ccxt_id: str
     kind: InstrumentKind
     options: Mapping[str, Any]
-    client_id_pattern: re.Pattern[str]
-    reserved_id_prefixes: tuple[str, ...]
+    credentials: Callable[[Credentials], dict[str, str]]
+    client_ids: ClientIdForm
     allowances: Mapping[EndpointClass, tuple[Allowance, ...]]
     weights: Mapping[str, int]
-    answers: Mapping[tuple[int | None, int], AnswerClass]
-    answer_messages: Mapping[tuple[int, str], AnswerClass]
-    fence: Fence
+    read_refusal: Callable[[Any], Refusal | None]
+    answers: Mapping[tuple[int | None, str], AnswerClass]
+    answer_messages: Mapping[tuple[str, str], AnswerClass]
+    rate_codes: frozenset[str]
+    fence: Fence | None
+    expiry_headers: Callable[[int], Mapping[str, str]] | None
     is_listed: Callable[[Mapping[str, Any]], bool]
     trading_status: Callable[[Mapping[str, Any]], TradingStatus]
+    calls: OrderCalls
+    order_params: Callable[[OrderIntent, str], dict[str, Any]]
+    place_reply: Callable[[Mapping[str, Any]], VenueOrder | VenueAcknowledgement]
+    order_row: Callable[[Mapping[str, Any]], VenueOrder]
+    fill_row: Callable[[Mapping[str, Any]], VenueFill]
     stream_order: Callable[[Mapping[str, Any]], VenueOrder | None]
     stream_ready: Callable[[Mapping[str, Any] | None], bool]
     stream_ended: Callable[[Mapping[str, Any]], bool]
-    order_row: Callable[[Mapping[str, Any]], VenueOrder]
-    fill_row: Callable[[Mapping[str, Any]], VenueFill]
-    order_params: Callable[[OrderIntent, str], dict[str, Any]]
     trades_window: timedelta
-    batch_place_size: int
-    batch_cancel_size: int
     margin_supported: bool
 
     def weight(self, name: str) -> int:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from services.connector.order_types import VenueOrder
     from services.connector.profile import VenueProfile
 
-RATE_CODES = frozenset({-1003, -1015})
-
 
 class Verdict(StrEnum):
     """What is known after a sending."""
@@ -41,7 +39,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """A verdict with the venue's row (ACCEPTED) or the caller's error (REJECTED, NOT_SENT)."""
+    """A verdict with the caller's error (REJECTED, NOT_SENT) or the venue's row (ACCEPTED).
+
+    An acknowledgement alone has no row: the order is at the venue, what it does is not told.
+    """
 
     verdict: Verdict
     row: VenueOrder | None = None
@@ -67,7 +68,7 @@ def _judge_answer(error: VenueAnswerError, profile: VenueProfile) -> SendResult:
     answer = classify(error, profile)
     text = f"the venue answered {error.code or error.status}: {error.message}"
     if answer is AnswerClass.NOT_EXECUTED_RETRYABLE:
-        limited = error.status in RATE_LIMITED_STATUSES or error.code in RATE_CODES
+        limited = error.status in RATE_LIMITED_STATUSES or error.code in profile.rate_codes
         return SendResult(
             Verdict.NOT_SENT,
             error=RetryableError(

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from services.common.settings import SecretFile, ServiceSettings, SettingsPart, read_secret
-from services.connector.profile import Fence
+from services.connector.profile import Credentials, Fence
 from services.connector.venues import KNOWN_VENUES, find_profile
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
@@ -18,9 +18,11 @@ Seconds = Annotated[float, Field(gt=0, le=3_600)]
 class ConnectorPart(SettingsPart):
     """The table `[connector]`.
 
-    `exchange` is the venue's id in ccxt, `name` what GetName answers (default: `exchange`).
+    `exchange` is the venue's code (`okx-swap`), `name` what GetName answers (default: `exchange`).
     `base_url` replaces scheme and host of every venue address, for the simulator. Without keys only
-    market data works. The three fence parts default to the venue's own (see its profile).
+    market data works; OKX and Bitget keys have a passphrase besides, Hyperliquid's key is the
+    account's address and its secret the signing key. The three fence parts default to the
+    venue's own (see its profile).
     """
 
     exchange: str
@@ -30,6 +32,8 @@ class ConnectorPart(SettingsPart):
     api_secret: SecretStr | None = None
     api_key_file: SecretFile | None = None
     api_secret_file: SecretFile | None = None
+    api_passphrase: SecretStr | None = None
+    api_passphrase_file: SecretFile | None = None
     ledger_path: Path
     recv_window_ms: int | None = Field(default=None, ge=100, le=60_000)
     venue_processing_seconds: float | None = Field(default=None, ge=0, le=3_600)
@@ -71,9 +75,11 @@ class ConnectorPart(SettingsPart):
         """Return the name of the venue account."""
         return self.name or self.exchange
 
-    def fence(self) -> Fence:
-        """Return the venue's fence with the parts that are set here."""
+    def fence(self) -> Fence | None:
+        """Return the venue's fence with the parts that are set here; None: it has none."""
         held = find_profile(self.exchange).fence
+        if held is None:
+            return None
         window, processing, bound = (
             self.recv_window_ms,
             self.venue_processing_seconds,
@@ -85,15 +91,23 @@ class ConnectorPart(SettingsPart):
             held.clock_bound if bound is None else timedelta(seconds=bound),
         )
 
-    def read_key(self) -> SecretStr | None:
-        """Return the API key, from the settings or its file."""
-        return self.api_key if self.api_key_file is None else read_secret(self.api_key_file)
+    @property
+    def has_key(self) -> bool:
+        """Whether orders and account can be asked for."""
+        return self.api_key is not None or self.api_key_file is not None
 
-    def read_api_secret(self) -> SecretStr | None:
-        """Return the API secret, from the settings or its file."""
-        return (
-            self.api_secret if self.api_secret_file is None else read_secret(self.api_secret_file)
+    def read_credentials(self) -> Credentials:
+        """Return the key, from the settings or its files; ValueError for an unreadable one."""
+        return Credentials(
+            _plain(self.api_key, self.api_key_file),
+            _plain(self.api_secret, self.api_secret_file),
+            _plain(self.api_passphrase, self.api_passphrase_file),
         )
+
+
+def _plain(value: SecretStr | None, file: SecretFile | None) -> str:
+    secret = value if file is None else read_secret(file)
+    return "" if secret is None else secret.get_secret_value()
 
 
 class ConnectorSettings(ServiceSettings):

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from services.connector.instruments import Instrument
+    from services.connector.order_calls import OrderKey
     from services.connector.order_desk import OrderDesk
     from services.connector.order_types import Fill, VenueFill
     from services.connector.venue import Venue
-    from services.connector.venue_orders import OrderKey, VenueOrders
+    from services.connector.venue_orders import VenueOrders
 
 DEFAULT_PAGE: Final = 500
 MAX_PAGE: Final = 1_000

@@ -28,7 +28,8 @@ class Venue:
     `code` is ccxt's id, `name` what GetName answers. `exchange` is the ccxt instance for data and
     streams, `trading` the one for orders: both share markets and nothing else. Values that ccxt
     returns are text (`number=str`); turn them into Decimal at the border. `fence` is the settings'
-    own or the profile's, `clock_skew` the venue's clock less ours as last measured.
+    own or the profile's (None: the venue has none), `clock_skew` the venue's clock less ours as
+    last measured.
     """
 
     code: str
@@ -40,7 +41,7 @@ class Venue:
     budget: RateBudget
     clock: Clock
     profile: VenueProfile
-    fence: Fence
+    fence: Fence | None
     clock_skew: timedelta | None = None
 
     async def call(

@@ -17,9 +17,14 @@ def to_venue_client_id(client_order_id: str, profile: VenueProfile) -> str:
 
     Prefixes that the venue keeps for orders of its own (forced closes) are replaced too.
     """
-    fits = profile.client_id_pattern.fullmatch(client_order_id) is not None
-    if fits and not client_order_id.startswith(profile.reserved_id_prefixes):
+    form = profile.client_ids
+    fits = form.pattern.fullmatch(client_order_id) is not None
+    if fits and not client_order_id.startswith(form.reserved_prefixes):
         return client_order_id
-    digest = hashlib.sha256(client_order_id.encode()).hexdigest()
+    return form.derive(hashlib.sha256(client_order_id.encode()).hexdigest())
+
+
+def derive_plain(digest: str) -> str:
+    """Return an id of lowercase letters and digits, as most venues take them."""
     # A letter that no venue reserves first: Gate's ids begin with t.
     return f"x{digest[: LENGTH - 1]}"

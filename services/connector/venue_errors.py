@@ -30,7 +30,7 @@ class VenueAnswerError(Exception):
     """
 
     def __init__(
-        self, status: int, code: int | None, message: str, retry_after: timedelta | None = None
+        self, status: int, code: str | None, message: str, retry_after: timedelta | None = None
     ) -> None:
         super().__init__(f"HTTP {status}, venue code {code}: {message}")
         self.status = status
@@ -43,7 +43,7 @@ class VenueAnswerError(Exception):
         """Return the facts for `ErrorInfo.metadata`."""
         found = {"httpStatus": str(self.status)}
         if self.code is not None:
-            found["venueCode"] = str(self.code)
+            found["venueCode"] = self.code
         return found
 
 

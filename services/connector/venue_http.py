@@ -2,21 +2,24 @@
 
 ccxt picks Binance's error table by the URL's host, so on loopback (and on every WebSocket) it maps
 errors differently than live, and it returns an order with id None for an empty, truncated or HTML
-body. Here a reply that is not a JSON success becomes `VenueAnswerError`, whatever the host.
+body. Here a reply that is not a JSON success becomes `VenueAnswerError`, whatever the host; what a
+success is, the venue's profile says.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from services.connector.venue_errors import VenueAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from services.connector.outcome import Refusal
+    from services.connector.profile import VenueProfile
     from services.connector.rate_budget import RateBudget
 
 
@@ -63,24 +66,22 @@ def read_retry_after(headers: Mapping[str, str]) -> timedelta | None:
 
 
 def read_answer(
-    status: int, headers: Mapping[str, str], body: str | None, response: Any
+    status: int,
+    headers: Mapping[str, str],
+    response: Any,
+    read_refusal: Callable[[Any], Refusal | None],
 ) -> VenueAnswerError | None:
     """Return the error a reply stands for, None for a success.
 
-    A success is 2xx with a JSON body that carries no negative venue code.
+    A success is 2xx with a JSON body in which the venue's `read_refusal` finds none.
     """
-    code: int | None = None
-    message = ""
-    if isinstance(response, dict):
-        raw = response.get("code")
-        # Codes come as numbers and as text ("000000" is a success of some sapi endpoints).
-        text = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
-        if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit():
-            code = int(text[:12])
-        message = str(response.get("msg") or "")[:300]
     # ccxt takes empty, HTML and truncated bodies for an order with id None.
-    if 200 <= status < 300 and isinstance(response, (dict, list)) and (code is None or code >= 0):
+    is_json = isinstance(response, (dict, list))
+    refusal = read_refusal(response) if is_json else None
+    if 200 <= status < 300 and is_json and refusal is None:
         return None
+    code = None if refusal is None else refusal.code[:64]
+    message = "" if refusal is None else refusal.message[:300]
     if not message:
         message = "no JSON in the reply" if response is None else "refused"
     return VenueAnswerError(status, code, message, read_retry_after(headers))
@@ -88,9 +89,13 @@ def read_answer(
 
 @dataclass(slots=True)
 class RequestTrace:
-    """Whether the request of the present call has left. Mutable: set on the way down."""
+    """Whether the request of the present call has left; `headers` go with it.
+
+    Mutable: set on the way down.
+    """
 
     left: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 REQUEST_TRACE: ContextVar[RequestTrace | None] = ContextVar("request_trace", default=None)
@@ -101,6 +106,7 @@ class VenueHttpMixin:
     """Mixed in before a ccxt.pro class; `observer` may be set after construction."""
 
     observer: VenueObserver | None = None
+    profile: VenueProfile
 
     async def fetch(
         self, url: str, method: str = "GET", headers: Any = None, body: Any = None
@@ -110,6 +116,8 @@ class VenueHttpMixin:
         if trace is not None:
             # Set before, not after: once the call is made, bytes may be on the wire.
             trace.left = True
+            if trace.headers:
+                headers = {**(headers or {}), **trace.headers}
         return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # ccxt's class
 
     def on_rest_response(
@@ -145,7 +153,7 @@ class VenueHttpMixin:
         if url.startswith("ws"):
             # ccxt passes the venue's code of a WebSocket error where the HTTP status would stand.
             status = 400
-        error = read_answer(status, headers, body, response)
+        error = read_answer(status, headers, response, self.profile.read_refusal)
         if error is not None:
             raise error
 

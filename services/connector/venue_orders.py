@@ -1,14 +1,15 @@
-"""The order calls of a venue through ccxt, one request each: place, query, cancel, list, trades."""
+"""Order calls within the rate budget, rows understood, failures judged or translated."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from services.common.codec import format_decimal
+from services.common.codec import format_decimal, to_millis
 from services.common.errors import NotFoundError
-from services.connector.order_types import OrderClass, OrderIntent, Side
+from services.connector.order_calls import FillsRange, NewOrder, OrderKey
+from services.connector.order_types import OrderClass, OrderIntent, Side, VenueOrder
 from services.connector.profile import EndpointClass, Priority
 from services.connector.send_judgement import SendResult, Verdict, judge_send_error
 from services.connector.venue_errors import to_read_error
@@ -16,31 +17,14 @@ from services.connector.venue_http import REQUEST_TRACE, RequestTrace
 from services.connector.venue_numbers import optional_venue_decimal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from services.connector.instruments import Instrument
-    from services.connector.order_types import VenueFill, VenueOrder
+    from services.connector.order_types import VenueFill
     from services.connector.venue import Venue
 
 _WAYS_OUT: Final = (OrderClass.HEDGE, OrderClass.UNWIND, OrderClass.EXIT)
-
-
-@dataclass(frozen=True, slots=True)
-class OrderKey:
-    """How to name an order to the venue: by its own id when known, else by the client id there."""
-
-    instrument: Instrument
-    venue_client_id: str = ""
-    exchange_order_id: str = ""
-    use_margin: bool = False
-
-    def params(self) -> dict[str, Any]:
-        """Return ccxt's params that select the order."""
-        params: dict[str, Any] = {"marginMode": "cross"} if self.use_margin else {}
-        if self.venue_client_id and not self.exchange_order_id:
-            # The venue's own id goes first: a client id may meanwhile name a younger order.
-            params["clientOrderId"] = self.venue_client_id
-        return params
 
 
 class VenueOrders:
@@ -56,33 +40,45 @@ class VenueOrders:
 
         Cancelling this call does not unsend the order: it must run in a task of the process.
         """
+        profile = self._venue.profile
         trace = RequestTrace()
         REQUEST_TRACE.set(trace)
+        order = self._new_order(intent, instrument, venue_client_id)
+
+        async def send() -> Mapping[str, Any]:
+            # Stamped as it leaves: time spent waiting for the rate limit is not the venue's.
+            trace.headers = self._expiry_headers()
+            return await profile.calls.place(self._venue.trading, order)
+
         try:
             # Not `read`: what a failure proves about an order is judged apart.
             reply = await self._venue.call(
-                EndpointClass.ORDER,
-                1,
-                lambda: self._create(intent, instrument, venue_client_id),
-                priority=order_priority(intent),
+                EndpointClass.ORDER, 1, send, priority=order_priority(intent)
             )
-            row = self._venue.profile.order_row(reply["info"])
+            row = profile.place_reply(reply)
         except Exception as error:
-            return judge_send_error(error, left=trace.left, profile=self._venue.profile)
-        return SendResult(Verdict.ACCEPTED, row=row)
+            return judge_send_error(error, left=trace.left, profile=profile)
+        return SendResult(Verdict.ACCEPTED, row=row if isinstance(row, VenueOrder) else None)
 
-    async def _create(
+    def _new_order(
         self, intent: OrderIntent, instrument: Instrument, venue_client_id: str
-    ) -> Any:
+    ) -> NewOrder:
         price = intent.price
-        return await self._venue.trading.create_order(
-            instrument.unified,
-            intent.type.value,
-            intent.side.value,
-            format_decimal(instrument.to_venue_quantity(intent.quantity)),
-            None if price is None else format_decimal(instrument.to_venue_price(price)),
-            self._venue.profile.order_params(intent, venue_client_id),
+        return NewOrder(
+            unified=instrument.unified,
+            type=intent.type.value,
+            side=intent.side.value,
+            amount=format_decimal(instrument.to_venue_quantity(intent.quantity)),
+            price=None if price is None else format_decimal(instrument.to_venue_price(price)),
+            params=self._venue.profile.order_params(intent, venue_client_id),
         )
+
+    def _expiry_headers(self) -> Mapping[str, str]:
+        venue = self._venue
+        if venue.profile.expiry_headers is None or venue.fence is None:
+            return {}
+        venue_now = venue.clock.now() + (venue.clock_skew or timedelta(0))
+        return venue.profile.expiry_headers(to_millis(venue_now + venue.fence.recv_window))
 
     async def query(self, key: OrderKey, priority: Priority = Priority.EXIT) -> VenueOrder | None:
         """Return the venue's row of an order, None when it says there is none.
@@ -93,42 +89,39 @@ class VenueOrders:
             reply = await self._venue.read(
                 EndpointClass.WEIGHT,
                 self._venue.profile.weight("order_query"),
-                lambda: self._venue.trading.fetch_order(
-                    key.exchange_order_id, key.instrument.unified, key.params()
-                ),
+                lambda: self._venue.profile.calls.query(self._venue.trading, key),
                 priority=priority,
             )
         except NotFoundError as error:
             if error.reason == "ORDER_NOT_FOUND":
                 return None
             raise
-        return self._row(reply)
+        return None if reply is None else self._row(reply)
 
     async def cancel(self, key: OrderKey) -> VenueOrder | None:
-        """Ask to cancel; return the venue's row, None when the order is gone already."""
+        """Ask to cancel; return the venue's row, None when it tells none: gone, or acknowledged."""
         try:
             reply = await self._venue.read(
                 EndpointClass.WEIGHT,
                 self._venue.profile.weight("order_cancel"),
-                lambda: self._venue.trading.cancel_order(
-                    key.exchange_order_id, key.instrument.unified, key.params()
-                ),
+                lambda: self._venue.profile.calls.cancel(self._venue.trading, key),
                 priority=Priority.EXIT,
             )
         except NotFoundError as error:
             if error.reason == "ORDER_NOT_FOUND":
                 return None
             raise
-        return self._row(reply)
+        return None if reply is None else self._row(reply)
 
     async def cancel_all(self, instrument: Instrument, *, use_margin: bool) -> None:
         """Cancel all live orders of a symbol; having none is no error."""
-        params = {"marginMode": "cross"} if use_margin else {}
         try:
             await self._venue.read(
                 EndpointClass.WEIGHT,
                 self._venue.profile.weight("open_orders_cancel"),
-                lambda: self._venue.trading.cancel_all_orders(instrument.unified, params),
+                lambda: self._venue.profile.calls.cancel_all(
+                    self._venue.trading, instrument, use_margin=use_margin
+                ),
                 priority=Priority.EXIT,
             )
         except NotFoundError as error:
@@ -139,13 +132,13 @@ class VenueOrders:
         self, instrument: Instrument | None, *, use_margin: bool = False
     ) -> list[VenueOrder]:
         """Return the live orders of one symbol, or of all."""
-        params = {"marginMode": "cross"} if use_margin else {}
-        unified = None if instrument is None else instrument.unified
         weight = "all_open_orders" if instrument is None else "open_orders"
         rows = await self._venue.read(
             EndpointClass.WEIGHT,
             self._venue.profile.weight(weight),
-            lambda: self._venue.trading.fetch_open_orders(unified, None, None, params),
+            lambda: self._venue.profile.calls.open_orders(
+                self._venue.trading, instrument, use_margin=use_margin
+            ),
             priority=Priority.ORDER,
         )
         # All or none: a live order that is left out would be believed to be gone.
@@ -153,14 +146,10 @@ class VenueOrders:
 
     async def order_fills(self, key: OrderKey) -> list[VenueFill]:
         """Return all executions of one order, by the venue's order id."""
-        # myTrades knows no client id, so fills wait until the venue's id is known.
-        params: dict[str, Any] = {"orderId": key.exchange_order_id}
-        if key.use_margin:
-            params["marginMode"] = "cross"
         rows = await self._venue.read(
             EndpointClass.WEIGHT,
             self._venue.profile.weight("order_trades"),
-            lambda: self._venue.trading.fetch_my_trades(key.instrument.unified, None, 1000, params),
+            lambda: self._venue.profile.calls.order_fills(self._venue.trading, key),
             priority=Priority.EXIT,
         )
         found = [self._fill(row) for row in rows]
@@ -177,16 +166,16 @@ class VenueOrders:
         first_trade_id: str = "",
     ) -> list[VenueFill]:
         """Return executions on a symbol, oldest first; from an id on when one is given."""
-        params: dict[str, Any] = {}
-        if first_trade_id:
-            params["fromId"] = first_trade_id
-        elif end is not None:
-            params["until"] = round(end.timestamp() * 1000)
-        since = None if start is None or first_trade_id else round(start.timestamp() * 1000)
+        wanted = FillsRange(
+            since=None if start is None else to_millis(start),
+            until=None if end is None else to_millis(end),
+            limit=limit,
+            first_trade_id=first_trade_id,
+        )
         rows = await self._venue.read(
             EndpointClass.WEIGHT,
             self._venue.profile.weight("trades"),
-            lambda: self._venue.trading.fetch_my_trades(instrument.unified, since, limit, params),
+            lambda: self._venue.profile.calls.fills(self._venue.trading, instrument, wanted),
         )
         return [self._fill(row) for row in rows]
 
@@ -207,16 +196,16 @@ class VenueOrders:
         )
         return None if price is None else instrument.to_base_price(price)
 
-    def _row(self, reply: Any) -> VenueOrder:
+    def _row(self, reply: Mapping[str, Any]) -> VenueOrder:
         try:
-            return self._venue.profile.order_row(reply["info"])
+            return self._venue.profile.order_row(reply)
         except Exception as error:
             # A row that cannot be read proves nothing: not the order, not its absence.
             raise to_read_error(error, self._venue.profile) from error
 
-    def _fill(self, reply: Any) -> VenueFill:
+    def _fill(self, reply: Mapping[str, Any]) -> VenueFill:
         try:
-            return self._venue.profile.fill_row(reply["info"])
+            return self._venue.profile.fill_row(reply)
         except Exception as error:
             raise to_read_error(error, self._venue.profile) from error
 

@@ -81,7 +81,8 @@ class VenueUpkeep:
         venue = self._venue
         skew, doubt = await measure_skew(venue)
         # The fence counts on the clock bound: a vaguer figure does not replace one that is held.
-        if venue.clock_skew is not None and doubt > venue.fence.clock_bound:
+        bound = None if venue.fence is None else venue.fence.clock_bound
+        if venue.clock_skew is not None and bound is not None and doubt > bound:
             _logger.warning("clock_answer_slow", seconds=doubt.total_seconds())
         # Stamps an hour off would be refused anyway; a broken answer must not cause that.
         elif abs(skew) <= _MAX_SKEW:

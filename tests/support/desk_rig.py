@@ -18,13 +18,14 @@ from services.connector.connector_metrics import ConnectorMetrics
 from services.connector.desk_options import DeskOptions
 from services.connector.instruments import InstrumentBook
 from services.connector.ledger import Ledger
+from services.connector.order_calls import OrderKey
 from services.connector.order_desk import OrderDesk
 from services.connector.order_settler import OrderSettler, SettlePace
 from services.connector.order_types import OrderIntent, VenueOrder
 from services.connector.profile import Fence
 from services.connector.send_judgement import SendResult, Verdict
 from services.connector.venue import Venue
-from services.connector.venue_orders import OrderKey, VenueOrders
+from services.connector.venue_orders import VenueOrders
 from services.connector.venues import find_profile
 from services.connector.venues.binance_rows import order_row
 from tests.support.connector_orders import SPOT_FULL, instrument

@@ -58,7 +58,7 @@ class AccountMethods:
             exchange_code=venue.code,
             kind=KINDS[venue.kind],
             position_mode=to_position_mode(hedge),
-            fence=to_duration(venue.fence.total),
+            fence=None if venue.fence is None else to_duration(venue.fence.total),
         )
 
     async def GetAccount(

@@ -6,12 +6,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import InstrumentKind
-from services.connector.profile import Allowance, EndpointClass, Fence, VenueProfile
-from services.connector.venues.binance_answers import ANSWER_MESSAGES, ANSWERS
+from services.connector.order_calls import UnifiedOrderCalls
+from services.connector.profile import (
+    Allowance,
+    EndpointClass,
+    Fence,
+    VenueProfile,
+    plain_credentials,
+)
+from services.connector.venues.binance_answers import (
+    ANSWER_MESSAGES,
+    ANSWERS,
+    RATE_CODES,
+    read_refusal,
+)
 from services.connector.venues.binance_family import (
-    CLIENT_ID_PATTERN,
+    CLIENT_IDS,
     COMMON_OPTIONS,
-    RESERVED_ID_PREFIXES,
     order_params,
     trading_status,
 )
@@ -36,12 +47,13 @@ def _stream_ready(message: Mapping[str, Any] | None) -> bool:
     return isinstance(result, dict) and "subscriptionId" in result
 
 
-PROFILE: Final = VenueProfile(
+_PROFILE: Final = VenueProfile(
     code="binance",
+    ccxt_id="binance",
     kind=InstrumentKind.SPOT,
     options={**COMMON_OPTIONS, "defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
-    client_id_pattern=CLIENT_ID_PATTERN,
-    reserved_id_prefixes=RESERVED_ID_PREFIXES,
+    credentials=plain_credentials,
+    client_ids=CLIENT_IDS,
     allowances={
         EndpointClass.WEIGHT: (Allowance(6_000, 60.0, "x-mbx-used-weight-1m"),),
         EndpointClass.ORDER: (
@@ -70,22 +82,26 @@ PROFILE: Final = VenueProfile(
         "trading_fees": 1,
         "borrow_rate": 100,
     },
+    read_refusal=read_refusal,
     answers=ANSWERS,
     answer_messages=ANSWER_MESSAGES,
+    rate_codes=RATE_CODES,
     # recvWindow is ours to choose; the processing bound is the venue's -1007 ("timeout waiting for
     # the backend", 10 s); the clock bound is what our measured offset may be off by.
     fence=Fence(timedelta(seconds=5), timedelta(seconds=10), timedelta(seconds=1)),
+    expiry_headers=None,
     is_listed=_is_listed,
     trading_status=trading_status,
+    calls=UnifiedOrderCalls(),
+    order_params=order_params,
+    place_reply=order_row,
+    order_row=order_row,
+    fill_row=fill_row,
     stream_order=stream_order,
     stream_ready=_stream_ready,
     stream_ended=stream_ended,
-    order_row=order_row,
-    fill_row=fill_row,
-    order_params=order_params,
     # myTrades: startTime and endTime at most 24 h apart.
     trades_window=timedelta(hours=24),
-    batch_place_size=1,
-    batch_cancel_size=1,
     margin_supported=True,
 )
+PROFILES: Final = (_PROFILE,)

@@ -7,9 +7,9 @@ costs one fence, believing a wrong word costs a position.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from services.connector.outcome import AnswerClass
+from services.connector.outcome import AnswerClass, Refusal
 
 _REJECTED: Final = (
     # The request itself: parameters, precision, filters. It did not reach the matching engine.
@@ -29,6 +29,7 @@ _REJECTED: Final = (
 )
 # Limits, a stamp outside recvWindow and too many connections are judged before the order.
 _RETRYABLE: Final = (-1003, -1015, -1021, -1034, -1035)
+RATE_CODES: Final = frozenset({"-1003", "-1015"})
 _FATAL: Final = (-1002, -1022, -2008, -2014, -2015, -2017)
 # -2026: on spot an old order, ended without a fill and archived; on USD-M a refusal, which asking
 # after the fence proves as well.
@@ -37,8 +38,8 @@ _DUPLICATE: Final = (-4116,)
 _NOOP: Final = (-4046, -4059)
 _UNKNOWN: Final = (-1000, -1001, -1006, -1007, -1008, -1016)
 
-ANSWERS: Final[dict[tuple[int | None, int], AnswerClass]] = {
-    (None, code): answer
+ANSWERS: Final[dict[tuple[int | None, str], AnswerClass]] = {
+    (None, str(code)): answer
     for codes, answer in (
         (_REJECTED, AnswerClass.DEFINITE_REJECT),
         (_RETRYABLE, AnswerClass.NOT_EXECUTED_RETRYABLE),
@@ -51,8 +52,19 @@ ANSWERS: Final[dict[tuple[int | None, int], AnswerClass]] = {
     for code in codes
 }
 
-ANSWER_MESSAGES: Final[dict[tuple[int, str], AnswerClass]] = {
+ANSWER_MESSAGES: Final[dict[tuple[str, str], AnswerClass]] = {
     # The one -2010 that does not mean "nothing happened": an open order has this client id already.
-    (-2010, "Duplicate order sent"): AnswerClass.DUPLICATE_ID_QUERY_EXISTING,
-    (-2010, "Duplicate clientOrderId"): AnswerClass.DUPLICATE_ID_QUERY_EXISTING,
+    ("-2010", "Duplicate order sent"): AnswerClass.DUPLICATE_ID_QUERY_EXISTING,
+    ("-2010", "Duplicate clientOrderId"): AnswerClass.DUPLICATE_ID_QUERY_EXISTING,
 }
+
+
+def read_refusal(body: Any) -> Refusal | None:
+    """Find a refusal in a parsed body: Binance's codes are negative, a success has none or 200."""
+    raw = body.get("code") if isinstance(body, dict) else None
+    # Codes come as numbers and as text ("000000" is a success of some sapi endpoints).
+    text = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
+    digits = text.removeprefix("-")
+    if digits == text or not (digits.isascii() and digits.isdigit()):
+        return None
+    return Refusal(text[:12], str(body.get("msg") or ""))

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import TradingStatus
 from services.connector.order_types import TimeInForce
+from services.connector.profile import ClientIdForm
+from services.connector.venue_client_ids import derive_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from services.connector.order_types import OrderIntent
 
-CLIENT_ID_PATTERN: Final = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}", re.ASCII)
-"""newClientOrderId of both, spot rest-api.md and USD-M New-Order."""
-
-RESERVED_ID_PREFIXES: Final = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
-"""Ids of orders the venue itself places at a liquidation, an ADL or a settlement."""
+CLIENT_IDS: Final = ClientIdForm(
+    # newClientOrderId of both, spot rest-api.md and USD-M New-Order.
+    pattern=re.compile(r"[.A-Z:/a-z0-9_-]{1,36}", re.ASCII),
+    # Ids of orders the venue itself places at a liquidation, an ADL or a settlement.
+    reserved_prefixes=("autoclose-", "adl_autoclose", "settlement_autoclose-"),
+    derive=derive_plain,
+)
 
 COMMON_OPTIONS: Final[dict[str, Any]] = {
     # Both would sign hidden calls to /sapi at every load of the markets.

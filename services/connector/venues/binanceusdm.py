@@ -6,12 +6,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import InstrumentKind
-from services.connector.profile import Allowance, EndpointClass, Fence, VenueProfile
-from services.connector.venues.binance_answers import ANSWER_MESSAGES, ANSWERS
+from services.connector.order_calls import UnifiedOrderCalls
+from services.connector.profile import (
+    Allowance,
+    EndpointClass,
+    Fence,
+    VenueProfile,
+    plain_credentials,
+)
+from services.connector.venues.binance_answers import (
+    ANSWER_MESSAGES,
+    ANSWERS,
+    RATE_CODES,
+    read_refusal,
+)
 from services.connector.venues.binance_family import (
-    CLIENT_ID_PATTERN,
+    CLIENT_IDS,
     COMMON_OPTIONS,
-    RESERVED_ID_PREFIXES,
     order_params,
     trading_status,
 )
@@ -35,12 +46,13 @@ def _stream_ready(message: Mapping[str, Any] | None) -> bool:
     return message is None
 
 
-PROFILE: Final = VenueProfile(
+_PROFILE: Final = VenueProfile(
     code="binanceusdm",
+    ccxt_id="binanceusdm",
     kind=InstrumentKind.PERPETUAL,
     options={**COMMON_OPTIONS, "fetchMarkets": {"types": ["linear"]}},
-    client_id_pattern=CLIENT_ID_PATTERN,
-    reserved_id_prefixes=RESERVED_ID_PREFIXES,
+    credentials=plain_credentials,
+    client_ids=CLIENT_IDS,
     allowances={
         EndpointClass.WEIGHT: (Allowance(2_400, 60.0, "x-mbx-used-weight-1m"),),
         EndpointClass.ORDER: (
@@ -77,22 +89,26 @@ PROFILE: Final = VenueProfile(
         "funding_rate": 1,
         "position_mode": 30,
     },
+    read_refusal=read_refusal,
     answers=ANSWERS,
     answer_messages=ANSWER_MESSAGES,
+    rate_codes=RATE_CODES,
     # recvWindow is ours to choose; that an order may execute up to 10 s after a 503 or -1007 is the
     # venue's word (USD-M General-Info); the clock bound is what our measured offset may be off by.
     fence=Fence(timedelta(seconds=5), timedelta(seconds=10), timedelta(seconds=1)),
+    expiry_headers=None,
     is_listed=_is_listed,
     trading_status=trading_status,
+    calls=UnifiedOrderCalls(),
+    order_params=order_params,
+    place_reply=order_row,
+    order_row=order_row,
+    fill_row=fill_row,
     stream_order=stream_order,
     stream_ready=_stream_ready,
     stream_ended=stream_ended,
-    order_row=order_row,
-    fill_row=fill_row,
-    order_params=order_params,
     # userTrades: startTime and endTime at most 7 days apart.
     trades_window=timedelta(days=7),
-    batch_place_size=5,
-    batch_cancel_size=10,
     margin_supported=False,
 )
+PROFILES: Final = (_PROFILE,)

@@ -8,13 +8,20 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.common.errors import AuthError, RejectedError, RetryableError, UnreachableError
+from services.common.errors import (
+    AuthError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+    UnreachableError,
+)
 from services.connector.ccxt_lean import errors as ccxt_errors
 from services.connector.outcome import AnswerClass, classify_answer
 from services.connector.send_judgement import Verdict, judge_send_error
 from services.connector.venue_errors import VenueAnswerError, to_read_error
 from services.connector.venue_http import read_answer
 from services.connector.venues import find_profile
+from services.connector.venues.binance_answers import read_refusal
 
 TABLE = Path(__file__).parents[4] / "shared/data/errors/error_classification.csv"
 VENUES = {"binance_spot": "binance", "binance_usdm": "binanceusdm"}
@@ -28,19 +35,19 @@ NOOP = AnswerClass.IDEMPOTENT_NOOP
 
 OWN_TABLE = [
     # status, code, message, class
-    (429, -1003, "Too many requests.", RETRY),
-    (418, -1003, "Way too many requests; IP banned", RETRY),
+    (429, "-1003", "Too many requests.", RETRY),
+    (418, "-1003", "Way too many requests; IP banned", RETRY),
     (429, None, "", RETRY),
     (418, None, "", RETRY),
-    (400, -1015, "Too many new orders", RETRY),
-    (400, -1021, "Timestamp for this request is outside of the recvWindow.", RETRY),
-    (408, -1007, "Timeout waiting for response from backend server.", UNKNOWN),
-    (504, -1007, "Timeout waiting for response from backend server.", UNKNOWN),
-    (400, -1006, "An unexpected response was received", UNKNOWN),
-    (500, -1000, "An unknown error occured", UNKNOWN),
-    (500, -1001, "Internal error", UNKNOWN),
-    (503, -1008, "Server is currently overloaded", UNKNOWN),
-    (503, -2010, "a definite word behind a server error", UNKNOWN),
+    (400, "-1015", "Too many new orders", RETRY),
+    (400, "-1021", "Timestamp for this request is outside of the recvWindow.", RETRY),
+    (408, "-1007", "Timeout waiting for response from backend server.", UNKNOWN),
+    (504, "-1007", "Timeout waiting for response from backend server.", UNKNOWN),
+    (400, "-1006", "An unexpected response was received", UNKNOWN),
+    (500, "-1000", "An unknown error occured", UNKNOWN),
+    (500, "-1001", "Internal error", UNKNOWN),
+    (503, "-1008", "Server is currently overloaded", UNKNOWN),
+    (503, "-2010", "a definite word behind a server error", UNKNOWN),
     (500, None, "", UNKNOWN),
     (502, None, "<html>", UNKNOWN),
     (524, None, "", UNKNOWN),
@@ -49,32 +56,32 @@ OWN_TABLE = [
     (400, None, "x", UNKNOWN),
     (413, None, "", UNKNOWN),
     (200, None, "", UNKNOWN),
-    (400, -4500, "undocumented code", UNKNOWN),
-    (400, -1013, "Filter failure: LOT_SIZE", REJECT),
-    (400, -1111, "Precision is over the maximum", REJECT),
-    (400, -1121, "Invalid symbol.", REJECT),
-    (400, -2010, "Account has insufficient balance for requested action.", REJECT),
-    (400, -2010, "Order would immediately match and take.", REJECT),
-    (400, -2010, "Duplicate order sent.", DUPLICATE),
-    (400, -4116, "ClientOrderId is duplicated.", DUPLICATE),
-    (400, -2019, "Margin is insufficient.", REJECT),
-    (400, -2022, "ReduceOnly Order is rejected.", REJECT),
-    (400, -4164, "Order's notional must be no smaller than 100", REJECT),
-    (400, -5021, "could not be filled immediately", REJECT),
-    (400, -5022, "could not be executed as maker", REJECT),
-    (400, -2011, "Unknown order sent.", RACE),
-    (400, -2013, "Order does not exist.", RACE),
-    (401, -2015, "Invalid API-key, IP, or permissions for action.", FATAL),
-    (400, -2014, "API-key format invalid.", FATAL),
-    (400, -1022, "Signature for this request is not valid.", FATAL),
-    (400, -4046, "No need to change margin type.", NOOP),
+    (400, "-4500", "undocumented code", UNKNOWN),
+    (400, "-1013", "Filter failure: LOT_SIZE", REJECT),
+    (400, "-1111", "Precision is over the maximum", REJECT),
+    (400, "-1121", "Invalid symbol.", REJECT),
+    (400, "-2010", "Account has insufficient balance for requested action.", REJECT),
+    (400, "-2010", "Order would immediately match and take.", REJECT),
+    (400, "-2010", "Duplicate order sent.", DUPLICATE),
+    (400, "-4116", "ClientOrderId is duplicated.", DUPLICATE),
+    (400, "-2019", "Margin is insufficient.", REJECT),
+    (400, "-2022", "ReduceOnly Order is rejected.", REJECT),
+    (400, "-4164", "Order's notional must be no smaller than 100", REJECT),
+    (400, "-5021", "could not be filled immediately", REJECT),
+    (400, "-5022", "could not be executed as maker", REJECT),
+    (400, "-2011", "Unknown order sent.", RACE),
+    (400, "-2013", "Order does not exist.", RACE),
+    (401, "-2015", "Invalid API-key, IP, or permissions for action.", FATAL),
+    (400, "-2014", "API-key format invalid.", FATAL),
+    (400, "-1022", "Signature for this request is not valid.", FATAL),
+    (400, "-4046", "No need to change margin type.", NOOP),
 ]
 
 
 @pytest.mark.parametrize("code", VENUES.values())
 @pytest.mark.parametrize(("status", "number", "message", "wanted"), OWN_TABLE)
 def test_answer_is_classified_by_status_and_code(
-    code: str, status: int, number: int | None, message: str, wanted: AnswerClass
+    code: str, status: int, number: str | None, message: str, wanted: AnswerClass
 ) -> None:
     """The table decides by HTTP status and venue code; what it does not name is unknown."""
     profile = find_profile(code)
@@ -101,7 +108,7 @@ def test_every_recorded_row_has_its_class() -> None:
         message = row["documented_text"].partition(": ")[2]
         for status in row["typical_http"].split("/"):
             found = classify_answer(
-                int(status), int(row["code"]), message, profile.answers, profile.answer_messages
+                int(status), row["code"], message, profile.answers, profile.answer_messages
             )
             assert found == row["class"], row
     assert len(rows) >= 20
@@ -154,15 +161,15 @@ def test_answers_of_the_venue_become_the_callers_errors() -> None:
     """Reject, fatal, retryable and duplicate each lead to their own verdict."""
     profile = find_profile("binanceusdm")
 
-    def judge(status: int, code: int | None) -> tuple[Verdict, type | None]:
+    def judge(status: int, code: str | None) -> tuple[Verdict, type | None]:
         answer = VenueAnswerError(status, code, "message")
         result = judge_send_error(answer, left=True, profile=profile)
         return result.verdict, None if result.error is None else type(result.error)
 
-    assert judge(400, -2019) == (Verdict.REJECTED, RejectedError)
-    assert judge(401, -2015) == (Verdict.REJECTED, AuthError)
-    assert judge(429, -1003) == (Verdict.NOT_SENT, RetryableError)
-    assert judge(400, -4116) == (Verdict.UNKNOWN, None)
+    assert judge(400, "-2019") == (Verdict.REJECTED, RejectedError)
+    assert judge(401, "-2015") == (Verdict.REJECTED, AuthError)
+    assert judge(429, "-1003") == (Verdict.NOT_SENT, RetryableError)
+    assert judge(400, "-4116") == (Verdict.UNKNOWN, None)
     assert judge(503, None) == (Verdict.UNKNOWN, None)
 
 
@@ -183,16 +190,16 @@ def test_answers_of_the_venue_become_the_callers_errors() -> None:
 )
 def test_only_a_json_success_is_a_success(status: int, body: object, *, broken: bool) -> None:
     """Empty, text, negative codes and bad statuses are errors with what is known of them."""
-    assert (read_answer(status, {}, "", body) is not None) is broken
+    assert (read_answer(status, {}, body, read_refusal) is not None) is broken
 
 
 def test_retry_after_is_read_from_any_spelling() -> None:
     """The header's case does not matter; a date form is left out."""
-    answer = read_answer(429, {"retry-after": "7"}, "", None)
+    answer = read_answer(429, {"retry-after": "7"}, None, read_refusal)
     assert answer is not None
     assert answer.retry_after is not None
     assert answer.retry_after.total_seconds() == 7
-    dated = read_answer(429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, "", None)
+    dated = read_answer(429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, None, read_refusal)
     assert dated is not None
     assert dated.retry_after is None
 
@@ -200,9 +207,11 @@ def test_retry_after_is_read_from_any_spelling() -> None:
 def test_failed_reads_tell_what_may_be_done() -> None:
     """A read that failed is retryable, refused or unreachable; a bug of ours stays itself."""
     profile = find_profile("binance")
-    limited = to_read_error(VenueAnswerError(429, -1003, "slow down"), profile)
+    limited = to_read_error(VenueAnswerError(429, "-1003", "slow down"), profile)
     assert isinstance(limited, RetryableError)
     assert isinstance(to_read_error(VenueAnswerError(502, None, ""), profile), UnreachableError)
-    assert to_read_error(VenueAnswerError(400, -2013, "none"), profile).reason == "ORDER_NOT_FOUND"  # type: ignore[attr-defined]  # an error of the tree
+    gone = to_read_error(VenueAnswerError(400, "-2013", "none"), profile)
+    assert isinstance(gone, NotFoundError)
+    assert gone.reason == "ORDER_NOT_FOUND"
     assert isinstance(to_read_error(KeyError("x"), profile), UnreachableError)
     assert isinstance(to_read_error(AssertionError("bug"), profile), AssertionError)

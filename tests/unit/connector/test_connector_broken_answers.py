@@ -15,12 +15,13 @@ from services.common.errors import UnreachableError
 from services.connector.bootstrap import keep_running
 from services.connector.exchange_factory import build_exchange, new_session
 from services.connector.instruments import InstrumentBook
+from services.connector.order_calls import OrderKey
 from services.connector.order_source import OrderSource
 from services.connector.order_types import Side
-from services.connector.profile import Fence
+from services.connector.profile import Credentials, Fence
 from services.connector.rate_budget import RateBudget
 from services.connector.venue import Venue
-from services.connector.venue_orders import OrderKey, VenueOrders
+from services.connector.venue_orders import VenueOrders
 from services.connector.venue_upkeep import VenueUpkeep, measure_skew
 from services.connector.venues import find_profile
 from tests.support.connector_orders import SPOT_FULL, instrument
@@ -233,8 +234,7 @@ async def test_no_instance_reads_positions_of_its_own_accord() -> None:
         profile,
         session,
         base_url="http://127.0.0.1:9",
-        api_key=None,
-        api_secret=None,
+        credentials=Credentials(),
         recv_window=FENCE.recv_window,
         request_timeout=timedelta(seconds=1),
     )

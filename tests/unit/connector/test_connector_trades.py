@@ -172,9 +172,13 @@ def part(**changes: Any) -> ConnectorPart:
 
 def test_fence_is_the_venues_unless_set() -> None:
     """Production's fence is receive window, processing bound and clock bound of the venue."""
-    assert part().fence().total == timedelta(seconds=16)
+    held = part().fence()
+    assert held is not None
+    assert held.total == timedelta(seconds=16)
     short = part(recv_window_ms=500, venue_processing_seconds=0.5, clock_bound_seconds=0.1)
-    assert short.fence().total == timedelta(seconds=1.1)
+    fence = short.fence()
+    assert fence is not None
+    assert fence.total == timedelta(seconds=1.1)
 
 
 @pytest.mark.parametrize(

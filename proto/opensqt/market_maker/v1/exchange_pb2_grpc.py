@@ -5,6 +5,7 @@ import warnings
 
 from opensqt.market_maker.v1 import events_pb2 as opensqt_dot_market__maker_dot_v1_dot_events__pb2
 from opensqt.market_maker.v1 import exchange_pb2 as opensqt_dot_market__maker_dot_v1_dot_exchange__pb2
+from opensqt.market_maker.v1 import order_entry_pb2 as opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2
 from opensqt.market_maker.v1 import resources_pb2 as opensqt_dot_market__maker_dot_v1_dot_resources__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -208,6 +209,11 @@ class ExchangeServiceStub:
                 '/opensqt.market_maker.v1.ExchangeService/GetTrades',
                 request_serializer=opensqt_dot_market__maker_dot_v1_dot_exchange__pb2.GetTradesRequest.SerializeToString,
                 response_deserializer=opensqt_dot_market__maker_dot_v1_dot_exchange__pb2.GetTradesResponse.FromString,
+                _registered_method=True)
+        self.EnterOrders = channel.stream_stream(
+                '/opensqt.market_maker.v1.ExchangeService/EnterOrders',
+                request_serializer=opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersRequest.SerializeToString,
+                response_deserializer=opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersResponse.FromString,
                 _registered_method=True)
 
 
@@ -464,6 +470,15 @@ class ExchangeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EnterOrders(self, request_iterator, context):
+        """Place orders over one long-lived call, each as PlaceOrder does, many at a time. When the call
+        breaks, entries without an answer have an unknown outcome: ask GetOrder. Ending the call
+        cancels no order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -636,6 +651,11 @@ def add_ExchangeServiceServicer_to_server(servicer, server):
                     servicer.GetTrades,
                     request_deserializer=opensqt_dot_market__maker_dot_v1_dot_exchange__pb2.GetTradesRequest.FromString,
                     response_serializer=opensqt_dot_market__maker_dot_v1_dot_exchange__pb2.GetTradesResponse.SerializeToString,
+            ),
+            'EnterOrders': grpc.stream_stream_rpc_method_handler(
+                    servicer.EnterOrders,
+                    request_deserializer=opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersRequest.FromString,
+                    response_serializer=opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1559,6 +1579,33 @@ class ExchangeService:
             '/opensqt.market_maker.v1.ExchangeService/GetTrades',
             opensqt_dot_market__maker_dot_v1_dot_exchange__pb2.GetTradesRequest.SerializeToString,
             opensqt_dot_market__maker_dot_v1_dot_exchange__pb2.GetTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnterOrders(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/opensqt.market_maker.v1.ExchangeService/EnterOrders',
+            opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersRequest.SerializeToString,
+            opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,6 +10,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from opensqt.market_maker.v1 import events_pb2 as _events_pb2
 from opensqt.market_maker.v1 import exchange_pb2 as _exchange_pb2
+from opensqt.market_maker.v1 import order_entry_pb2 as _order_entry_pb2
 from opensqt.market_maker.v1 import resources_pb2 as _resources_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -124,6 +125,11 @@ class ExchangeServiceStub:
     """Read back what the account and its key are set to, and name what is wrong."""
     GetTrades: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.GetTradesRequest, _exchange_pb2.GetTradesResponse]
     """List executions of this account on one symbol, oldest first."""
+    EnterOrders: _grpc.StreamStreamMultiCallable[_order_entry_pb2.EnterOrdersRequest, _order_entry_pb2.EnterOrdersResponse]
+    """Place orders over one long-lived call, each as PlaceOrder does, many at a time. When the call
+    breaks, entries without an answer have an unknown outcome: ask GetOrder. Ending the call
+    cancels no order.
+    """
 
 @_typing.type_check_only
 class ExchangeServiceAsyncStub(ExchangeServiceStub):
@@ -216,6 +222,11 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     """Read back what the account and its key are set to, and name what is wrong."""
     GetTrades: _aio.UnaryUnaryMultiCallable[_exchange_pb2.GetTradesRequest, _exchange_pb2.GetTradesResponse]  # type: ignore[assignment]
     """List executions of this account on one symbol, oldest first."""
+    EnterOrders: _aio.StreamStreamMultiCallable[_order_entry_pb2.EnterOrdersRequest, _order_entry_pb2.EnterOrdersResponse]  # type: ignore[assignment]
+    """Place orders over one long-lived call, each as PlaceOrder does, many at a time. When the call
+    breaks, entries without an answer have an unknown outcome: ask GetOrder. Ending the call
+    cancels no order.
+    """
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """One account on one venue. Reads may be repeated; an order is sent once whatever happens, see
@@ -509,5 +520,16 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_pb2.GetTradesResponse, _abc.Awaitable[_exchange_pb2.GetTradesResponse]]:
         """List executions of this account on one symbol, oldest first."""
+
+    @_abc_1.abstractmethod
+    def EnterOrders(
+        self,
+        request_iterator: _MaybeAsyncIterator[_order_entry_pb2.EnterOrdersRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_order_entry_pb2.EnterOrdersResponse], _abc.AsyncIterator[_order_entry_pb2.EnterOrdersResponse]]:
+        """Place orders over one long-lived call, each as PlaceOrder does, many at a time. When the call
+        breaks, entries without an answer have an unknown outcome: ask GetOrder. Ending the call
+        cancels no order.
+        """
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

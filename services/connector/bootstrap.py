@@ -27,7 +27,7 @@ from services.connector.order_settler import OrderSettler, SettlePace
 from services.connector.order_source import OrderSource
 from services.connector.order_stream import OrderStream, close_sockets
 from services.connector.profile import DEFAULT_RECV_WINDOW
-from services.connector.rate_budget import RateBudget
+from services.connector.rate_budget import RateBudget, scale_allowances
 from services.connector.servicer import SERVICE_NAME, ExchangeServicer
 from services.connector.stream_hub import HubOptions, StreamHub
 from services.connector.trade_reader import TradeReader
@@ -118,7 +118,8 @@ def _open_venue(
 ) -> Venue:
     profile = find_profile(part.exchange)
     fence = part.fence()
-    budget = RateBudget(profile.allowances, clock, on_wait=metrics.count_wait)
+    allowances = scale_allowances(profile.allowances, part.allowance_scale)
+    budget = RateBudget(allowances, clock, on_wait=metrics.count_wait)
 
     def build() -> Any:
         exchange = build_exchange(

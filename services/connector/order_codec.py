@@ -44,6 +44,15 @@ _TYPES: Final = {
 }
 _SIDE_TO_WIRE: Final = {side: number for number, side in _SIDES.items()}
 _TYPE_TO_WIRE: Final = {kind: number for number, kind in _TYPES.items()}
+_STATUS_TO_WIRE: Final = {
+    status: types_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.value}") for status in OrderStatus
+}
+_TIME_IN_FORCE_TO_WIRE: Final = {
+    value: types_pb2.TimeInForce.Value(f"TIME_IN_FORCE_{value.value}") for value in TimeInForce
+}
+_CLASS_TO_WIRE: Final = {
+    value: types_pb2.OrderClass.Value(f"ORDER_CLASS_{value.value}") for value in OrderClass
+}
 _MAX_ID_LENGTH: Final = 64
 
 
@@ -203,21 +212,21 @@ def encode_fees(state: OrderState) -> list[resources_pb2.AssetAmount]:
 
 def encode_status(status: OrderStatus) -> types_pb2.OrderStatus.ValueType:
     """Return the wire's word for a status."""
-    return types_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.value}")
+    return _STATUS_TO_WIRE[status]
 
 
 def encode_time_in_force(value: TimeInForce | None) -> types_pb2.TimeInForce.ValueType:
     """Return the wire's word for a time in force; unspecified when there is none."""
     if value is None:
         return types_pb2.TIME_IN_FORCE_UNSPECIFIED
-    return types_pb2.TimeInForce.Value(f"TIME_IN_FORCE_{value.value}")
+    return _TIME_IN_FORCE_TO_WIRE[value]
 
 
 def encode_class(value: OrderClass | None) -> types_pb2.OrderClass.ValueType:
     """Return the wire's word for an order class; unspecified when there is none."""
     if value is None:
         return types_pb2.ORDER_CLASS_UNSPECIFIED
-    return types_pb2.OrderClass.Value(f"ORDER_CLASS_{value.value}")
+    return _CLASS_TO_WIRE[value]
 
 
 def encode_batch_error(

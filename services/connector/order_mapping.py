@@ -144,6 +144,8 @@ def complete_state(state: OrderState) -> OrderState:
     """Return the state with fees and average price worked out as far as they are known."""
     # Nothing executed, nothing paid: known without asking for fills.
     if state.executed <= ZERO:
+        if state.fees == () and state.average_price is None:
+            return state
         return replace(state, fees=(), average_price=None)
     fees = sum_fees(state.fills, state.executed)
     # The fills first: they are exact, and the USD-M stream's average price is rounded.

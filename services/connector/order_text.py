@@ -31,6 +31,9 @@ _DECIMALS = frozenset(
     ("quantity", "price", "executed", "average_price", "cumulative_quote", "fee", "realized_pnl")
 )
 _TIMES = frozenset(("create_time", "update_time", "time"))
+_NAMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in (OrderIntent, OrderState, Fill)
+}
 
 
 def write_intent(intent: OrderIntent) -> str:
@@ -71,13 +74,13 @@ def _load(text: str) -> dict[str, Any]:
 
 def _to_plain(row: OrderIntent | OrderState | Fill) -> dict[str, Any]:
     plain: dict[str, Any] = {}
-    for field in fields(row):
-        value = getattr(row, field.name)
+    for name in _NAMES[type(row)]:
+        value = getattr(row, name)
         if isinstance(value, Decimal):
             value = str(value)
         elif isinstance(value, datetime):
             value = value.isoformat()
-        plain[field.name] = value
+        plain[name] = value
     return plain
 
 

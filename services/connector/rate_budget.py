@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,16 @@ CALL_DEADLINE: Final[ContextVar[float | None]] = ContextVar("call_deadline", def
 
 _SHARES: Final = {Priority.DATA: 80, Priority.ORDER: 90, Priority.EXIT: 100}
 _DEFAULT_PAUSE_SECONDS: Final = {429: 30.0, 418: 120.0}
+
+
+def scale_allowances(
+    allowances: Mapping[EndpointClass, tuple[Allowance, ...]], scale: float
+) -> dict[EndpointClass, tuple[Allowance, ...]]:
+    """Return the allowances times `scale`, none below one unit."""
+    return {
+        name: tuple(replace(one, limit=max(1, int(one.limit * scale))) for one in group)
+        for name, group in allowances.items()
+    }
 
 
 class _Window:

@@ -46,6 +46,9 @@ class ConnectorPart(SettingsPart):
     market_reload_seconds: Seconds = 900.0
     clock_check_seconds: Seconds = 60.0
     drain_orders_seconds: Seconds = 5.0
+    allowance_scale: float = Field(default=1.0, ge=0.01, le=1_000)
+    """Multiplies the venue's documented rate limits: below 1 when several processes share an
+    address, above 1 for an account whose limits the venue has raised."""
     subscriber_queue_limit: int = Field(default=10_000, ge=1, le=1_000_000)
     symbols: tuple[str, ...] = ()
     """Canonical symbols to serve; empty: all the venue lists."""

@@ -77,8 +77,7 @@ class OrderStream:
         if self._venue.profile.stream_ended(message):
             self._ended.set()
         try:
-            row = self._venue.profile.stream_order(message)
-            if row is not None:
+            for row in self._venue.profile.stream_orders(message):
                 self._take(row)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             # Raised on, it would end ccxt's reading of the socket, and with it every other order.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from services.connector.instruments import InstrumentKind, TradingStatus
@@ -107,9 +107,10 @@ class VenueProfile:
     `fence` is None for a venue without a validity window: there "not found" proves nothing, ever.
     `expiry_headers` adds the venue's validity window (an instant in ms) to an order request where
     ccxt does not. `place_reply` reads the reply to a new order, `order_row` a row about one,
-    `fill_row` a row of our trades, `stream_order` a message of the user stream (None: not about an
-    order); they raise ValueError on a broken one. `stream_ready` tells whether a message (None: the
-    opening of the socket) means that the user stream is on, `stream_ended` that the venue ended it.
+    `fill_row` a row of our trades, `stream_orders` a message of the user stream (none: it is not
+    about orders); they raise ValueError on a broken one. `stream_ready` tells whether a message
+    (None: the opening of the socket) means that the user stream is on, `stream_ended` that the
+    venue ended it.
     """
 
     code: str
@@ -133,7 +134,7 @@ class VenueProfile:
     place_reply: Callable[[Mapping[str, Any]], VenueOrder | VenueAcknowledgement]
     order_row: Callable[[Mapping[str, Any]], VenueOrder]
     fill_row: Callable[[Mapping[str, Any]], VenueFill]
-    stream_order: Callable[[Mapping[str, Any]], VenueOrder | None]
+    stream_orders: Callable[[Mapping[str, Any]], Sequence[VenueOrder]]
     stream_ready: Callable[[Mapping[str, Any] | None], bool]
     stream_ended: Callable[[Mapping[str, Any]], bool]
     trades_window: timedelta

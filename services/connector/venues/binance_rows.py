@@ -8,7 +8,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from services.common.codec import from_millis
 from services.connector.order_types import (
     ZERO,
     ForcedFill,
@@ -19,11 +18,16 @@ from services.connector.order_types import (
     VenueFill,
     VenueOrder,
 )
-from services.connector.venue_numbers import venue_decimal
+from services.connector.venues.row_reading import (
+    read_number,
+    read_optional,
+    read_price,
+    read_text,
+    read_time,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 _STATUSES: Final = {
     "NEW": OrderStatus.NEW,
@@ -55,11 +59,11 @@ def find_forced_fill(client_order_id: str) -> ForcedFill | None:
 
 def order_row(row: Mapping[str, Any]) -> VenueOrder:
     """Read a reply about one order (POST, GET, DELETE); raise ValueError when it is not one."""
-    order_type = _text(row, "type")
+    order_type = read_text(row, "type")
     complete = "fills" in row
-    order_id = _text(row, "orderId")
-    symbol = _text(row, "symbol")
-    side = Side(_text(row, "side").lower())
+    order_id = read_text(row, "orderId")
+    symbol = read_text(row, "symbol")
+    side = Side(read_text(row, "side").lower())
     # A cancel reply names the cancel request in clientOrderId and the order in origClientOrderId.
     client_order_id = str(row.get("origClientOrderId") or row.get("clientOrderId") or "")
     return VenueOrder(
@@ -69,15 +73,15 @@ def order_row(row: Mapping[str, Any]) -> VenueOrder:
         side=side,
         type=OrderType.MARKET if order_type == "MARKET" else OrderType.LIMIT,
         time_in_force=_time_in_force(row.get("timeInForce"), order_type),
-        status=_status(_text(row, "status")),
-        quantity=_number(row, "origQty"),
-        executed=_number(row, "executedQty"),
-        price=_price(row.get("price")),
-        cumulative_quote=_optional(row, "cummulativeQuoteQty", "cumQuote"),
+        status=_status(read_text(row, "status")),
+        quantity=read_number(row, "origQty"),
+        executed=read_number(row, "executedQty"),
+        price=read_price(row.get("price")),
+        cumulative_quote=read_optional(row, "cummulativeQuoteQty", "cumQuote"),
         reduce_only=row.get("reduceOnly") is True,
         post_only=order_type == "LIMIT_MAKER" or row.get("timeInForce") == "GTX",
-        create_time=_time(row.get("transactTime") or row.get("time") or row.get("updateTime")),
-        update_time=_time(row.get("updateTime") or row.get("transactTime") or row.get("time")),
+        create_time=read_time(row.get("transactTime") or row.get("time") or row.get("updateTime")),
+        update_time=read_time(row.get("updateTime") or row.get("transactTime") or row.get("time")),
         fills=tuple(_reply_fill(fill, row, side) for fill in row.get("fills") or ()),
         fills_complete=complete,
         forced_fill=find_forced_fill(client_order_id),
@@ -92,17 +96,17 @@ def fill_row(row: Mapping[str, Any]) -> VenueFill:
         side = "BUY" if buyer else "SELL"
     maker = row.get("isMaker", row.get("maker"))
     return VenueFill(
-        trade_id=_text(row, "id"),
-        exchange_order_id=_text(row, "orderId"),
-        exchange_symbol=_text(row, "symbol"),
+        trade_id=read_text(row, "id"),
+        exchange_order_id=read_text(row, "orderId"),
+        exchange_symbol=read_text(row, "symbol"),
         side=None if side is None else Side(str(side).lower()),
-        price=_number(row, "price"),
-        quantity=_number(row, "qty"),
-        fee=_optional(row, "commission"),
+        price=read_number(row, "price"),
+        quantity=read_number(row, "qty"),
+        fee=read_optional(row, "commission"),
         fee_asset=row.get("commissionAsset") or None,
-        time=_time(row.get("time")),
+        time=read_time(row.get("time")),
         maker=maker if isinstance(maker, bool) else None,
-        realized_pnl=_optional(row, "realizedPnl"),
+        realized_pnl=read_optional(row, "realizedPnl"),
     )
 
 
@@ -118,14 +122,20 @@ def stream_order(message: Mapping[str, Any]) -> VenueOrder | None:
     if not isinstance(body, dict):
         return None
     if body.get("e") == "executionReport":
-        return _stream_row(body, quote=_optional(body, "Z"))
+        return _stream_row(body, quote=read_optional(body, "Z"))
     if body.get("e") == "ORDER_TRADE_UPDATE" and isinstance(body.get("o"), dict):
         row = body["o"]
         # The event has no cumulative quote; average times total is as good as the average's digits.
-        average = _optional(row, "ap")
-        executed = _number(row, "z")
+        average = read_optional(row, "ap")
+        executed = read_number(row, "z")
         return _stream_row(row, quote=None if average is None else average * executed)
     return None
+
+
+def stream_orders(message: Mapping[str, Any]) -> tuple[VenueOrder, ...]:
+    """Read a user-stream message; Binance tells one order in each, or none."""
+    row = stream_order(message)
+    return () if row is None else (row,)
 
 
 def stream_ended(message: Mapping[str, Any]) -> bool:
@@ -135,14 +145,14 @@ def stream_ended(message: Mapping[str, Any]) -> bool:
 
 
 def _stream_row(row: Mapping[str, Any], quote: Decimal | None) -> VenueOrder:
-    order_type = _text(row, "o")
-    order_id = _text(row, "i")
-    symbol = _text(row, "s")
-    side = Side(_text(row, "S").lower())
+    order_type = read_text(row, "o")
+    order_id = read_text(row, "i")
+    symbol = read_text(row, "s")
+    side = Side(read_text(row, "S").lower())
     # On spot, C holds the id of the order a cancel was aimed at; c is then the cancel's own id.
     original = row.get("C") if row.get("x") == "CANCELED" else None
     client_order_id = str(original or row.get("c") or "")
-    last = _optional(row, "l") or ZERO
+    last = read_optional(row, "l") or ZERO
     fills: tuple[VenueFill, ...] = ()
     # CALCULATED is a liquidation's fill; no other event carries one of its own.
     if last > ZERO and row.get("x") in ("TRADE", "CALCULATED"):
@@ -154,15 +164,15 @@ def _stream_row(row: Mapping[str, Any], quote: Decimal | None) -> VenueOrder:
         side=side,
         type=OrderType.MARKET if order_type == "MARKET" else OrderType.LIMIT,
         time_in_force=_time_in_force(row.get("f"), order_type),
-        status=_status(_text(row, "X")),
-        quantity=_number(row, "q"),
-        executed=_number(row, "z"),
-        price=_price(row.get("p")),
+        status=_status(read_text(row, "X")),
+        quantity=read_number(row, "q"),
+        executed=read_number(row, "z"),
+        price=read_price(row.get("p")),
         cumulative_quote=quote,
         reduce_only=row.get("R") is True,
         post_only=order_type == "LIMIT_MAKER" or row.get("f") == "GTX",
-        create_time=_time(row.get("O")),
-        update_time=_time(row.get("T")),
+        create_time=read_time(row.get("O")),
+        update_time=read_time(row.get("T")),
         fills=fills,
         forced_fill=find_forced_fill(client_order_id),
     )
@@ -173,59 +183,33 @@ def _stream_fill(
 ) -> VenueFill:
     maker = row.get("m")
     return VenueFill(
-        trade_id=_text(row, "t"),
+        trade_id=read_text(row, "t"),
         exchange_order_id=order_id,
         exchange_symbol=symbol,
         side=side,
-        price=_number(row, "L"),
+        price=read_number(row, "L"),
         quantity=quantity,
-        fee=_optional(row, "n"),
+        fee=read_optional(row, "n"),
         fee_asset=row.get("N") or None,
-        time=_time(row.get("T")),
+        time=read_time(row.get("T")),
         maker=maker if isinstance(maker, bool) else None,
-        realized_pnl=_optional(row, "rp"),
+        realized_pnl=read_optional(row, "rp"),
     )
 
 
 def _reply_fill(fill: Mapping[str, Any], row: Mapping[str, Any], side: Side) -> VenueFill:
     # The fills of a FULL reply have no time of their own: they happened as the order was taken.
     return VenueFill(
-        trade_id=_text(fill, "tradeId"),
-        exchange_order_id=_text(row, "orderId"),
-        exchange_symbol=_text(row, "symbol"),
+        trade_id=read_text(fill, "tradeId"),
+        exchange_order_id=read_text(row, "orderId"),
+        exchange_symbol=read_text(row, "symbol"),
         side=side,
-        price=_number(fill, "price"),
-        quantity=_number(fill, "qty"),
-        fee=_optional(fill, "commission"),
+        price=read_number(fill, "price"),
+        quantity=read_number(fill, "qty"),
+        fee=read_optional(fill, "commission"),
         fee_asset=fill.get("commissionAsset") or None,
-        time=_time(row.get("transactTime")),
+        time=read_time(row.get("transactTime")),
     )
-
-
-def _text(row: Mapping[str, Any], key: str) -> str:
-    value = row.get(key)
-    if value is None or value == "":
-        raise ValueError(f"the venue's row has no {key}")
-    return str(value)
-
-
-def _number(row: Mapping[str, Any], key: str) -> Decimal:
-    return venue_decimal(row.get(key), key)
-
-
-def _optional(row: Mapping[str, Any], *keys: str) -> Decimal | None:
-    for key in keys:
-        value = row.get(key)
-        if value is not None and value != "":
-            return venue_decimal(value, key)
-    return None
-
-
-def _price(value: object) -> Decimal | None:
-    if value is None or value == "":
-        return None
-    price = venue_decimal(value, "price")
-    return price if price > ZERO else None
 
 
 def _status(word: str) -> OrderStatus:
@@ -241,11 +225,3 @@ def _time_in_force(value: object, order_type: str) -> TimeInForce | None:
     if order_type == "MARKET" or value not in TimeInForce.__members__:
         return None
     return TimeInForce(str(value))
-
-
-def _time(value: object) -> datetime | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if not isinstance(value, int) or value <= 0:
-        return None
-    return from_millis(value)

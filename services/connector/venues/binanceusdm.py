@@ -30,7 +30,7 @@ from services.connector.venues.binance_rows import (
     fill_row,
     order_row,
     stream_ended,
-    stream_order,
+    stream_orders,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ _PROFILE: Final = VenueProfile(
     place_reply=order_row,
     order_row=order_row,
     fill_row=fill_row,
-    stream_order=stream_order,
+    stream_orders=stream_orders,
     stream_ready=_stream_ready,
     stream_ended=stream_ended,
     # userTrades: startTime and endTime at most 7 days apart.

@@ -55,6 +55,14 @@ class ServiceMetrics:
             "grpc_request_duration_seconds", "From arrival to last reply.", ("method",)
         )
         self.calls_in_flight = self.gauge("grpc_requests_in_flight", "Calls at work.", ("method",))
+        self._of_method: dict[str, MethodFigures] = {}
+
+    def of_method(self, method: str) -> MethodFigures:
+        """Return the figures of one gRPC method, looked up by its label once."""
+        found = self._of_method.get(method)
+        if found is None:
+            found = self._of_method[method] = MethodFigures(self, method)
+        return found
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         """Return a new counter; the exposition adds `_total` to its name."""
@@ -81,6 +89,24 @@ class ServiceMetrics:
 
     def _name(self, name: str) -> str:
         return f"opensqt_{self.service}_{name}"
+
+
+class MethodFigures:
+    """The metrics of one gRPC method: finding them by label costs more than counting."""
+
+    def __init__(self, metrics: ServiceMetrics, method: str) -> None:
+        self.in_flight = metrics.calls_in_flight.labels(method)
+        self.seconds = metrics.call_seconds.labels(method)
+        self._calls = metrics.calls
+        self._method = method
+        self._finished: dict[str, Counter] = {}
+
+    def finished(self, code: str) -> Counter:
+        """Return the counter of calls that ended with `code`, one of gRPC's seventeen."""
+        found = self._finished.get(code)
+        if found is None:
+            found = self._finished[code] = self._calls.labels(self._method, code)
+        return found
 
 
 class MetricsExporter:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from services.connector.ccxt_lean import import_venue_class
+from services.connector.lean_replies import LeanReplyMixin
 from services.connector.venue_http import VenueHttpMixin
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def build_exchange(
     # Mixed in before ccxt's class, or its error tables would judge replies first.
     venue_class = type(
         profile.ccxt_id,
-        (VenueHttpMixin, import_venue_class(profile.ccxt_id)),
+        (VenueHttpMixin, LeanReplyMixin, import_venue_class(profile.ccxt_id)),
         {"profile": profile},
     )
     exchange: Any = venue_class(

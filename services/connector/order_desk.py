@@ -297,6 +297,8 @@ class OrderDesk:
             if state is not None:
                 self.shelf.index(record)
                 phase = Phase.CLOSED if state.is_confirmed else Phase.OPEN
+                # The caller's answer first: the row is open already, and its end can wait a turn.
+                await asyncio.sleep(0)
                 await self._write(record, phase, state=write_state(state))
             elif record.error is not None and record.error.reason in _PROVEN_ENDS:
                 phase = _PROVEN_ENDS[record.error.reason]

@@ -94,6 +94,10 @@ class OrderCalls(Protocol):
         """Return executions on a symbol, oldest first."""
         ...
 
+    async def watch(self, exchange: Any) -> None:
+        """Subscribe to what the venue tells of our orders, and wait for the next of it."""
+        ...
+
 
 class UnifiedOrderCalls:
     """ccxt's unified methods, as they serve most venues."""
@@ -152,6 +156,10 @@ class UnifiedOrderCalls:
         since = None if wanted.first_trade_id else wanted.since
         rows = await exchange.fetch_my_trades(instrument.unified, since, wanted.limit, params)
         return [_info(row) for row in rows]
+
+    async def watch(self, exchange: Any) -> None:
+        """Subscribe to what the venue tells of our orders, and wait for the next of it."""
+        await exchange.watch_orders()
 
     def select(self, key: OrderKey) -> dict[str, Any]:
         """Return ccxt's params that name the order."""

@@ -116,7 +116,7 @@ class OrderStream:
 
     async def _watch(self) -> None:
         while True:
-            await self._venue.trading.watch_orders()
+            await self._venue.profile.calls.watch(self._venue.trading)
 
     async def _catch_up(self) -> None:
         """Ask for the orders that may have changed while nobody listened."""

@@ -110,7 +110,7 @@ class VenueProfile:
     `fill_row` a row of our trades, `stream_orders` a message of the user stream (none: it is not
     about orders); they raise ValueError on a broken one. `stream_ready` tells whether a message
     (None: the opening of the socket) means that the user stream is on, `stream_ended` that the
-    venue ended it.
+    venue ended it. `unwanted_headers` are what ccxt adds unasked (broker tags); they are not sent.
     """
 
     code: str
@@ -139,6 +139,7 @@ class VenueProfile:
     stream_ended: Callable[[Mapping[str, Any]], bool]
     trades_window: timedelta
     margin_supported: bool
+    unwanted_headers: frozenset[str] = frozenset()
 
     def weight(self, name: str) -> int:
         """Return the documented weight of a call named in `weights`; 1 when it is not there."""

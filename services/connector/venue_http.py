@@ -118,7 +118,15 @@ class VenueHttpMixin:
             trace.left = True
             if trace.headers:
                 headers = {**(headers or {}), **trace.headers}
+        unwanted = self.profile.unwanted_headers
+        if unwanted and headers:
+            headers = {name: value for name, value in headers.items() if name not in unwanted}
         return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # ccxt's class
+
+    async def fetch_currencies(self, params: Any = None) -> dict[str, Any]:
+        """Return none: on several venues ccxt would sign a call at each load of the markets."""
+        del params
+        return {}
 
     def on_rest_response(
         self,

@@ -81,6 +81,11 @@ def plain_credentials(given: Credentials) -> dict[str, str]:
     return {"apiKey": given.api_key, "secret": given.api_secret, "password": given.passphrase}
 
 
+def ccxt_names(market: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a market's name and its base as ccxt has them, which serves most venues."""
+    return str(market["id"]), str(market["base"])
+
+
 @dataclass(frozen=True, slots=True)
 class ClientIdForm:
     """Which client order ids a venue takes, and what it gets instead of one that it would refuse.
@@ -111,6 +116,7 @@ class VenueProfile:
     about orders); they raise ValueError on a broken one. `stream_ready` tells whether a message
     (None: the opening of the socket) means that the user stream is on, `stream_ended` that the
     venue ended it. `unwanted_headers` are what ccxt adds unasked (broker tags); they are not sent.
+    `market_names` gives a market's name in the venue's rows, and its base as the venue writes it.
     """
 
     code: str
@@ -140,6 +146,7 @@ class VenueProfile:
     trades_window: timedelta
     margin_supported: bool
     unwanted_headers: frozenset[str] = frozenset()
+    market_names: Callable[[Mapping[str, Any]], tuple[str, str]] = ccxt_names
 
     def weight(self, name: str) -> int:
         """Return the documented weight of a call named in `weights`; 1 when it is not there."""

@@ -24,6 +24,8 @@ ONE: Final = Decimal(1)
 # letter form exists once, so it asks for a long name behind it.
 _DIGITS: Final = re.compile(r"(1000000|100000|10000|1000)([A-Z][A-Z0-9]*)", re.ASCII)
 _LETTER: Final = re.compile(r"1M([A-Z]{4,})", re.ASCII)
+# Hyperliquid's thousands. The small letter tells them from coins that begin with a K (KAITO, KAS).
+_SMALL_K: Final = re.compile(r"k([A-Z][A-Z0-9]+)", re.ASCII)
 
 
 def split_base(base: str) -> tuple[str, Decimal]:
@@ -34,6 +36,9 @@ def split_base(base: str) -> tuple[str, Decimal]:
     found = _LETTER.fullmatch(base)
     if found is not None:
         return found[1], Decimal(1_000_000)
+    found = _SMALL_K.fullmatch(base)
+    if found is not None:
+        return found[1], Decimal(1_000)
     return base, ONE
 
 
@@ -72,7 +77,7 @@ def build_instruments(
 
 def build_instrument(market: Mapping[str, Any], profile: VenueProfile) -> Instrument:
     """Turn one ccxt market (numbers as text) into an instrument; ValueError if it is broken."""
-    venue_base = str(market["base"])
+    exchange_symbol, venue_base = profile.market_names(market)
     base, multiplier = split_base(venue_base)
     quote = str(market["quote"])
     size = optional_venue_decimal(market.get("contractSize"), "contractSize") or ONE
@@ -84,7 +89,7 @@ def build_instrument(market: Mapping[str, Any], profile: VenueProfile) -> Instru
     settle = market.get("settle")
     return Instrument(
         symbol=f"{base}{quote}",
-        exchange_symbol=str(market["id"]),
+        exchange_symbol=exchange_symbol,
         unified=str(market["symbol"]),
         kind=profile.kind,
         base_asset=base,

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import grpc
 import stamina
-from google.rpc import error_details_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from services.common.errors import (
@@ -79,8 +79,22 @@ def from_call_error(
     the contrary is an OutcomeUnknownError for that id.
     """
     code = Code(error.code().name)
-    details = _read_details(error, code)
-    message = error.details() or code.value
+    details = _read_details(_status_of(error), code)
+    return _to_error(code, error.details() or code.value, details, client_order_id)
+
+
+def from_status(status: status_pb2.Status, *, client_order_id: str | None = None) -> OpensqtError:
+    """Return the error a status inside a message stands for, as `from_call_error` does."""
+    name = code_pb2.Code.Name(status.code) if status.code in code_pb2.Code.values() else "UNKNOWN"
+    # OK in the place of an error is none of ours: it proves nothing.
+    code = Code(name) if name in Code.__members__ else Code.UNKNOWN
+    details = _read_details(status, code)
+    return _to_error(code, status.message or code.value, details, client_order_id)
+
+
+def _to_error(
+    code: Code, message: str, details: _Details, client_order_id: str | None
+) -> OpensqtError:
     if details.reason == OutcomeUnknownError.default_reason or (
         client_order_id is not None and (not details.is_ours or code in _PROVES_NOTHING)
     ):
@@ -139,15 +153,19 @@ def _plain(code: Code, reason: str) -> type[OpensqtError]:
     return _REJECTIONS.get(code, FatalError)
 
 
-def _read_details(error: grpc.aio.AioRpcError, code: Code) -> _Details:
-    fallback = _Details(SERVICE_UNREACHABLE if code is Code.UNAVAILABLE else code.value)
+def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
     try:
         # The function reads code, details and trailing metadata, which this error has as a call
         # has.
-        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # stub knows only grpc.Call
+        found: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type]  # stub knows only grpc.Call
     except ValueError:
         # Status and transport disagree: an intermediary rewrote one of them.
-        return fallback
+        return None
+    return found
+
+
+def _read_details(status: status_pb2.Status | None, code: Code) -> _Details:
+    fallback = _Details(SERVICE_UNREACHABLE if code is Code.UNAVAILABLE else code.value)
     if status is None:
         return fallback
     info = error_details_pb2.ErrorInfo()

@@ -8,6 +8,7 @@ from opensqt.market_maker.v1 import exchange_pb2_grpc
 from services.connector.call_deadline import bound_by_deadline
 from services.connector.servicers.account import AccountMethods
 from services.connector.servicers.market import MarketMethods
+from services.connector.servicers.order_entry import OrderEntryMethods
 from services.connector.servicers.orders import OrderMethods
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ SERVICE_NAME = "opensqt.market_maker.v1.ExchangeService"
 
 @bound_by_deadline
 class ExchangeServicer(
-    OrderMethods, AccountMethods, MarketMethods, exchange_pb2_grpc.ExchangeServiceServicer
+    OrderMethods,
+    OrderEntryMethods,
+    AccountMethods,
+    MarketMethods,
+    exchange_pb2_grpc.ExchangeServiceServicer,
 ):
     """Decode, call one part, encode."""
 

@@ -24,6 +24,7 @@ from services.engine.connector_gateway import ConnectorGateway
 from services.engine.engine import Engine, EngineDependencies
 from services.engine.instruments import InstrumentKind
 from services.engine.metrics import EngineMetrics
+from services.engine.order_entry import open_order_entry
 from services.engine.scanner_client import NoScanner, ScannerClient
 from services.engine.servicer import EngineServicer
 from services.engine.servicer_portfolio import PortfolioServicer
@@ -70,7 +71,7 @@ async def engine_server(
         engine = Engine(
             EngineDependencies(
                 journal=journal,
-                gateways=await _gateways(settings, stack),
+                gateways=await _gateways(settings, stack, clock),
                 opportunities=scanner,
                 listener=feed,
                 observer=EngineMetrics(metrics),
@@ -133,15 +134,20 @@ async def _scanner(
     return ScannerClient(stub, clock, call_seconds=endpoint.call_timeout.total_seconds())
 
 
-async def _gateways(settings: EngineSettings, stack: AsyncExitStack) -> dict[str, ConnectorGateway]:
+async def _gateways(
+    settings: EngineSettings, stack: AsyncExitStack, clock: Clock
+) -> dict[str, ConnectorGateway]:
     gateways: dict[str, ConnectorGateway] = {}
     for venue in settings.venues:
         channel = await stack.enter_async_context(open_channel(venue))
+        stub = exchange_pb2_grpc.ExchangeServiceStub(channel)
+        entry = await stack.enter_async_context(open_order_entry(venue.name, stub, clock))
         gateways[venue.name] = ConnectorGateway(
             venue.name,
             InstrumentKind(venue.kind),
-            exchange_pb2_grpc.ExchangeServiceStub(channel),
+            stub,
             call_seconds=settings.policy.call_timeout.total_seconds(),
             place_seconds=settings.policy.place_timeout.total_seconds(),
+            entry=entry,
         )
     return gateways

@@ -5,10 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-import grpc.aio
-
 from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc, resources_pb2, types_pb2
-from services.common.call_errors import from_call_error, retry_read, translated
+from services.common.call_errors import retry_read, translated
 from services.common.codec import decimal_to_proto
 from services.common.errors import (
     AlreadyExistsError,
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
+    from services.engine.order_entry import OrderEntry
+
 T = TypeVar("T")
 # The second is the connector's proof after its own fence; ours is kept all the same.
 ABSENT_REASONS = frozenset({"ORDER_NOT_FOUND", "ORDER_NOT_ARRIVED"})
@@ -55,12 +55,14 @@ class ConnectorGateway:
         *,
         call_seconds: float,
         place_seconds: float,
+        entry: OrderEntry | None = None,
     ) -> None:
         self._name = name
         self._kind = kind
         self._stub = stub
         self._call_seconds = call_seconds
         self._place_seconds = place_seconds
+        self._entry = entry
         self._profile: VenueProfile | None = None
 
     @property
@@ -149,12 +151,22 @@ class ConnectorGateway:
         )
 
     async def place(self, plan: OrderPlan) -> OrderOutcome:
-        """Send the order once; every answer that proves nothing is an OutcomeUnknownError."""
+        """Send the order once; every answer that proves nothing is an OutcomeUnknownError.
+
+        By the order-entry call while it is open, else by a call of its own: decided before anything
+        leaves, never tried the other way afterwards.
+        """
         request = place_request(plan)
         try:
-            order = await self._stub.PlaceOrder(request, timeout=self._place_seconds)
-        except grpc.aio.AioRpcError as error:
-            raise _place_error(error, plan.client_order_id) from error
+            order = await self._send(request)
+        except AlreadyExistsError as error:
+            # An order of this id is there, sent by whom and filled how far nobody has said.
+            raise OutcomeUnknownError(
+                error.message,
+                client_order_id=plan.client_order_id,
+                reason=error.reason,
+                metadata=error.metadata,
+            ) from error
         try:
             return self._checked(order, plan.client_order_id)
         except OpensqtError as error:
@@ -162,6 +174,12 @@ class ConnectorGateway:
             raise OutcomeUnknownError(
                 error.message, client_order_id=plan.client_order_id
             ) from error
+
+    async def _send(self, request: resources_pb2.PlaceOrderRequest) -> resources_pb2.Order | None:
+        if self._entry is not None and self._entry.is_open:
+            return await self._entry.place(request, self._place_seconds)
+        with translated(client_order_id=request.client_order_id):
+            return await self._stub.PlaceOrder(request, timeout=self._place_seconds)
 
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
@@ -245,19 +263,6 @@ class ConnectorGateway:
         return await self._read(
             lambda: self._stub.GetFundingPayments(request, timeout=self._call_seconds)
         )
-
-
-def _place_error(error: grpc.aio.AioRpcError, client_order_id: str) -> OpensqtError:
-    problem = from_call_error(error, client_order_id=client_order_id)
-    if isinstance(problem, AlreadyExistsError):
-        # An order of this id is there, sent by whom and filled how far nobody has said.
-        return OutcomeUnknownError(
-            problem.message,
-            client_order_id=client_order_id,
-            reason=problem.reason,
-            metadata=problem.metadata,
-        )
-    return problem
 
 
 def place_request(plan: OrderPlan) -> resources_pb2.PlaceOrderRequest:

@@ -1,0 +1,143 @@
+"""Order entry over one long-lived call to a connector: half the wire's time of a unary call.
+
+An order goes this way while the call is open, else by `PlaceOrder`; never both. What breaks after
+the order was handed over leaves its outcome unknown: the connector keeps it by its client order id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+import grpc.aio
+
+from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
+from services.common.call_errors import from_call_error, from_status
+from services.common.errors import OpensqtError, OutcomeUnknownError
+from services.common.logs import get_logger
+from services.common.time_codec import to_duration
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from opensqt.market_maker.v1 import exchange_pb2_grpc
+    from services.common.clock import Clock
+
+FIRST_PAUSE_SECONDS: Final = 0.2
+MOST_PAUSE_SECONDS: Final = 10.0
+
+_Response = order_entry_pb2.EnterOrdersResponse
+_log = get_logger(__name__)
+
+
+class OrderEntry:
+    """One venue's order-entry call, opened again after each break."""
+
+    def __init__(
+        self, venue: str, stub: exchange_pb2_grpc.ExchangeServiceAsyncStub, clock: Clock
+    ) -> None:
+        self._venue = venue
+        self._stub = stub
+        self._clock = clock
+        self._ids = count(1)
+        self._requests: asyncio.Queue[order_entry_pb2.EnterOrdersRequest] = asyncio.Queue()
+        self._waiting: dict[int, asyncio.Future[_Response]] = {}
+        self.is_open = False
+
+    async def place(
+        self, request: resources_pb2.PlaceOrderRequest, seconds: float
+    ) -> resources_pb2.Order:
+        """Hand the order over and wait for its answer; call only while `is_open`.
+
+        Raises what `PlaceOrder` stands for, OutcomeUnknownError when no answer comes in time.
+        """
+        entry = next(self._ids)
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting[entry] = answer
+        self._requests.put_nowait(
+            order_entry_pb2.EnterOrdersRequest(
+                entry_id=entry, order=request, timeout=to_duration(timedelta(seconds=seconds))
+            )
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                response: _Response = await answer
+        except TimeoutError:
+            problem = f"no answer from {self._venue} in time"
+            raise _unknown(request, problem) from None
+        except OpensqtError as error:
+            raise _unknown(request, error.message) from error
+        finally:
+            self._waiting.pop(entry, None)
+        if response.HasField("error"):
+            raise from_status(response.error, client_order_id=request.client_order_id)
+        return response.order
+
+    async def run(self) -> None:
+        """Keep the call open until cancelled."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            was_open, error = await self._session()
+            self._break(error)
+            pause = FIRST_PAUSE_SECONDS if was_open else min(pause * 2, MOST_PAUSE_SECONDS)
+            await self._clock.sleep(pause)
+
+    async def _session(self) -> tuple[bool, OpensqtError]:
+        was_open = False
+        # A queue of its own: what an earlier call did not take must never be sent by a later one.
+        self._requests = asyncio.Queue()
+        call = self._stub.EnterOrders(_taken(self._requests))
+        try:
+            async for response in call:
+                if not was_open:
+                    was_open = self.is_open = True
+                    _log.info("order_entry_open", venue=self._venue)
+                self._answer(response)
+        except grpc.aio.AioRpcError as error:
+            return was_open, from_call_error(error)
+        finally:
+            self.is_open = False
+            call.cancel()
+        return was_open, OpensqtError("the connector ended the call", reason="STREAM_DROPPED")
+
+    def _answer(self, response: _Response) -> None:
+        # None: an answer that came after its caller's time; the resolver asks for that order.
+        waiting = self._waiting.get(response.entry_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(response)
+
+    def _break(self, error: OpensqtError) -> None:
+        waiting = [one for one in self._waiting.values() if not one.done()]
+        # Once per break, and per break only: a connector that is away is told of elsewhere.
+        write = _log.warning if waiting else _log.debug
+        write("order_entry_down", venue=self._venue, reason=error.reason, unanswered=len(waiting))
+        for one in waiting:
+            one.set_exception(error)
+
+
+@asynccontextmanager
+async def open_order_entry(
+    venue: str, stub: exchange_pb2_grpc.ExchangeServiceAsyncStub, clock: Clock
+) -> AsyncIterator[OrderEntry]:
+    """Keep an order-entry call open beside the block."""
+    entry = OrderEntry(venue, stub, clock)
+    task = asyncio.create_task(entry.run())
+    try:
+        yield entry
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _taken(
+    requests: asyncio.Queue[order_entry_pb2.EnterOrdersRequest],
+) -> AsyncIterator[order_entry_pb2.EnterOrdersRequest]:
+    while True:
+        yield await requests.get()
+
+
+def _unknown(request: resources_pb2.PlaceOrderRequest, problem: str) -> OutcomeUnknownError:
+    return OutcomeUnknownError(problem, client_order_id=request.client_order_id)

@@ -1,0 +1,144 @@
+"""Bybit spot and linear perpetuals, on a unified trading account.
+
+Sources: Bybit V5 "Rate Limit Rules", "Integration Guidance" (recv_window), "Place Order".
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from services.connector.instruments import InstrumentKind, TradingStatus
+from services.connector.order_types import TimeInForce
+from services.connector.profile import (
+    Allowance,
+    ClientIdForm,
+    EndpointClass,
+    Fence,
+    VenueProfile,
+    plain_credentials,
+)
+from services.connector.venue_client_ids import derive_plain
+from services.connector.venues.bybit_answers import ANSWERS, RATE_CODES, read_refusal
+from services.connector.venues.bybit_calls import BybitOrderCalls
+from services.connector.venues.bybit_rows import (
+    fill_row,
+    order_row,
+    place_reply,
+    stream_ended,
+    stream_orders,
+    stream_ready,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.connector.order_types import OrderIntent
+
+_CLIENT_IDS: Final = ClientIdForm(
+    # orderLinkId: letters, digits, dashes and underscores, at most 36.
+    pattern=re.compile(r"[A-Za-z0-9_-]{1,36}", re.ASCII),
+    reserved_prefixes=(),
+    derive=derive_plain,
+)
+_OPTIONS: Final[dict[str, Any]] = {
+    # Left open, ccxt signs two calls before the first order to find out which account this is.
+    "enableUnifiedMargin": False,
+    "enableUnifiedAccount": True,
+    "unifiedMarginStatus": 6,
+    "adjustForTimeDifference": False,
+    "timeDifference": 0,
+    # Watching positions would read them unbidden first.
+    "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
+}
+_STATES: Final = {"Trading": TradingStatus.TRADING, "PreLaunch": TradingStatus.BREAK}
+# No document bounds the work behind a 10000, 10016 or 170007. An order is matched in milliseconds
+# and gateways give up after seconds, so ten seconds are our own bound, not the venue's.
+_PROCESSING: Final = timedelta(seconds=10)
+
+
+def _trading_status(market: Mapping[str, Any]) -> TradingStatus:
+    # Delivering, Closed and Settling have ended; so has a word we do not know.
+    return _STATES.get(str((market.get("info") or {}).get("status")), TradingStatus.ENDED)
+
+
+def _is_spot(market: Mapping[str, Any]) -> bool:
+    return market.get("spot") is True
+
+
+def _is_linear(market: Mapping[str, Any]) -> bool:
+    return market.get("swap") is True and market.get("linear") is True
+
+
+def _order_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
+    """Return ccxt's params for an order: client id, time in force, reduce-only."""
+    params: dict[str, Any] = {"clientOrderId": venue_client_id}
+    if intent.post_only or intent.time_in_force is TimeInForce.GTX:
+        params["postOnly"] = True
+    elif intent.time_in_force is not None and intent.price is not None:
+        params["timeInForce"] = intent.time_in_force.value
+    if intent.reduce_only:
+        params["reduceOnly"] = True
+    return params
+
+
+def _linear_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
+    # One-way mode, said aloud: an account in hedge mode refuses the order.
+    return {**_order_params(intent, venue_client_id), "positionIdx": 0}
+
+
+def _profile(kind: InstrumentKind, *, orders_per_second: int) -> VenueProfile:
+    spot = kind is InstrumentKind.SPOT
+    category = "spot" if spot else "linear"
+    return VenueProfile(
+        code=f"bybit-{category}",
+        ccxt_id="bybit",
+        kind=kind,
+        options={
+            **_OPTIONS,
+            "defaultType": "spot" if spot else "swap",
+            "defaultSubType": "linear",
+            "fetchMarkets": {"types": [category]},
+        },
+        credentials=plain_credentials,
+        client_ids=_CLIENT_IDS,
+        allowances={
+            # Per address: 600 requests of any kind in five seconds, then 403 for ten minutes.
+            EndpointClass.WEIGHT: (Allowance(600, 5.0),),
+            # Per account, second and category; higher for those the venue has raised.
+            EndpointClass.ORDER: (Allowance(orders_per_second, 1.0),),
+        },
+        # Requests count one each; these calls make more than one.
+        weights={"order_query": 2, "all_open_orders": 2},
+        read_refusal=read_refusal,
+        answers=ANSWERS,
+        answer_messages={},
+        rate_codes=RATE_CODES,
+        # X-BAPI-RECV-WINDOW, which ccxt sends: the venue takes a request whose stamp is younger
+        # than that by its own clock. The clock bound is what our measured offset may be off by.
+        fence=Fence(timedelta(seconds=5), _PROCESSING, timedelta(seconds=1)),
+        expiry_headers=None,
+        is_listed=_is_spot if spot else _is_linear,
+        trading_status=_trading_status,
+        calls=BybitOrderCalls(kind),
+        order_params=_order_params if spot else _linear_params,
+        place_reply=place_reply,
+        order_row=order_row,
+        fill_row=partial(fill_row, category),
+        stream_orders=partial(stream_orders, category),
+        stream_ready=stream_ready,
+        stream_ended=stream_ended,
+        # execution/list: startTime and endTime at most 7 days apart.
+        trades_window=timedelta(days=7),
+        margin_supported=False,
+        # ccxt's broker tag, on every POST.
+        unwanted_headers=frozenset({"Referer"}),
+    )
+
+
+PROFILES: Final = (
+    _profile(InstrumentKind.SPOT, orders_per_second=20),
+    _profile(InstrumentKind.PERPETUAL, orders_per_second=10),
+)

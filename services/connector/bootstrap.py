@@ -40,8 +40,6 @@ from services.connector.venues import find_profile
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    import aiohttp
-
     from services.common.clock import Clock
     from services.connector.settings import ConnectorPart, ConnectorSettings
 
@@ -83,12 +81,11 @@ async def open_servicer(
     Waits for the venue; when `stop` is set meanwhile, UnreachableError is raised.
     """
     async with AsyncExitStack() as stack:
-        ledger = Ledger(part.ledger_path)
+        ledger = Ledger(part.ledger_path, part.exchange)
         ledger.open()
         # Closed last: orders under way write their end while the rest shuts down.
         stack.callback(ledger.close)
-        session = await stack.enter_async_context(new_session())
-        venue = _open_venue(part, session, metrics, clock or SystemClock(), stack)
+        venue = await _open_venue(part, metrics, clock or SystemClock(), stack)
         upkeep = _build_upkeep(part, venue)
         stopping = stop or asyncio.Event()
         # Clock before markets: signed calls of a skewed host would all be refused (-1021).
@@ -109,19 +106,18 @@ async def open_servicer(
         yield ExchangeServicer(orders, data)
 
 
-def _open_venue(
-    part: ConnectorPart,
-    session: aiohttp.ClientSession,
-    metrics: ConnectorMetrics,
-    clock: Clock,
-    stack: AsyncExitStack,
+async def _open_venue(
+    part: ConnectorPart, metrics: ConnectorMetrics, clock: Clock, stack: AsyncExitStack
 ) -> Venue:
     profile = find_profile(part.exchange)
     fence = part.fence()
     allowances = scale_allowances(profile.allowances, part.allowance_scale)
-    budget = RateBudget(allowances, clock, on_wait=metrics.count_wait)
+    # One for both instances: the venue counts by address and account, not by connection.
+    budget = RateBudget(allowances, clock, observer=metrics)
 
-    def build() -> Any:
+    async def build() -> Any:
+        # Connections of its own, too: reads that wait for one stand in no order's way.
+        session = await stack.enter_async_context(new_session())
         exchange = build_exchange(
             profile,
             session,
@@ -131,6 +127,7 @@ def _open_venue(
             request_timeout=part.request_timeout(),
         )
         exchange.observer = HeaderObserver(budget)
+        exchange.budget = budget
         stack.push_async_callback(_close_exchange, exchange)
         return exchange
 
@@ -139,8 +136,8 @@ def _open_venue(
         name=part.venue_name,
         kind=profile.kind,
         # Two instances: a flood of reads or a reload must not share state with orders.
-        exchange=build(),
-        trading=build(),
+        exchange=await build(),
+        trading=await build(),
         instruments=InstrumentBook(),
         budget=budget,
         clock=clock,

@@ -6,6 +6,8 @@ import asyncio
 import os
 import sqlite3
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from services.common.errors import FatalError, PreconditionError
 from services.connector.ledger import Ledger, LedgerRow, Phase
+from services.connector.ledger_writer import LedgerWriter
 
 
 def row(client_order_id: str = "a1", content: str = "hash") -> LedgerRow:
@@ -151,3 +154,128 @@ async def test_row_outlives_a_kill(tmp_path: Path) -> None:
     ledger.open()
     assert [one.client_order_id for one in await ledger.open_rows()] == ["dead"]
     ledger.close()
+
+
+def test_other_venues_ledger_is_refused(tmp_path: Path) -> None:
+    """A ledger stays with the venue it was made for: another one would not know its orders."""
+    path = tmp_path / "orders.ledger"
+    first = Ledger(path, "binance")
+    first.open()
+    first.close()
+    with pytest.raises(FatalError, match="belongs to binance"):
+        Ledger(path, "okx-swap").open()
+
+
+async def test_flipped_byte_in_a_row_is_noticed(tmp_path: Path) -> None:
+    """A row that is not as it was written is told, when it is read and at the next start."""
+    path = tmp_path / "orders.ledger"
+    ledger = Ledger(path)
+    ledger.open()
+    await ledger.record(row())
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE orders SET intent = '{ }'")
+    other.close()
+    with pytest.raises(PreconditionError) as damaged:
+        await ledger.find("a1")
+    assert damaged.value.reason == "LEDGER_UNAVAILABLE"
+    with pytest.raises(PreconditionError):
+        await ledger.record(row())
+    assert await ledger.record(row("a2")) is None
+    ledger.close()
+    with pytest.raises(FatalError, match="start again") as refused:
+        Ledger(path).open()
+    assert refused.value.reason == "LEDGER_UNUSABLE"
+
+
+async def test_damaged_page_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A file with a page of zeros is never taken for an empty ledger."""
+    path = tmp_path / "orders.ledger"
+    ledger = Ledger(path)
+    ledger.open()
+    for n in range(40):
+        await ledger.record(row(f"a{n}"))
+    ledger.close()
+    content = bytearray(path.read_bytes())
+    content[4096 : 2 * 4096] = bytes(4096)
+    path.write_bytes(bytes(content))
+    with pytest.raises(FatalError) as refused:
+        Ledger(path).open()
+    assert refused.value.reason == "LEDGER_UNUSABLE"
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "older copy"])
+async def test_lost_or_replaced_file_is_noticed_for_days(tmp_path: Path, how: str) -> None:
+    """A file that is not the last one knows nothing for sure until the venue's list was read."""
+    path = tmp_path / "orders.ledger"
+    old = Ledger(path)
+    old.open()
+    await old.remember_seen("BTCUSDT", [], whole=True)
+    old.close()
+    copy = path.read_bytes()
+    later = Ledger(path)
+    later.open()
+    assert later.knows_all("BTCUSDT", 0)
+    later.close()
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(copy if how == "older copy" else b"")
+    for _ in range(2):
+        opened = Ledger(path)
+        opened.open()
+        assert not opened.knows_all("BTCUSDT", time.time_ns() // 1_000)
+        opened.close()
+    opened = Ledger(path)
+    opened.open()
+    assert opened.knows_all("BTCUSDT", time.time_ns() // 1_000 + 8 * 86_400_000_000)
+    await opened.remember_seen("BTCUSDT", ["theirs"], whole=True)
+    opened.close()
+    opened = Ledger(path)
+    opened.open()
+    assert opened.knows_all("BTCUSDT", time.time_ns() // 1_000)
+    assert opened.has_seen("theirs")
+    opened.close()
+
+
+async def test_ledger_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    """Rows written before there were digests are read, and protected from then on."""
+    path = tmp_path / "orders.ledger"
+    with sqlite3.connect(path) as other:
+        other.executescript(
+            "CREATE TABLE orders (client_order_id TEXT PRIMARY KEY, venue_client_id TEXT NOT NULL "
+            "UNIQUE, content_hash TEXT NOT NULL, symbol TEXT NOT NULL, phase TEXT NOT NULL, "
+            "created_us INTEGER NOT NULL, intent TEXT NOT NULL, exchange_order_id TEXT NOT NULL, "
+            "state TEXT NOT NULL, refusal TEXT NOT NULL) STRICT;"
+            "INSERT INTO orders VALUES ('a1','v-a1','hash','BTCUSDT','open',1,'{}','','','');"
+            "PRAGMA user_version = 1;"
+        )
+    other.close()
+    ledger = Ledger(path)
+    ledger.open()
+    assert await ledger.open_rows() == [row()]
+    assert not ledger.is_new
+    ledger.close()
+
+
+async def test_exit_row_goes_ahead_of_a_thousand_entry_rows() -> None:
+    """However many rows wait, an urgent one is the first after the commit under way."""
+    writer = LedgerWriter(
+        sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    )
+    writer.start()
+    gate, done = threading.Event(), list[str]()
+    busy = asyncio.create_task(writer.run(lambda _: gate.wait(5), urgent=False))
+    await asyncio.sleep(0)
+    entries = [
+        asyncio.create_task(writer.run(lambda _: done.append("entry"), urgent=False))
+        for _ in range(1_000)
+    ]
+    await asyncio.sleep(0)
+    way_out = asyncio.create_task(writer.run(lambda _: done.append("exit"), urgent=True))
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(busy, *entries, way_out)
+    writer.close()
+    assert len(done) == 1_001
+    # At most what the writer took along with the job that kept it busy comes before.
+    assert done.index("exit") <= 256

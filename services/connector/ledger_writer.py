@@ -1,0 +1,131 @@
+"""The one thread that has the ledger's file: jobs in, commits out, urgent ones first.
+
+Jobs that wait together share one commit, because the fsync is the whole cost of a row. What makes
+exposure smaller waits for the commit under way at most, however many other rows are queued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from services.common.errors import PreconditionError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+T = TypeVar("T")
+_BATCH: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+    def settle(self, result: Any, error: Exception | None) -> None:
+        def apply() -> None:
+            if self.future.done():
+                return
+            if error is not None:
+                self.future.set_exception(error)
+            else:
+                self.future.set_result(result)
+
+        # The loop may be gone when the process is on its way out; then nobody waits.
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(apply)
+
+
+class LedgerWriter:
+    """Runs jobs on a connection in a thread of its own, in batches of one transaction each."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._urgent: deque[_Job] = deque()
+        self._others: deque[_Job] = deque()
+        self._signals: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Run what is queued, stop the thread and close the connection."""
+        self._closed = True
+        self._signals.put(False)
+        self._thread.join()
+
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, urgent: bool) -> T:
+        """Run a job inside a transaction and return its result once that is committed.
+
+        Raises what the job raised, sqlite3.Error when the commit failed, PreconditionError
+        (LEDGER_UNAVAILABLE) after `close`.
+        """
+        if self._closed:
+            raise PreconditionError("the order ledger is closed", reason="LEDGER_UNAVAILABLE")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        (self._urgent if urgent else self._others).append(_Job(work, future, loop))
+        self._signals.put(True)
+        return await future
+
+    def _run(self) -> None:
+        going = True
+        while going or self._urgent or self._others:
+            if not self._urgent and not self._others:
+                # Blocks in its own thread; the event loop never waits for the disk.
+                going = self._signals.get() and going
+            self._run_batch(self._take())
+            going = self._drain_signals() and going
+        self._connection.close()
+
+    def _drain_signals(self) -> bool:
+        going = True
+        while True:
+            try:
+                going = self._signals.get_nowait() and going
+            except queue.Empty:
+                return going
+
+    def _take(self) -> list[_Job]:
+        batch: list[_Job] = []
+        for lane in (self._urgent, self._others):
+            while lane and len(batch) < _BATCH:
+                batch.append(lane.popleft())
+        return batch
+
+    def _run_batch(self, batch: list[_Job]) -> None:
+        if not batch:
+            return
+        results: list[tuple[Any, Exception | None]] = []
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = [self._try(job) for job in batch]
+            self._connection.execute("COMMIT")
+        except Exception as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            # No job has happened, and all learn it.
+            for job in batch:
+                job.settle(None, error)
+            return
+        for job, (result, failure) in zip(batch, results, strict=True):
+            job.settle(result, failure)
+
+    def _try(self, job: _Job) -> tuple[Any, Exception | None]:
+        try:
+            return job.work(self._connection), None
+        except Exception as error:
+            # A statement that fails undoes itself; a disk that fails undoes the transaction.
+            if not self._connection.in_transaction:
+                raise
+            return None, error

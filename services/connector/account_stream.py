@@ -197,7 +197,7 @@ class AccountStreams:
         self,
     ) -> AbstractAsyncContextManager[AsyncIterator[resources_pb2.Position]]:
         """Stream all positions: snapshot, caught-up row, changes; again after each resume."""
-        self._reads.require_perpetual("positions")
+        self._reads.venue.require_perpetual("positions")
         return self.positions.subscribe("")
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from services.common.codec import to_duration
 from services.common.errors import OpensqtError
 from services.connector.account_mapping import UNKNOWN_CONFIG, SymbolConfig
 from services.connector.account_problems import AccountFacts, find_problems
+from services.connector.venue_questions import KeyPermissions
 from services.connector.venue_upkeep import measure_skew
 
 if TYPE_CHECKING:
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from services.connector.account_reader import AccountReader
-    from services.connector.venue_reads import VenueReads
+    from services.connector.venue import Venue
 
 
 class ConfigurationReader:
     """Reads settings; a part that cannot be read is unknown and named among the problems."""
 
-    def __init__(self, reads: VenueReads, account: AccountReader) -> None:
-        self._reads = reads
+    def __init__(self, venue: Venue, account: AccountReader) -> None:
+        self._venue = venue
         self._account = account
 
     async def configuration(self, symbol: str) -> exchange_pb2.GetAccountConfigurationResponse:
@@ -31,17 +32,18 @@ class ConfigurationReader:
 
         Raises NotFoundError for an unknown symbol.
         """
-        instrument = self._reads.venue.instruments.get(symbol) if symbol else None
+        venue = self._venue
+        instrument = venue.instruments.get(symbol) if symbol else None
         # One unreadable part must not hide the others: the doctor is asked when things are ill.
         unread: list[str] = []
-        key = await _try("the key's permissions", self._reads.ask("key_permissions"), unread)
+        key = await _try("the key's permissions", self._account.key_permissions(), unread)
         hedge = await _try("the position mode", self._account.position_mode(), unread)
         skew = await _try("the venue's clock", self.clock_skew(), unread)
         config = UNKNOWN_CONFIG
-        if instrument is not None and self._reads.is_perpetual:
-            configs = await self._account.symbol_configs()
+        if instrument is not None and venue.is_perpetual:
+            configs = await self._account.symbol_configs(instrument)
             config = configs.get(instrument.exchange_symbol, UNKNOWN_CONFIG)
-        facts = _facts(key, hedge, skew, config, tuple(unread), self._reads.is_perpetual)
+        facts = _facts(key, hedge, skew, config, tuple(unread), venue.is_perpetual)
         return exchange_pb2.GetAccountConfigurationResponse(
             key_can_trade=facts.can_trade,
             key_can_withdraw=facts.can_withdraw,
@@ -55,7 +57,7 @@ class ConfigurationReader:
 
     async def clock_skew(self) -> timedelta:
         """Return the venue's clock less ours, measured with one request."""
-        return (await measure_skew(self._reads.venue))[0]
+        return (await measure_skew(self._venue))[0]
 
 
 def to_position_mode(hedge: bool | None) -> types_pb2.PositionMode.ValueType:
@@ -74,27 +76,22 @@ async def _try(what: str, read: Awaitable[Any], unread: list[str]) -> Any:
 
 
 def _facts(
-    key: Any,
+    key: KeyPermissions | None,
     hedge: bool | None,
     skew: timedelta | None,
     config: SymbolConfig,
     unread: tuple[str, ...],
     is_perpetual: bool,
 ) -> AccountFacts:
-    trade = "enableFutures" if is_perpetual else "enableSpotAndMarginTrading"
+    known = key or KeyPermissions()
     return AccountFacts(
         is_perpetual=is_perpetual,
-        can_read=_optional_flag(key, "enableReading"),
-        can_trade=_optional_flag(key, trade),
-        can_withdraw=_optional_flag(key, "enableWithdrawals"),
-        ip_restricted=_optional_flag(key, "ipRestrict"),
+        can_read=known.can_read,
+        can_trade=known.can_trade,
+        can_withdraw=known.can_withdraw,
+        ip_restricted=known.ip_restricted,
         hedge_mode=hedge,
         margin_type=config.margin_type,
         clock_skew=skew,
         unread=unread,
     )
-
-
-def _optional_flag(row: Any, key: str) -> bool | None:
-    value = row.get(key) if isinstance(row, dict) else None
-    return value if isinstance(value, bool) else None

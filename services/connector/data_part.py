@@ -11,6 +11,9 @@ from services.connector.configuration_reader import ConfigurationReader
 from services.connector.funding_reader import FundingReader
 from services.connector.market_reader import MarketReader
 from services.connector.market_stream import MarketStreams
+from services.connector.raw_account import RawAccount
+from services.connector.raw_funding import RawFunding
+from services.connector.raw_market import RawMarket
 from services.connector.row_quarantine import RowObserver, RowQuarantine
 from services.connector.stream_hub import HubOptions, StreamObserver
 from services.connector.stream_tap import MessageTap
@@ -57,15 +60,15 @@ def build_data_part(
     # One tap for all streams: it replaces methods of the instance, which nests badly.
     tap = MessageTap(venue.exchange)
     bounds = options or HubOptions()
-    funding = FundingReader(reads, quarantine)
-    market = MarketReader(reads, funding, quarantine, reload_markets)
-    account = AccountReader(reads, quarantine)
+    funding = FundingReader(venue, RawFunding(reads, quarantine))
+    market = MarketReader(venue, RawMarket(reads, quarantine), funding, reload_markets)
+    account = AccountReader(venue, RawAccount(reads, quarantine))
     return DataPart(
         venue=venue,
         market=market,
         funding=funding,
         account=account,
-        configuration=ConfigurationReader(reads, account),
+        configuration=ConfigurationReader(venue, account),
         market_streams=MarketStreams(reads, tap, market, funding, bounds, observer),
         account_streams=AccountStreams(reads, tap, account, bounds, observer),
         quarantine=quarantine,

@@ -12,7 +12,7 @@ from services.connector.market_events import (
     to_funding_update,
     to_stream_candle,
 )
-from services.connector.market_reader import CandleRequest, read_interval
+from services.connector.market_reader import CandleRequest
 from services.connector.row_numbers import text
 from services.connector.stream_hub import HubOptions, StreamHub, StreamObserver
 from services.connector.watch_source import WatchSource
@@ -129,7 +129,7 @@ class FundingSource(WatchSource["events_pb2.FundingUpdate"]):
         if instrument is None or self._symbol not in ("", instrument.symbol):
             return []
         # As last read: an event must not wait for a request.
-        interval = self._funding.known_intervals.of(instrument.exchange_symbol)
+        interval = self._funding.known_intervals(instrument.exchange_symbol)
         return [to_funding_update(event, instrument, self._name, interval)]
 
 
@@ -187,6 +187,7 @@ class MarketStreams:
         observer: StreamObserver | None = None,
     ) -> None:
         self._reads = reads
+        self._market = market
         clock = reads.venue.clock
         self.prices: StreamHub[tuple[str, ...], events_pb2.PriceChange] = StreamHub(
             "prices",
@@ -224,7 +225,7 @@ class MarketStreams:
         self, symbol: str
     ) -> AbstractAsyncContextManager[AsyncIterator[events_pb2.FundingUpdate]]:
         """Stream funding of one perpetual, of all for the empty symbol."""
-        self._reads.require_perpetual("funding rate")
+        self._reads.venue.require_perpetual("funding rate")
         found = self._reads.venue.instruments.get(symbol).symbol if symbol else ""
         return self.funding.subscribe(found)
 
@@ -232,7 +233,8 @@ class MarketStreams:
         self, symbols: Iterable[str], interval: str
     ) -> AbstractAsyncContextManager[AsyncIterator[resources_pb2.Candle]]:
         """Stream candles of these symbols; raise InvalidFieldError for none or too many."""
-        return self.candles.subscribe(CandleKey(self._canonical(symbols), read_interval(interval)))
+        key = CandleKey(self._canonical(symbols), self._market.read_interval(interval))
+        return self.candles.subscribe(key)
 
     async def close(self) -> None:
         """End all subscribers."""

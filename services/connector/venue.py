@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from services.common.errors import UnimplementedError
+from services.connector.instruments import InstrumentKind
 from services.connector.profile import EndpointClass, Priority
 from services.connector.venue_errors import VenueAnswerError, to_read_error
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from services.common.clock import Clock
-    from services.connector.instruments import InstrumentBook, InstrumentKind
+    from services.connector.instruments import InstrumentBook
     from services.connector.profile import Fence, VenueProfile
     from services.connector.rate_budget import RateBudget
 
@@ -44,6 +46,16 @@ class Venue:
     fence: Fence | None
     clock_skew: timedelta | None = None
 
+    @property
+    def is_perpetual(self) -> bool:
+        """Whether the account trades perpetuals."""
+        return self.kind is InstrumentKind.PERPETUAL
+
+    def require_perpetual(self, what: str) -> None:
+        """Raise UnimplementedError (reason NOT_ON_SPOT) unless the account trades perpetuals."""
+        if not self.is_perpetual:
+            raise UnimplementedError(f"spot has no {what}", reason="NOT_ON_SPOT")
+
     async def call(
         self,
         endpoint_class: EndpointClass | str,
@@ -62,7 +74,12 @@ class Venue:
             try:
                 return await call()
             except VenueAnswerError as error:
-                self.budget.observe_refusal(error.status, error.retry_after, name)
+                self.budget.observe_refusal(
+                    error.status,
+                    error.retry_after,
+                    name,
+                    by_code=error.code in self.profile.rate_codes,
+                )
                 raise
 
     async def read(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.errors import UnimplementedError
-from services.connector.instruments import InstrumentKind
 from services.connector.profile import EndpointClass
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class VenueReads:
     @property
     def is_perpetual(self) -> bool:
         """Whether the account trades perpetuals."""
-        return self.venue.kind is InstrumentKind.PERPETUAL
+        return self.venue.is_perpetual
 
     def offers(self, question: str) -> bool:
         """Whether the venue has an endpoint for the question."""
@@ -137,8 +136,3 @@ class VenueReads:
             weight_of(self.venue.code, question, given),
             lambda: call(given),
         )
-
-    def require_perpetual(self, what: str) -> None:
-        """Raise UnimplementedError (reason NOT_ON_SPOT) unless the account trades perpetuals."""
-        if not self.is_perpetual:
-            raise UnimplementedError(f"spot has no {what}", reason="NOT_ON_SPOT")

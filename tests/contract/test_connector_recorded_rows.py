@@ -18,7 +18,6 @@ from services.connector.account_mapping import (
     to_symbol_config,
     to_trading_fee,
 )
-from services.connector.funding_reader import read_intervals
 from services.connector.instruments import Instrument, InstrumentBook, InstrumentKind, TradingStatus
 from services.connector.market_events import PriceBoard, to_funding_update
 from services.connector.market_mapping import (
@@ -28,6 +27,7 @@ from services.connector.market_mapping import (
     to_settlement,
     to_ticker,
 )
+from services.connector.raw_funding import read_intervals
 from services.connector.row_quarantine import RowQuarantine
 from services.connector.stream_tap import event_of
 from services.connector.symbols import split_base

@@ -44,9 +44,9 @@ class MarketMethods:
         self, request: exchange_pb2.GetOpenInterestRequest, context: Context
     ) -> exchange_pb2.GetOpenInterestResponse:
         """Return open interest of one perpetual."""
-        quantity, notional = await self._data.market.open_interest(request.symbol)
+        found = await self._data.market.open_interest(request.symbol)
         return exchange_pb2.GetOpenInterestResponse(
-            open_interest=wire(quantity), notional=wire(notional)
+            open_interest=wire(found.quantity), notional=wire(found.notional)
         )
 
     async def GetHistoricalKlines(

@@ -11,7 +11,6 @@ import pytest
 
 from opensqt.market_maker.v1 import instrument_pb2, resources_pb2
 from services.common.errors import UnreachableError
-from services.connector.funding_reader import read_intervals
 from services.connector.instruments import Instrument, InstrumentBook, InstrumentKind, TradingStatus
 from services.connector.market_events import PriceBoard, to_funding_update, to_stream_candle
 from services.connector.market_mapping import (
@@ -23,6 +22,7 @@ from services.connector.market_mapping import (
     to_symbol_info,
     to_ticker,
 )
+from services.connector.raw_funding import read_intervals
 from services.connector.row_quarantine import RowQuarantine
 from services.connector.venue_reads import weight_of
 

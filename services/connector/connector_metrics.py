@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from services.common.metrics import ServiceMetrics
     from services.connector.profile import EndpointClass
 
@@ -36,6 +38,16 @@ class ConnectorMetrics:
             "Time that requests waited for the venue's rate limit",
             ("endpoint_class",),
         )
+        self._rate_refusals = metrics.counter(
+            "rate_limit_refusals_total",
+            "Requests not sent because the venue's rate limit would have outlasted their caller",
+            ("endpoint_class",),
+        )
+        self._pause_end = metrics.gauge(
+            "venue_pause_end_timestamp_seconds",
+            "Until when the venue asked for silence (Unix time): of one class, or (all) by a ban",
+            ("endpoint_class",),
+        )
         # Labels by stream and kind of row, never by symbol: a venue lists hundreds of those.
         self._stream_events = metrics.counter(
             "stream_events_total",
@@ -65,6 +77,15 @@ class ConnectorMetrics:
         """Count one wait for the rate limit."""
         self._waits.labels(endpoint_class.value).inc()
         self._wait_seconds.labels(endpoint_class.value).inc(seconds)
+
+    def count_rate_refusal(self, endpoint_class: EndpointClass) -> None:
+        """Count one request that was not sent for the rate limit's sake."""
+        self._rate_refusals.labels(endpoint_class.value).inc()
+
+    def show_pause(self, endpoint_class: EndpointClass | None, end: datetime) -> None:
+        """Show until when the venue wants silence: of one class, or (None) of everything."""
+        label = "all" if endpoint_class is None else endpoint_class.value
+        self._pause_end.labels(label).set(end.timestamp())
 
     def count_stream_event(self, stream: str, event: str) -> None:
         """Count a `drop`, a `resume` or a `slow_subscriber` of a stream that callers follow."""

@@ -9,6 +9,7 @@ import aiohttp
 
 from services.connector.ccxt_lean import import_venue_class
 from services.connector.lean_replies import LeanReplyMixin
+from services.connector.rate_lanes import SESSION_CONNECTIONS
 from services.connector.venue_http import VenueHttpMixin
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def new_session() -> aiohttp.ClientSession:
     """
     # aiohttp sends GET and DELETE again when a kept connection turns out dead, POST never: that is
     # what lets an order be sent once, and why no cancel may count on being single.
-    connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=30.0, ttl_dns_cache=60)
+    connector = aiohttp.TCPConnector(
+        limit=SESSION_CONNECTIONS, keepalive_timeout=30.0, ttl_dns_cache=60
+    )
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 

@@ -42,11 +42,18 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """At most `limit` units in any `window_seconds`; `used_header` is the venue's count."""
+    """At most `limit` units in any `window_seconds`.
+
+    `used_header` is the venue's count of what was used; a venue that counts down tells in
+    `remaining_header` what is left to the endpoint, and in `limit_header` of how much. Header names
+    are lower-case.
+    """
 
     limit: int
     window_seconds: float
     used_header: str | None = None
+    remaining_header: str | None = None
+    limit_header: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

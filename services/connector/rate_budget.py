@@ -1,9 +1,9 @@
 """Our share of the venue's rate limits: per endpoint class, orders ahead of data, bans obeyed.
 
-Each class has allowances (so many units in any window). Data may use 80 % of an allowance, orders
-90 %, exits and cancels all of it, so a flood of reads never delays a way out. The venue's own
-used-weight headers correct our count upwards; after 429 nothing of the class is sent before
-Retry-After, after 418 nothing at all. A wait is bounded by the caller's deadline.
+Each class has allowances (so many units in any window). Data may use 70 % of an allowance, orders
+80 %, exits and cancels all of it, so neither a flood of reads nor one of entries delays a way out.
+The venue's own used-weight headers correct our count upwards; after 429 nothing of the class is
+sent before Retry-After, after 418 nothing at all. A wait is bounded by the caller's deadline.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from services.common.errors import RetryableError
 from services.connector.profile import EndpointClass, Priority
+from services.connector.rate_headers import read_used
+from services.connector.rate_lanes import CallLanes
+from services.connector.rate_window import RateWindow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
+    from datetime import datetime
 
     from services.common.clock import Clock
     from services.connector.profile import Allowance
@@ -28,8 +32,28 @@ if TYPE_CHECKING:
 CALL_DEADLINE: Final[ContextVar[float | None]] = ContextVar("call_deadline", default=None)
 """The present caller's deadline on the monotonic clock, None when it set none."""
 
-_SHARES: Final = {Priority.DATA: 80, Priority.ORDER: 90, Priority.EXIT: 100}
+_SHARES: Final = {Priority.DATA: 70, Priority.ORDER: 80, Priority.EXIT: 100}
 _DEFAULT_PAUSE_SECONDS: Final = {429: 30.0, 418: 120.0}
+_NO_WAIT_SECONDS: Final = 0.001
+"""A system clock moves on by itself, also for a request that waited for nothing."""
+BANNED: Final = 418
+TOO_MANY: Final = 429
+
+
+class RateObserver(Protocol):
+    """Who counts what the rate limits cost."""
+
+    def count_wait(self, endpoint_class: EndpointClass, seconds: float) -> None:
+        """Count one request that waited."""
+        ...
+
+    def count_rate_refusal(self, endpoint_class: EndpointClass) -> None:
+        """Count one request that was not sent because its wait would have been too long."""
+        ...
+
+    def show_pause(self, endpoint_class: EndpointClass | None, end: datetime) -> None:
+        """Show until when the venue wants silence: of one class, or (None) of everything."""
+        ...
 
 
 def scale_allowances(
@@ -42,42 +66,48 @@ def scale_allowances(
     }
 
 
-class _Window:
-    """Units spent in the last `window_seconds`, oldest first."""
+# Mutable: it stands for one call while that runs.
+@dataclass(slots=True)
+class RatePass:
+    """Leave for what one call sends; a task that outlives the call finds it expired."""
 
-    def __init__(self, allowance: Allowance) -> None:
-        self.allowance = allowance
-        self._spent: deque[tuple[float, int]] = deque()
-        self._total = 0
+    endpoint_class: EndpointClass
+    valid: bool = True
 
-    def spend(self, now: float, units: int) -> None:
-        self._spent.append((now, units))
-        self._total += units
 
-    def total(self, now: float) -> int:
-        oldest = now - self.allowance.window_seconds
-        while self._spent and self._spent[0][0] <= oldest:
-            self._total -= self._spent.popleft()[1]
-        return self._total
+_PASS: Final[ContextVar[RatePass | None]] = ContextVar("rate_pass", default=None)
 
-    def correct(self, now: float, used: int) -> None:
-        # Upwards only: the venue counts by its own minute, ours slides.
-        missing = used - self.total(now)
-        if missing > 0:
-            self.spend(now, missing)
 
-    def wait(self, now: float, units: int, share: int) -> float:
-        """Return the seconds until `units` fit under `share` percent of the allowance."""
-        # A call heavier than its share passes when the window is empty enough.
-        limit = max(self.allowance.limit * share // 100, min(units, self.allowance.limit))
-        excess = self.total(now) + units - limit
-        if excess <= 0:
-            return 0.0
-        for when, spent in self._spent:
-            excess -= spent
-            if excess <= 0:
-                return when + self.allowance.window_seconds - now
-        return self.allowance.window_seconds
+def current_pass() -> RatePass | None:
+    """Return the pass of the call that runs now, None outside of `RateBudget.take`."""
+    held = _PASS.get()
+    return held if held is not None and held.valid else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    weight: int
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class _Queue:
+    """Those who wait with one priority in one class, first come, first served."""
+
+    def __init__(self) -> None:
+        self.waiters: deque[_Waiter] = deque()
+        self.units = 0
+
+    def join(self, weight: int) -> _Waiter:
+        waiter = _Waiter(weight)
+        self.waiters.append(waiter)
+        self.units += weight
+        return waiter
+
+    def leave(self, waiter: _Waiter) -> None:
+        self.waiters.remove(waiter)
+        self.units -= waiter.weight
+        if self.waiters:
+            self.waiters[0].turn.set()
 
 
 class RateBudget:
@@ -89,14 +119,15 @@ class RateBudget:
         clock: Clock,
         *,
         max_wait_seconds: float = 60.0,
-        on_wait: Callable[[EndpointClass, float], None] | None = None,
+        observer: RateObserver | None = None,
     ) -> None:
-        self._windows = {name: [_Window(a) for a in group] for name, group in allowances.items()}
+        self._windows = {name: [RateWindow(a) for a in group] for name, group in allowances.items()}
         self._clock = clock
         self._max_wait = max_wait_seconds
-        self._on_wait = on_wait
+        self._observer = observer
         self._blocked_until: dict[EndpointClass | None, float] = {}
-        self._queues: dict[tuple[EndpointClass, Priority], asyncio.Lock] = {}
+        self._queues: dict[tuple[EndpointClass, Priority], _Queue] = {}
+        self._lanes = CallLanes()
 
     @asynccontextmanager
     async def take(
@@ -107,73 +138,174 @@ class RateBudget:
         Raises RetryableError at once when the wait would outlast the caller's deadline, or when
         that has passed already: nothing is sent for a caller who is gone.
         """
-        queue = self._queues.setdefault((endpoint_class, priority), asyncio.Lock())
-        # First come, first served within a priority; other priorities do not queue here.
-        async with queue:
-            await self._wait_turn(endpoint_class, weight, priority)
-            # Time also passes in the queue and before it; an order sent late is the worst of both.
-            self._check_bound(endpoint_class, 0.0, self._clock.monotonic())
-            now = self._clock.monotonic()
-            for window in self._windows.get(endpoint_class, ()):
-                window.spend(now, weight)
-        yield
+        await self._admit(endpoint_class, weight, priority)
+        leave = RatePass(endpoint_class)
+        token = _PASS.set(leave)
+        try:
+            yield
+        finally:
+            # Tasks that the call started inherit the pass, and must not go on with it.
+            leave.valid = False
+            _PASS.reset(token)
+            self._lanes.leave(priority)
 
-    async def _wait_turn(self, name: EndpointClass, weight: int, priority: Priority) -> None:
+    async def _admit(self, name: EndpointClass, weight: int, priority: Priority) -> None:
+        """Wait for units and for a place on the wire, and take both at one instant."""
         started = self._clock.monotonic()
+        queue = self._queues.setdefault((name, priority), _Queue())
         while True:
-            wait = self.wait_seconds(name, weight, priority)
-            if wait <= 0:
+            # First come, first served within a priority; other priorities do not queue here.
+            if queue.waiters or self.wait_seconds(name, weight, priority) > 0:
+                await self._wait_turn(queue, name, weight, priority, started)
+            waits = self._lanes.is_full(priority)
+            await self._enter_lane(name, priority, started)
+            # Units may be gone after a wait for a place; one without the other is given back.
+            if not waits or self.wait_seconds(name, weight, priority) <= 0:
                 break
-            self._check_bound(name, wait, started)
-            await self._clock.sleep(wait)
-        waited = self._clock.monotonic() - started
-        if waited > 0 and self._on_wait is not None:
-            self._on_wait(name, waited)
-
-    def _check_bound(self, name: EndpointClass, wait: float, started: float) -> None:
+            self._lanes.leave(priority)
+        try:
+            # Time also passes in the queues; an order sent late is the worst of both.
+            self._check_bound(name, 0.0, started)
+        except RetryableError:
+            self._lanes.leave(priority)
+            raise
         now = self._clock.monotonic()
+        for window in self._windows.get(name, ()):
+            window.spend(now, weight)
+        if self._observer is not None and now - started > _NO_WAIT_SECONDS:
+            self._observer.count_wait(name, now - started)
+
+    async def _enter_lane(self, name: EndpointClass, priority: Priority, started: float) -> None:
+        left = self._bound(started) - self._clock.monotonic()
+        try:
+            await self._lanes.enter(priority, left)
+        except TimeoutError:
+            raise self._refuse(name, 0.0) from None
+
+    async def _wait_turn(
+        self,
+        queue: _Queue,
+        name: EndpointClass,
+        weight: int,
+        priority: Priority,
+        started: float,
+    ) -> None:
+        # Those ahead go first: whoever cannot be reached in time is told now, not at its deadline.
+        backlog = self._backlog_seconds(name, queue.units + weight, priority)
+        if queue.waiters:
+            self._check_bound(name, backlog, started)
+        waiter = queue.join(weight)
+        try:
+            if queue.waiters[0] is not waiter:
+                await self._become_first(waiter, name, started)
+            while True:
+                wait = self.wait_seconds(name, weight, priority)
+                if wait <= 0:
+                    break
+                self._check_bound(name, wait, started)
+                await self._clock.sleep(wait)
+        finally:
+            queue.leave(waiter)
+
+    async def _become_first(self, waiter: _Waiter, name: EndpointClass, started: float) -> None:
+        left = self._bound(started) - self._clock.monotonic()
+        try:
+            async with asyncio.timeout(max(left, 0.0)):
+                await waiter.turn.wait()
+        except TimeoutError:
+            raise self._refuse(
+                name, self.wait_seconds(name, waiter.weight, Priority.EXIT)
+            ) from None
+
+    def _bound(self, started: float) -> float:
         deadline = CALL_DEADLINE.get()
         bound = started + self._max_wait
-        if now + wait > (bound if deadline is None else min(bound, deadline)):
-            raise RetryableError(
-                f"the venue's {name} allowance is used up"
-                if wait > 0
-                else "the caller's deadline passed before the request could be sent",
-                retry_after=timedelta(seconds=wait),
+        return bound if deadline is None else min(bound, deadline)
+
+    def _check_bound(self, name: EndpointClass, wait: float, started: float) -> None:
+        if self._clock.monotonic() + wait > self._bound(started):
+            raise self._refuse(name, wait)
+
+    def _refuse(self, name: EndpointClass, wait: float) -> RetryableError:
+        if self._observer is not None:
+            self._observer.count_rate_refusal(name)
+        ban = self._blocked_until.get(None, 0.0) - self._clock.monotonic()
+        if ban > 0:
+            end = self._clock.now() + timedelta(seconds=ban)
+            return RetryableError(
+                f"the venue has banned this address until {end:%Y-%m-%dT%H:%M:%SZ}",
+                retry_after=timedelta(seconds=ban),
+                reason="VENUE_BANNED",
                 metadata={"endpointClass": name.value},
             )
+        return RetryableError(
+            f"the venue's {name} allowance is used up"
+            if wait > 0
+            else "the caller's deadline passed before the request could be sent",
+            retry_after=timedelta(seconds=wait),
+            metadata={"endpointClass": name.value},
+        )
 
     def wait_seconds(self, name: EndpointClass, weight: int, priority: Priority) -> float:
-        """Return how long a request of that weight would have to wait now."""
+        """Return how long a request of that weight would have to wait now, were it the next."""
         now = self._clock.monotonic()
         share = _SHARES[priority]
-        if name is EndpointClass.ORDER and priority is Priority.ORDER:
-            # A fifth of the order allowance is kept for exits, which nothing may block.
-            share = _SHARES[Priority.DATA]
         waits = [window.wait(now, weight, share) for window in self._windows.get(name, ())]
-        waits.extend(self._blocked_until.get(key, now) - now for key in (None, name))
-        return max(waits, default=0.0)
+        return max(waits + self._blocks(name, now), default=0.0)
+
+    def _backlog_seconds(self, name: EndpointClass, units: int, priority: Priority) -> float:
+        now = self._clock.monotonic()
+        share = _SHARES[priority]
+        waits = [window.backlog_wait(now, units, share) for window in self._windows.get(name, ())]
+        return max(waits + self._blocks(name, now), default=0.0)
+
+    def _blocks(self, name: EndpointClass, now: float) -> list[float]:
+        if not self._blocked_until:
+            return []
+        return [self._blocked_until.get(key, now) - now for key in (None, name)]
 
     def observe_headers(self, headers: Mapping[str, str]) -> None:
         """Correct our counts by what the venue says was used."""
         now = self._clock.monotonic()
         lower = {name.lower(): value for name, value in headers.items()}
-        for windows in self._windows.values():
+        held = current_pass()
+        for name, windows in self._windows.items():
+            own = held is not None and held.endpoint_class is name
             for window in windows:
-                used = lower.get(window.allowance.used_header or "", "")
-                if used.isascii() and used.isdigit():
-                    window.correct(now, int(used[:9]))
+                used = read_used(lower, window.allowance, own_reply=own)
+                if used is not None:
+                    window.correct(now, used)
 
     def observe_refusal(
-        self, status: int, retry_after: timedelta | None, endpoint_class: EndpointClass
+        self,
+        status: int,
+        retry_after: timedelta | None,
+        endpoint_class: EndpointClass,
+        *,
+        by_code: bool = False,
     ) -> None:
-        """Stop sending after 429 (that class) or 418 (everything) for as long as the venue asks."""
+        """Stop sending after 429 (that class) or 418 (everything) for as long as the venue asks.
+
+        `by_code` is a refusal in the body for too many requests, whatever the HTTP status: without
+        Retry-After it pauses the class for its shortest window.
+        """
+        if by_code and status != BANNED:
+            status = TOO_MANY
         if status not in _DEFAULT_PAUSE_SECONDS:
             return
         pause = _DEFAULT_PAUSE_SECONDS[status]
         if retry_after is not None:
             pause = retry_after.total_seconds()
-        key = None if status == 418 else endpoint_class
-        until = self._clock.monotonic() + pause
+        elif by_code and status == TOO_MANY:
+            windows = self._windows.get(endpoint_class, ())
+            pause = min((one.allowance.window_seconds for one in windows), default=1.0)
+        self._pause(None if status == BANNED else endpoint_class, pause)
+
+    def _pause(self, name: EndpointClass | None, seconds: float) -> None:
+        until = self._clock.monotonic() + seconds
         # Never shortened: a 429 that was on its way does not end a ban (repeats lengthen it).
-        self._blocked_until[key] = max(until, self._blocked_until.get(key, until))
+        if until <= self._blocked_until.get(name, 0.0):
+            return
+        self._blocked_until[name] = until
+        if self._observer is not None:
+            self._observer.show_pause(name, self._clock.now() + timedelta(seconds=seconds))

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from services.connector.profile import EndpointClass, Priority
+from services.connector.rate_budget import current_pass
 from services.connector.venue_errors import VenueAnswerError
 
 if TYPE_CHECKING:
@@ -103,15 +105,30 @@ REQUEST_TRACE: ContextVar[RequestTrace | None] = ContextVar("request_trace", def
 
 
 class VenueHttpMixin:
-    """Mixed in before a ccxt.pro class; `observer` may be set after construction."""
+    """Mixed in before a ccxt.pro class; `observer` and `budget` may be set after construction."""
 
     observer: VenueObserver | None = None
+    budget: RateBudget | None = None
     profile: VenueProfile
 
     async def fetch(
         self, url: str, method: str = "GET", headers: Any = None, body: Any = None
     ) -> Any:
-        """Note that the request leaves now, and send it."""
+        """Note that the request leaves now, and send it.
+
+        What ccxt asks of its own accord (a listen key) takes its units here: no request goes past
+        the budget, or a ban would be prolonged by it.
+        """
+        if self.budget is None or current_pass() is not None:
+            return await self._send(url, method, headers, body)
+        async with self.budget.take(EndpointClass.WEIGHT, 1, Priority.ORDER):
+            try:
+                return await self._send(url, method, headers, body)
+            except VenueAnswerError as error:
+                self.budget.observe_refusal(error.status, error.retry_after, EndpointClass.WEIGHT)
+                raise
+
+    async def _send(self, url: str, method: str, headers: Any, body: Any) -> Any:
         trace = REQUEST_TRACE.get()
         if trace is not None:
             # Set before, not after: once the call is made, bytes may be on the wire.

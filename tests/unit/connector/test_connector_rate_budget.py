@@ -9,7 +9,8 @@ import pytest
 
 from services.common.errors import RetryableError
 from services.connector.profile import Allowance, EndpointClass, Priority
-from services.connector.rate_budget import CALL_DEADLINE, RateBudget
+from services.connector.rate_budget import CALL_DEADLINE, RateBudget, current_pass
+from services.connector.rate_lanes import CALLS_AT_ONCE
 
 WEIGHT, ORDER = EndpointClass.WEIGHT, EndpointClass.ORDER
 HISTORY = EndpointClass.FUNDING_HISTORY
@@ -35,7 +36,41 @@ class HandClock:
         await asyncio.sleep(0)
 
 
-def budget(clock: HandClock, waits: list[float] | None = None) -> RateBudget:
+class ParkedClock(HandClock):
+    """A clock whose sleepers wait for the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parked = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        """Move on once the test says so."""
+        await self.parked.wait()
+        await super().sleep(seconds)
+
+
+class Figures:
+    """Keeps what the budget tells."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self.refused: list[EndpointClass] = []
+        self.pauses: list[tuple[EndpointClass | None, datetime]] = []
+
+    def count_wait(self, _name: EndpointClass, seconds: float) -> None:
+        """Keep a wait."""
+        self.waits.append(seconds)
+
+    def count_rate_refusal(self, name: EndpointClass) -> None:
+        """Keep a refusal."""
+        self.refused.append(name)
+
+    def show_pause(self, name: EndpointClass | None, end: datetime) -> None:
+        """Keep the end of a pause."""
+        self.pauses.append((name, end))
+
+
+def budget(clock: HandClock, figures: Figures | None = None) -> RateBudget:
     """Return a budget of 100 weight and 10 orders a minute, 5 history calls in five minutes."""
     return RateBudget(
         {
@@ -44,7 +79,7 @@ def budget(clock: HandClock, waits: list[float] | None = None) -> RateBudget:
             HISTORY: (Allowance(5, 300.0),),
         },
         clock,
-        on_wait=None if waits is None else lambda _name, seconds: waits.append(seconds),
+        observer=figures,
     )
 
 
@@ -59,56 +94,52 @@ async def spend(
         pass
 
 
-async def test_data_leaves_a_share_to_orders_and_exits() -> None:
-    """At 80 % data waits, at 90 % orders wait, exits may use all of it."""
-    held = budget(HandClock())
-    await spend(held, 80)
-    assert held.wait_seconds(WEIGHT, 1, Priority.DATA) > 0
-    assert held.wait_seconds(WEIGHT, 10, Priority.ORDER) == 0
-    await spend(held, 10, Priority.ORDER)
-    assert held.wait_seconds(WEIGHT, 1, Priority.ORDER) > 0
-    await spend(held, 10, Priority.EXIT)
-    assert held.wait_seconds(WEIGHT, 1, Priority.EXIT) > 0
-
-
-async def test_a_fifth_of_the_order_allowance_is_for_exits() -> None:
-    """Entries stop at eight of ten orders; exits go on."""
-    held = budget(HandClock())
-    for _ in range(8):
-        await spend(held, 1, Priority.ORDER, ORDER)
-    assert held.wait_seconds(ORDER, 1, Priority.ORDER) > 0
-    assert held.wait_seconds(ORDER, 1, Priority.EXIT) == 0
+@pytest.mark.parametrize(("name", "limit"), [(WEIGHT, 100), (ORDER, 10)])
+async def test_a_fifth_is_for_exits_and_data_stop_before_orders(
+    name: EndpointClass, limit: int
+) -> None:
+    """At 70 % data waits, at 80 % orders wait, exits may use all of it."""
+    held, tenth = budget(HandClock()), limit // 10
+    await spend(held, 7 * tenth, name=name)
+    assert held.wait_seconds(name, 1, Priority.DATA) > 0
+    assert held.wait_seconds(name, tenth, Priority.ORDER) == 0
+    await spend(held, tenth, Priority.ORDER, name)
+    assert held.wait_seconds(name, 1, Priority.ORDER) > 0
+    assert held.wait_seconds(name, 2 * tenth, Priority.EXIT) == 0
+    await spend(held, 2 * tenth, Priority.EXIT, name)
+    assert held.wait_seconds(name, 1, Priority.EXIT) > 0
 
 
 async def test_units_come_back_when_the_window_has_passed() -> None:
     """A wait lasts until enough of what was spent is out of the window, and is counted."""
-    clock, waits = HandClock(), list[float]()
-    held = budget(clock, waits)
+    clock, figures = HandClock(), Figures()
+    held = budget(clock, figures)
     await spend(held, 50)
     clock.seconds += 20
-    await spend(held, 30)
+    await spend(held, 20)
     await spend(held, 10)
     assert clock.seconds == pytest.approx(1_060.0)
-    assert waits == [pytest.approx(40.0)]
+    assert figures.waits == [pytest.approx(40.0)]
 
 
 async def test_wait_longer_than_the_callers_deadline_fails_at_once() -> None:
     """A caller with two seconds left is told how long it would take, without waiting."""
-    clock = HandClock()
-    held = budget(clock)
-    await spend(held, 80)
+    clock, figures = HandClock(), Figures()
+    held = budget(clock, figures)
+    await spend(held, 70)
     CALL_DEADLINE.set(clock.monotonic() + 2)
     with pytest.raises(RetryableError) as limited:
         await spend(held, 1)
     assert limited.value.reason == "VENUE_RATE_LIMITED"
     assert limited.value.retry_after == timedelta(seconds=60)
     assert clock.seconds == 1_000.0
+    assert figures.refused == [WEIGHT]
 
 
 async def test_funding_history_has_an_allowance_of_its_own() -> None:
     """Using up the history's allowance leaves weight alone, and the other way round."""
     held = budget(HandClock())
-    for _ in range(4):
+    for _ in range(3):
         await spend(held, 1, name=HISTORY)
     assert held.wait_seconds(HISTORY, 1, Priority.DATA) == pytest.approx(300.0)
     assert held.wait_seconds(WEIGHT, 1, Priority.DATA) == 0
@@ -117,9 +148,9 @@ async def test_funding_history_has_an_allowance_of_its_own() -> None:
 async def test_venues_own_count_corrects_ours_upwards_only() -> None:
     """Weight that others of the same address used counts; a lower figure changes nothing."""
     held = budget(HandClock())
-    held.observe_headers({"X-MBX-USED-WEIGHT-1M": "79"})
+    held.observe_headers({"X-MBX-USED-WEIGHT-1M": "69"})
     assert held.wait_seconds(WEIGHT, 1, Priority.DATA) == 0
-    held.observe_headers({"x-mbx-used-weight-1m": "80"})
+    held.observe_headers({"x-mbx-used-weight-1m": "70"})
     assert held.wait_seconds(WEIGHT, 1, Priority.DATA) > 0
     held.observe_headers({"x-mbx-used-weight-1m": "1"})
     assert held.wait_seconds(WEIGHT, 1, Priority.DATA) > 0
@@ -138,11 +169,109 @@ async def test_429_stops_its_class_until_retry_after() -> None:
 
 
 async def test_418_stops_everything_until_the_ban_ends() -> None:
-    """A ban is for the address: no class is sent, exits included."""
-    held = budget(HandClock())
+    """A ban is for the address: no class is sent, exits included; its end is told and shown."""
+    clock, figures = HandClock(), Figures()
+    held = budget(clock, figures)
     held.observe_refusal(418, timedelta(seconds=90), WEIGHT)
     for name in (WEIGHT, ORDER, HISTORY):
-        assert held.wait_seconds(name, 1, Priority.EXIT) == pytest.approx(90.0)
+        with pytest.raises(RetryableError) as banned:
+            await spend(held, 1, Priority.EXIT, name)
+        assert banned.value.reason == "VENUE_BANNED"
+        assert banned.value.retry_after == timedelta(seconds=90)
+    assert figures.pauses == [(None, clock.now() + timedelta(seconds=90))]
+    clock.seconds += 90
+    await spend(held, 1, Priority.EXIT, ORDER)
+
+
+async def test_a_ban_is_not_shortened_by_a_later_429() -> None:
+    """A 429 that was under way when the ban came changes nothing for the other classes."""
+    held = budget(HandClock())
+    held.observe_refusal(418, timedelta(seconds=90), WEIGHT)
+    held.observe_refusal(418, timedelta(seconds=5), WEIGHT)
+    held.observe_refusal(429, timedelta(seconds=1), WEIGHT)
+    assert held.wait_seconds(ORDER, 1, Priority.EXIT) == pytest.approx(90.0)
+
+
+async def test_a_refusal_in_the_body_pauses_its_class_for_the_shortest_window() -> None:
+    """Venues that say "too many" with HTTP 200 and no time are left alone for one window."""
+    held = budget(HandClock())
+    held.observe_refusal(200, None, ORDER, by_code=True)
+    assert held.wait_seconds(ORDER, 1, Priority.EXIT) == pytest.approx(60.0)
+    assert held.wait_seconds(WEIGHT, 1, Priority.EXIT) == 0
+
+
+async def test_a_venue_that_counts_down_is_read_from_the_classes_own_replies() -> None:
+    """What is left of an endpoint says nothing about another; a raised limit is counted from."""
+    down = Allowance(10, 5.0, None, "x-bapi-limit-status", "x-bapi-limit")
+    held = RateBudget({ORDER: (down,), WEIGHT: (down,)}, HandClock())
+    headers = {"X-Bapi-Limit": "20", "X-Bapi-Limit-Status": "12"}
+    held.observe_headers(headers)
+    assert held.wait_seconds(ORDER, 8, Priority.ORDER) == 0
+    async with held.take(ORDER, 1, Priority.ORDER):
+        held.observe_headers(headers)
+    assert held.wait_seconds(ORDER, 1, Priority.ORDER) > 0
+    assert held.wait_seconds(WEIGHT, 7, Priority.DATA) == 0
+
+
+async def test_who_stands_too_far_back_in_the_queue_is_told_at_once() -> None:
+    """Four calls of half a share each need two windows: those who have but one are refused now."""
+    clock, ended = ParkedClock(), list[str]()
+    held = budget(clock)
+    await spend(held, 80, Priority.ORDER)
+
+    async def order(name: str) -> None:
+        try:
+            await spend(held, 40, Priority.ORDER)
+            ended.append(name)
+        except RetryableError:
+            ended.append(f"{name} refused")
+
+    tasks = [asyncio.create_task(order(str(number))) for number in range(4)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert ended == ["2 refused", "3 refused"]
+    clock.parked.set()
+    await asyncio.gather(*tasks)
+    assert ended[2:] == ["0", "1"]
+
+
+async def test_exits_pass_while_entries_and_reads_fill_their_lanes() -> None:
+    """As many entries as may be on the wire, none answered: the next waits, an exit does not."""
+    held = RateBudget({}, HandClock())
+    gate, entered = asyncio.Event(), list[Priority]()
+
+    async def call(priority: Priority) -> None:
+        async with held.take(ORDER, 1, priority):
+            entered.append(priority)
+            await gate.wait()
+
+    flood = [asyncio.create_task(call(Priority.ORDER)) for _ in range(CALLS_AT_ONCE + 5)]
+    way_out = asyncio.create_task(call(Priority.EXIT))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert entered.count(Priority.ORDER) == CALLS_AT_ONCE
+    assert entered.count(Priority.EXIT) == 1
+    gate.set()
+    await asyncio.gather(way_out, *flood)
+    assert entered.count(Priority.ORDER) == CALLS_AT_ONCE + 5
+
+
+async def test_a_pass_ends_with_its_call() -> None:
+    """A task that a call has started takes its own units for what it sends later."""
+    held, later = budget(HandClock()), list[bool]()
+    ended = asyncio.Event()
+
+    async def errand() -> None:
+        later.append(current_pass() is not None)
+        await ended.wait()
+        later.append(current_pass() is not None)
+
+    async with held.take(WEIGHT, 1, Priority.DATA):
+        task = asyncio.create_task(errand())
+        await asyncio.sleep(0)
+    ended.set()
+    await task
+    assert later == [True, False]
 
 
 async def test_request_heavier_than_its_share_passes_an_empty_window() -> None:
@@ -159,4 +288,4 @@ async def test_nothing_is_sent_for_a_caller_whose_deadline_has_passed() -> None:
     clock.seconds += 3
     with pytest.raises(RetryableError):
         await spend(held, 1)
-    assert held.wait_seconds(WEIGHT, 80, Priority.DATA) == 0
+    assert held.wait_seconds(WEIGHT, 70, Priority.DATA) == 0

@@ -57,7 +57,10 @@ SECRET_PARAMETERS = frozenset({"signature"})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came in; `query` and `body` are raw, for the signature covers them so."""
+    """A request as it came in; `query` and `body` are raw, for the signature covers them so.
+
+    `headers` have lower-case names.
+    """
 
     method: str
     path: str
@@ -65,6 +68,7 @@ class Request:
     body: str
     api_key: str | None
     address: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from aiohttp import web
 
-from services.simulator.gateway import Gateway, Reply, Request
+from services.simulator.gateway import Plan, Reply, Request
 
 API_KEY_HEADER = "X-MBX-APIKEY"
 
@@ -22,13 +23,26 @@ def read_request(request: web.BaseRequest, body: str) -> Request:
         body,
         request.headers.get(API_KEY_HEADER),
         request.remote or "",
+        {name.lower(): value for name, value in request.headers.items()},
     )
+
+
+class RestGateway(Protocol):
+    """The REST surface of one family of venues."""
+
+    def receive(self, request: Request) -> Plan:
+        """Look the endpoint up, draw the faults, note arriving orders."""
+        ...
+
+    def handle(self, plan: Plan) -> Reply:
+        """Let the venue act on a received request and return its answer."""
+        ...
 
 
 class RestHandler:
     """Answers every path that is not a stream or the control endpoint."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: RestGateway) -> None:
         self._gateway = gateway
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -5,13 +5,14 @@ Sync: the WebSocket layer gives sinks, the tick calls `poll` for what was held b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.simulator.core.clock import millis
 from services.simulator.core.events import Event, OrderEvent
+from services.simulator.core.exchange import Exchange
 from services.simulator.core.faults import (
     Action,
     Call,
@@ -27,8 +28,36 @@ from services.simulator.dialects.context import SPOT_VENUE, USDM_VENUE
 from services.simulator.simulation import Simulation
 
 Message = Mapping[str, object]
+EventWriter = Callable[[Exchange, Event], Sequence[Message]]
 # A reordered message goes out after the next one, or alone when none follows for this long.
 REORDER_PATIENCE = timedelta(seconds=1)
+
+
+def write_binance(exchange: Exchange, event: Event) -> Sequence[Message]:
+    """Write an event down as Binance tells it, one message each."""
+    if _product(event) is Product.PERPETUAL:
+        return (binance_usdm_events.message(exchange, event),)
+    return (binance_spot_events.message(exchange, event),)
+
+
+# Compared by identity: written messages are kept under it.
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamDialect:
+    """How a family of venues tells events, and what its venues are called in fault rules."""
+
+    venues: Mapping[Product, str]
+    write: EventWriter
+
+
+BINANCE_STREAM = StreamDialect(
+    {
+        Product.SPOT: SPOT_VENUE,
+        Product.MARGIN: SPOT_VENUE,
+        Product.PERPETUAL: USDM_VENUE,
+    },
+    write_binance,
+)
+Written = Mapping[StreamDialect, Sequence[Message]]
 
 
 class Sink(Protocol):
@@ -51,6 +80,7 @@ class Subscriber:
     account: str
     product: Product
     listen_key: str | None = None
+    dialect: StreamDialect = BINANCE_STREAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +88,7 @@ class _Held:
     due: datetime
     account: str
     product: Product
-    message: Message
+    written: Written
     is_reordered: bool
 
 
@@ -93,20 +123,20 @@ class UserStreams:
 
     def on_event(self, event: Event) -> None:
         """Write one event down as it is now and deliver it as the faults let it."""
-        product = event.order.request.product if isinstance(event, OrderEvent) else event.product
-        is_listened = any(
-            row.account == event.account and row.product is product for row in self._subscribers
-        )
+        product = _product(event)
+        dialects = [
+            row.dialect
+            for row in self._subscribers
+            if row.account == event.account and row.product is product
+        ]
         # unheard events must not use up the faults meant for heard ones
-        if not is_listened:
+        if not dialects:
             return
-        actions = self._simulation.faults.actions(Stage.EVENT, _call(event, product))
+        call = _call(event, dialects[0].venues[product])
+        actions = self._simulation.faults.actions(Stage.EVENT, call)
         exchange = self._simulation.exchange
-        if product is Product.PERPETUAL:
-            message = binance_usdm_events.message(exchange, event)
-        else:
-            message = binance_spot_events.message(exchange, event)
-        self._deliver(event.account, product, message, actions)
+        written = {dialect: dialect.write(exchange, event) for dialect in dialects}
+        self._deliver(event.account, product, written, actions)
 
     def poll(self) -> None:
         """Send what is due, and end the streams whose listen key has run out."""
@@ -115,7 +145,7 @@ class UserStreams:
             due = [row for row in self._held if row.due <= now]
             self._held = [row for row in self._held if row.due > now]
             for row in due:
-                self._send(row.account, row.product, row.message)
+                self._send(row.account, row.product, row.written)
         keys = self._simulation.listen_keys
         for subscriber in list(self._subscribers):
             key = subscriber.listen_key
@@ -125,7 +155,7 @@ class UserStreams:
                 subscriber.sink.send(binance_usdm_events.listen_key_expired(key, millis(now)))
 
     def _deliver(
-        self, account: str, product: Product, message: Message, actions: list[Action]
+        self, account: str, product: Product, written: Written, actions: list[Action]
     ) -> None:
         now = self._simulation.wire.now()
         # the first fault that withholds the message decides; a duplicate only adds
@@ -136,16 +166,16 @@ class UserStreams:
                 return
             if isinstance(action, EventLate):
                 due = now + timedelta(seconds=action.seconds)
-                self._held.append(_Held(due, account, product, message, is_reordered=False))
+                self._held.append(_Held(due, account, product, written, is_reordered=False))
                 return
             if isinstance(action, EventReorder):
                 due = now + REORDER_PATIENCE
-                self._held.append(_Held(due, account, product, message, is_reordered=True))
+                self._held.append(_Held(due, account, product, written, is_reordered=True))
                 return
             if isinstance(action, EventDuplicate):
                 copies = 2
         for _ in range(copies):
-            self._send(account, product, message)
+            self._send(account, product, written)
         self._release_reordered(account, product)
 
     def _release_reordered(self, account: str, product: Product) -> None:
@@ -158,12 +188,13 @@ class UserStreams:
         ]
         self._held = [row for row in self._held if row not in mine]
         for row in mine:
-            self._send(account, product, row.message)
+            self._send(account, product, row.written)
 
-    def _send(self, account: str, product: Product, message: Message) -> None:
+    def _send(self, account: str, product: Product, written: Written) -> None:
         for row in list(self._subscribers):
             if row.account == account and row.product is product:
-                row.sink.send(message)
+                for message in written.get(row.dialect, ()):
+                    row.sink.send(message)
 
     def _cut(self, account: str, product: Product) -> None:
         for row in list(self._subscribers):
@@ -173,8 +204,11 @@ class UserStreams:
                 row.sink.cut()
 
 
-def _call(event: Event, product: Product) -> Call:
-    venue = USDM_VENUE if product is Product.PERPETUAL else SPOT_VENUE
+def _product(event: Event) -> Product:
+    return event.order.request.product if isinstance(event, OrderEvent) else event.product
+
+
+def _call(event: Event, venue: str) -> Call:
     if isinstance(event, OrderEvent):
         request = event.order.request
         return Call(

@@ -122,7 +122,7 @@ class StreamHandlers:
         def answer(message: dict[str, Any]) -> None:
             self._subscribe(connection, kind, message)
 
-        return await self._serve(connection, answer)
+        return await self.serve(connection, answer)
 
     def _subscribe(self, connection: Connection, kind: Kind, message: dict[str, Any]) -> None:
         names = message.get("params") or []
@@ -147,7 +147,7 @@ class StreamHandlers:
             )
         connection = Connection(request, self._outbox_size)
         self._user_streams.subscribe(Subscriber(connection, account, Product.PERPETUAL, key))
-        return await self._serve(connection, lambda _: None)
+        return await self.serve(connection, lambda _: None)
 
     async def _spot_api(self, request: web.Request) -> web.StreamResponse:
         connection = Connection(request, self._outbox_size)
@@ -165,7 +165,7 @@ class StreamHandlers:
             connection.send({"id": message.get("id"), **reply})
 
         try:
-            return await self._serve(connection, answer)
+            return await self.serve(connection, answer)
         finally:
             for sink in sinks:
                 self._user_streams.unsubscribe(sink)
@@ -207,7 +207,8 @@ class StreamHandlers:
         self._user_streams.subscribe(Subscriber(sink, account, product))
         return {"subscriptionId": len(sinks) - 1}
 
-    async def _serve(self, connection: Connection, answer: Any) -> web.StreamResponse:
+    async def serve(self, connection: Connection, answer: Any) -> web.StreamResponse:
+        """Serve one connection until it ends; `answer` takes each message the client sends."""
         socket = connection.socket
         await socket.prepare(connection.request)
         self._connections.add(connection)

@@ -166,6 +166,19 @@ class Exchange:
         self._settlement.tell_wallet(account, spec, order.request)
         return order
 
+    def place_cancelled(self, account: Account, request: OrderRequest, reason: str) -> Order:
+        """Take an order and cancel it at once, nothing executed.
+
+        So venues refuse that acknowledge first and match later. The order has its `close_reason`.
+        """
+        if not request.client_order_id:
+            request = replace(request, client_order_id=f"web_{next(self._client_ids)}")
+        spec = self.market.spec(request.product.kind, request.symbol)
+        order = self._settlement.write(account, request, request.quantity or ZERO, ZERO)
+        order.close_reason = reason
+        self._settlement.end(account, order, spec, OrderStatus.CANCELED, Execution.CANCELED)
+        return order
+
     def cancel_all(self, account: Account, product: Product, symbol: str) -> list[Order]:
         """Cancel every open order of one symbol and return them, oldest first."""
         self.advance()

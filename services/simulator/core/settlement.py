@@ -69,7 +69,7 @@ class Settlement:
             self._perpetual.check_margin(account, request, spec, matches, resting)
         else:
             locked = self._spot.reserve(account, request, spec, matches, resting)
-        return self._write(account, request, quantity, locked)
+        return self.write(account, request, quantity, locked)
 
     def execute(
         self,
@@ -124,7 +124,7 @@ class Settlement:
         """Write and fill an order of the venue's own at one price, outside the book."""
         spec = self._market.spec(Kind.PERPETUAL, request.symbol)
         quantity = request.quantity or ZERO
-        order = self._write(account, request, quantity, ZERO)
+        order = self.write(account, request, quantity, ZERO)
         match, now, trade_id = Match(price, quantity), self._market.now(), next(self._trade_ids)
         fee = commission(
             self._fees,
@@ -187,9 +187,10 @@ class Settlement:
         now = self._market.now()
         self._emit(WalletEvent(account.name, request.product, Reason.ORDER, assets, positions, now))
 
-    def _write(
+    def write(
         self, account: Account, request: OrderRequest, quantity: Decimal, locked: Decimal
     ) -> Order:
+        """Write the row of a new order and tell of it."""
         now = self._market.now()
         order = Order(
             next(self._order_ids), account.name, request, quantity, now, now, locked=locked

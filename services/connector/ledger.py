@@ -26,6 +26,7 @@ from services.connector.ledger_rows import (
     find_row,
     insert_row,
     open_rows,
+    symbol_rows,
     update_row,
 )
 from services.connector.ledger_writer import LedgerWriter
@@ -173,6 +174,17 @@ class Ledger:
     async def open_rows(self) -> list[LedgerRow]:
         """Return all rows whose end is not proven, oldest first."""
         return await self._submit(open_rows, urgent=True)
+
+    async def symbol_rows(self, symbol: str) -> list[LedgerRow]:
+        """Return all rows of a symbol; raise PreconditionError when they cannot be read."""
+        try:
+            return await self._submit(
+                lambda connection: symbol_rows(connection, symbol), urgent=True
+            )
+        except sqlite3.Error as error:
+            raise PreconditionError(
+                f"the order ledger cannot be read: {error}", reason="LEDGER_UNAVAILABLE"
+            ) from error
 
     async def _one(self, condition: str, *values: str | int) -> LedgerRow | None:
         try:

@@ -166,6 +166,11 @@ def open_rows(connection: sqlite3.Connection) -> list[LedgerRow]:
     return [_checked(found) for found in _select(connection, "phase = 'open' ORDER BY created_us")]
 
 
+def symbol_rows(connection: sqlite3.Connection, symbol: str) -> list[LedgerRow]:
+    """Return all rows of a symbol; raise DamagedRowError when one is broken."""
+    return [_checked(found) for found in _select(connection, "symbol = ?", symbol)]
+
+
 def _select(connection: sqlite3.Connection, condition: str, *values: str | int) -> sqlite3.Cursor:
     query = f"SELECT {_COLUMNS} FROM orders WHERE {condition}"  # noqa: S608 - fixed conditions
     return connection.execute(query, values)

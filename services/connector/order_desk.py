@@ -16,19 +16,27 @@ from services.common.errors import (
     AlreadyExistsError,
     NotFoundError,
     OpensqtError,
-    OutcomeUnknownError,
     RejectedError,
 )
 from services.common.logs import get_logger
 from services.connector.ledger import Ledger, LedgerRow, Phase
+from services.connector.order_answer import await_answer
 from services.connector.order_mapping import matches_intent, to_state
-from services.connector.order_record import OrderRecord, read_refusal, write_refusal
+from services.connector.order_numbers import to_order_number
+from services.connector.order_record import OrderRecord, write_refusal
 from services.connector.order_request import build_intent, check_request, hash_content
-from services.connector.order_text import read_intent, read_state, write_intent, write_state
-from services.connector.order_types import OrderClass
+from services.connector.order_restore import (
+    adopt_row,
+    created_time,
+    restore_record,
+    to_ledger_row,
+)
+from services.connector.order_text import write_state
+from services.connector.profile import Priority
 from services.connector.rate_budget import CALL_DEADLINE
 from services.connector.record_shelf import RecordShelf
 from services.connector.send_judgement import Verdict
+from services.connector.sent_before import SentBefore
 from services.connector.venue_client_ids import to_venue_client_id
 from services.connector.venue_orders import order_priority
 
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
     from services.connector.connector_metrics import ConnectorMetrics
     from services.connector.desk_options import DeskOptions
     from services.connector.instruments import Instrument
+    from services.connector.limits_gate import OrderGate
     from services.connector.order_request import OrderRequest
     from services.connector.order_settler import OrderSettler
     from services.connector.order_types import OrderIntent, OrderState
@@ -46,7 +55,6 @@ if TYPE_CHECKING:
     from services.connector.venue_orders import VenueOrders
 
 _logger = get_logger(__name__)
-_URGENT = frozenset({OrderClass.HEDGE, OrderClass.UNWIND, OrderClass.EXIT})
 _PROVEN_ENDS = {
     "ORDER_NOT_ARRIVED": Phase.NOT_ARRIVED,
     # The venue holds another's order under our id: ours cannot have been taken.
@@ -66,11 +74,15 @@ class OrderDesk:
         ids: Ids,
         options: DeskOptions,
         metrics: ConnectorMetrics,
+        gate: OrderGate | None = None,
     ) -> None:
+        self._gate = gate
         self._venue = venue
         self._orders = orders
         self._settler = settler
         self._ledger = ledger
+        self._stamps = stamps
+        self._sent_before = SentBefore(venue, orders, ledger)
         self._ids = ids
         self._options = options
         self._metrics = metrics
@@ -86,6 +98,10 @@ class OrderDesk:
         for row in rows:
             self._restore(row)
         return len(rows)
+
+    async def read_ahead(self) -> None:
+        """Read what the venue lists of live symbols, where the ledger began a short while ago."""
+        await self._sent_before.read_ahead(Priority.ORDER)
 
     async def close(self, seconds: float) -> int:
         """Wait for the orders under way, at most so long; return how many stay with the ledger."""
@@ -151,6 +167,14 @@ class OrderDesk:
             record = None if row is None else self._restore(row)
         return record
 
+    async def find_order_number(self, symbol: str, order_number: int) -> OrderRecord | None:
+        """Return the record whose venue order id has this int64 form; None when it is not ours."""
+        record = self.shelf.find_order_number(symbol, order_number)
+        if record is None:
+            row = await self._ledger.find_order_number(symbol, order_number)
+            record = None if row is None else self._restore(row)
+        return record
+
     async def await_outcome(
         self, record: OrderRecord, patience: timedelta = timedelta(0)
     ) -> OrderState:
@@ -177,6 +201,7 @@ class OrderDesk:
                 status=seen.status.value,
             )
         news = record.learn(seen)
+        self.shelf.index(record)
         if news and not record.busy:
             self._spawn(record, self._follow(record))
         return news
@@ -200,7 +225,8 @@ class OrderDesk:
         try:
             known = await self._prepare(record, request)
             if known is not None:
-                self._adopt(record, known)
+                adopt_row(record, known)
+                self._date(record, known)
             # With a state the venue has the order already: sent by a ledger that is lost.
             elif record.state is None:
                 await self._send(record)
@@ -217,33 +243,24 @@ class OrderDesk:
             best = await self._orders.best_opposite_price(record.instrument, request.side)
         intent = build_intent(request, record.instrument, record.client_order_id, best)
         record.intent = intent
-        # An order that makes exposure smaller is not kept waiting: its sender asks by id itself
-        # before it sends one again.
-        urgent = request.order_class in _URGENT
-        if self._ledger.is_new and request.client_order_id and not urgent:
-            await self._find_sent_before(record, intent)
-        row = LedgerRow(
-            client_order_id=record.client_order_id,
-            venue_client_id=record.venue_client_id,
-            content_hash=record.content_hash,
-            symbol=record.instrument.symbol,
-            phase=Phase.OPEN,
-            created_us=round(self._venue.clock.now().timestamp() * 1_000_000),
-            intent=write_intent(intent),
+        priority = order_priority(intent)
+        if request.client_order_id:
+            await self._adopt_sent_before(record, intent, priority)
+        row = to_ledger_row(
+            record, intent, venue=self._venue.profile.code, now=self._venue.clock.now()
         )
+        record.sent_stamp = self._stamps.now()
         # From here on a crash leaves a row that the next start asks the venue about.
-        known = await self._ledger.record(row)
+        known = await self._ledger.record(row, urgent=priority is Priority.EXIT)
         if known is not None and known.content_hash != record.content_hash:
             raise _other_content_error(record.client_order_id)
         return known
 
-    async def _find_sent_before(self, record: OrderRecord, intent: OrderIntent) -> None:
-        """Adopt the order that the venue has under the caller's id, if any, instead of sending.
-
-        Asked only with a ledger that this process created: an older one may have been lost, and
-        Binance would take the id again once its first order is closed.
-        """
-        row = await self._orders.query(record.key, order_priority(intent))
+    async def _adopt_sent_before(
+        self, record: OrderRecord, intent: OrderIntent, priority: Priority
+    ) -> None:
+        """Adopt the order that the venue has under the caller's id, if any, instead of sending."""
+        row = await self._sent_before.find(record, priority)
         if row is None:
             return
         if not matches_intent(row, intent, record.instrument):
@@ -263,7 +280,13 @@ class OrderDesk:
         if result.verdict is Verdict.ACCEPTED and result.row is not None:
             # A row under another id is no evidence about this order.
             if result.row.client_order_id in ("", record.venue_client_id):
-                record.learn(to_state(result.row, record.instrument, record.client_order_id))
+                seen = to_state(result.row, record.instrument, record.client_order_id)
+                self._stamps.observe(seen.update_time)
+                record.learn(seen)
+        elif result.exchange_order_id:
+            record.acknowledged_id = result.exchange_order_id
+            self.shelf.index(record)
+            await self._write(record, Phase.OPEN)
         elif result.verdict is Verdict.UNKNOWN:
             _logger.warning(
                 "order_outcome_unknown", client_order_id=record.client_order_id, note=result.note
@@ -310,7 +333,7 @@ class OrderDesk:
     async def _write(
         self, record: OrderRecord, phase: Phase, *, state: str = "", refusal: str = ""
     ) -> None:
-        order_id = "" if record.state is None else record.state.exchange_order_id
+        order_id = record.exchange_order_id
         try:
             await self._ledger.update(
                 record.client_order_id,
@@ -318,6 +341,7 @@ class OrderDesk:
                 exchange_order_id=order_id,
                 state=state,
                 refusal=refusal,
+                order_number=to_order_number(order_id),
             )
         except (sqlite3.Error, OpensqtError) as error:
             # The row stays open; the next start asks the venue again, which is slower, not wrong.
@@ -328,32 +352,13 @@ class OrderDesk:
             )
 
     async def _answer(self, record: OrderRecord, fill_timeout: timedelta | None) -> OrderState:
-        clock = self._venue.clock
-        started = clock.monotonic()
-        deadline = CALL_DEADLINE.get()
-        last = started + self._options.max_wait_seconds
-        if deadline is not None:
-            last = min(last, deadline - self._options.answer_margin(deadline - started))
-        patience = started + self._options.fill_wait(fill_timeout)
-        while not record.is_answerable:
-            now = clock.monotonic()
-            # Known but not closed: past its patience the caller gets it as it is.
-            if record.state is not None and now >= min(patience, last):
-                break
-            if now >= last:
-                raise OutcomeUnknownError(
-                    "the order was sent and its outcome is not known yet; ask by client order id, "
-                    "do not send another",
-                    client_order_id=record.client_order_id,
-                )
-            until = last if record.state is None else min(patience, last)
-            await record.wait_change(until - now)
-        if record.error is not None:
-            # One error object serves all who wait; its traceback would grow with each.
-            raise record.error.with_traceback(None)
-        if record.state is None:
-            raise NotFoundError("no such order", reason="ORDER_NOT_FOUND")
-        return record.state
+        return await await_answer(
+            record,
+            self._venue.clock,
+            self._options,
+            fill_timeout,
+            has_fence=self._venue.fence is not None,
+        )
 
     def _restore(self, row: LedgerRow) -> OrderRecord | None:
         held = self.shelf.find(row.client_order_id)
@@ -363,16 +368,8 @@ class OrderDesk:
         if instrument is None:
             _logger.error("ledger_symbol_unknown", symbol=row.symbol)
             return None
-        # What was sent is in the row; settings may have changed since.
-        intent = read_intent(row.intent)
-        record = OrderRecord(
-            client_order_id=row.client_order_id,
-            venue_client_id=row.venue_client_id,
-            content_hash=row.content_hash,
-            instrument=instrument,
-            use_margin=intent.use_margin,
-        )
-        self._adopt(record, row)
+        record = restore_record(row, instrument)
+        self._date(record, row)
         # An order that never left holds no id: on the shelf it would block its own second try.
         if row.phase is not Phase.NOT_SENT:
             self.shelf.add(record)
@@ -381,6 +378,11 @@ class OrderDesk:
             self._spawn(record, self._follow(record))
         return record
 
+    def _date(self, record: OrderRecord, row: LedgerRow) -> None:
+        record.fence_end = self._fence_end()
+        age = self._venue.clock.now() - created_time(row)
+        record.sent_stamp = self._stamps.now() - age
+
     def _fence_end(self) -> float:
         fence = self._venue.fence
         # Without a validity window a request may arrive at any time: absence proves nothing, ever.
@@ -388,21 +390,17 @@ class OrderDesk:
             return math.inf
         return self._venue.clock.monotonic() + fence.total.total_seconds()
 
-    def _adopt(self, record: OrderRecord, row: LedgerRow) -> None:
-        record.intent = read_intent(row.intent)
-        record.venue_client_id = row.venue_client_id
-        record.fence_end = self._fence_end()
-        if row.state:
-            record.state = read_state(row.state)
-        if row.phase in (Phase.REJECTED, Phase.NOT_ARRIVED, Phase.NOT_SENT):
-            record.error = read_refusal(row.refusal, row.client_order_id)
-        record.announce()
-
 
 def _require_intent(record: OrderRecord) -> OrderIntent:
     if record.intent is None:
         raise NotFoundError("no such order", reason="ORDER_NOT_FOUND")
     return record.intent
+
+
+def _same_content(row: LedgerRow, record: OrderRecord) -> LedgerRow:
+    if row.content_hash != record.content_hash:
+        raise _other_content_error(record.client_order_id)
+    return row
 
 
 def _other_content_error(client_order_id: str) -> AlreadyExistsError:

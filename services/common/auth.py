@@ -1,63 +1,89 @@
-"""Who may call: bearer tokens, compared in constant time; only health is open."""
+"""Who may call what: tokens and certificates prove a name, its roles open exact methods."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from services.common.errors import AuthError
+from services.common.errors import AuthError, Code
+from services.common.principals import ANYBODY, LOCAL, Principal, PrincipalBook
+from services.common.scopes import METHOD_RULES, MethodRule, Scope
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
+    from collections.abc import Iterable, Mapping
 
 OPEN_METHODS: Final = frozenset(
-    {
-        "/grpc.health.v1.Health/Check",
-        "/grpc.health.v1.Health/Watch",
-        "/grpc.health.v1.Health/List",
-    }
+    method for method, rule in METHOD_RULES.items() if rule.scope is Scope.OPEN
 )
-"""Full method names that need no token; matched whole, so that look-alikes stay closed."""
+"""Full names of the methods that need no token: health; matched whole."""
 
 _BEARER = "bearer "
+_CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 
 
-class TokenGuard:
-    """Checks the token of each call; made without tokens (loopback only) it lets everybody in."""
+class CallGuard:
+    """Names the caller of each call and refuses what its roles do not open."""
 
-    def __init__(self, tokens: Sequence[SecretStr]) -> None:
-        self._digests = tuple(_digest(token.get_secret_value()) for token in tokens)
+    def __init__(self, book: PrincipalBook, rules: Mapping[str, MethodRule] = METHOD_RULES) -> None:
+        self._book = book
+        self._rules = rules
 
     @property
-    def is_open(self) -> bool:
-        """Whether calls need no token at all."""
-        return not self._digests
+    def reads_certificates(self) -> bool:
+        """Whether `identify` can use the names of a client certificate."""
+        return self._book.reads_certificates
 
-    def check(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        """Raise AuthError unless the call may go on.
+    def rule(self, method: str) -> MethodRule | None:
+        """Return what a method needs; None when nobody may call it."""
+        return self._rules.get(method)
 
-        Every credential shown must be right: one good token among bad ones is a misuse, or a probe.
+    def identify(
+        self,
+        rule: MethodRule | None,
+        metadata: Iterable[tuple[str, str | bytes]],
+        certificate_names: Iterable[str] = (),
+    ) -> Principal:
+        """Return who calls; raise AuthError when that is not proven.
+
+        Every credential shown must be right and of the same principal: one good token among bad
+        ones is a misuse, or a probe.
         """
-        if self.is_open or method in OPEN_METHODS:
-            return
-        shown = [
-            _credential(key, value)
+        if rule is not None and rule.scope is Scope.OPEN:
+            return ANYBODY
+        if self._book.is_open:
+            return LOCAL
+        found = [
+            self._book.by_token(_credential(key, value))
             for key, value in metadata
-            if key in ("authorization", "x-api-key")
+            if key in _CREDENTIALS
         ]
-        if not shown:
+        certified = self._book.by_subjects(certificate_names)
+        if certified is not None:
+            found.append(certified)
+        if not found:
             raise AuthError(
                 "no token: send it as 'authorization: Bearer ...'", reason="TOKEN_MISSING"
             )
-        # Sums, not any() and all(): every comparison runs, whichever fails.
-        if sum(self._matches(token) for token in shown) != len(shown):
+        first = found[0]
+        if first is None or any(other is not first for other in found):
             raise AuthError("the token is not valid")
+        return first
 
-    def _matches(self, token: str) -> bool:
-        digest = _digest(token)
-        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
+    def authorize(self, principal: Principal, rule: MethodRule | None) -> MethodRule:
+        """Return the rule; raise AuthError (PERMISSION_DENIED) unless the caller's roles fit it.
+
+        A method without a rule is open to nobody.
+        """
+        if rule is None or rule.scope not in principal.scopes:
+            raise AuthError(
+                "the caller's roles do not open this method",
+                reason="SCOPE_MISSING",
+                code=Code.PERMISSION_DENIED,
+                metadata={
+                    "principal": principal.name,
+                    "scope": "none" if rule is None else rule.scope.value,
+                },
+            )
+        return rule
 
 
 def _credential(key: str, value: str | bytes) -> str:
@@ -67,8 +93,3 @@ def _credential(key: str, value: str | bytes) -> str:
     if key == "x-api-key":
         return value
     return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else ""
-
-
-def _digest(token: str) -> bytes:
-    # Equal-length digests keep compare_digest from telling the token's length.
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

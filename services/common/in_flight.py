@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.common.auth import OPEN_METHODS
+from services.common.principals import ANYBODY, Principal
 
 
 # Mutable, hence compared and hashed by identity: two calls of one method are two calls.
@@ -14,14 +15,16 @@ from services.common.auth import OPEN_METHODS
 class Call:
     """One call at work. Not frozen: it follows the call's progress.
 
-    `is_waiting` is true while a streaming handler waits for its own next message: only then may a
-    drain interrupt it, since cancelling inside a send of gRPC would end the stream without a
-    status.
+    `is_admitted` is true once its caller, its request and its room are settled. `is_waiting` is
+    true while a streaming handler waits for its own next message: only then may a drain interrupt
+    it, since cancelling inside a send of gRPC would end the stream without a status.
     """
 
     method: str
     is_streaming: bool
     task: asyncio.Task[object] | None = field(default_factory=asyncio.current_task)
+    principal: Principal = ANYBODY
+    is_admitted: bool = False
     is_waiting: bool = False
     is_interrupted: bool = False
 

@@ -1,146 +1,208 @@
-"""The one server interceptor: token, room, decoding, and the observation around each handler.
+"""The one server interceptor: caller, room, decoding, and the observation around each handler.
 
-One wrapper instead of a chain, because every part needs the same call: the token is checked
-before a byte of the request is parsed, and each way a call can end passes through one place.
+One wrapper instead of a chain, because every part needs the same call: who calls is settled before
+a byte of the request is read, and each way a call can end passes through one place. Every method is
+registered in a shape that reads its requests itself; gRPC's own shapes for one request would wait
+for it before any of this runs, and a call that never sends it would stand outside every bound.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from services.common.auth import OPEN_METHODS, TokenGuard
+from services.common.call_limit import CallLimit
 from services.common.errors import (
     InvalidFieldError,
-    OpensqtError,
     RetryableError,
     UnimplementedError,
     UnreachableError,
 )
-from services.common.observation import CallContext, CallerGoneError, Observation
+from services.common.observation import CallContext, CallerGoneError, CallWatch, Observation
+from services.common.scopes import MethodRule, lane_of_request
 
 if TYPE_CHECKING:
-    from services.common.clock import Clock
-    from services.common.in_flight import Call, CallsInFlight
-    from services.common.metrics import ServiceMetrics
+    from collections.abc import Iterator
+
+    from services.common.admission import Admission, Ticket
+    from services.common.auth import CallGuard
+    from services.common.in_flight import Call
 
 UNKNOWN_METHOD = "unknown"
 """Metric label of methods the server lacks: callers choose those names, so they are unbounded."""
 
+MAX_PLAIN_REQUEST_BYTES = 16_384
+"""Largest request without a list in it; a page of a position's legs is the longest, under 4 KiB."""
+
+_CERTIFICATE_NAMES = "x509_subject_alternative_name"
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
-class _Undecodable:
-    """Stands in for a request whose bytes are not the message they should be."""
+@dataclass(frozen=True, slots=True)
+class CallBounds:
+    """Seconds: to send the request, to answer a call with one reply, to read a stream's reply."""
 
-
-_UNDECODABLE = _Undecodable()
+    request_seconds: float
+    call_seconds: float
+    write_seconds: float
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler of a server; see the module's text."""
 
     def __init__(
-        self,
-        guard: TokenGuard,
-        metrics: ServiceMetrics,
-        calls: CallsInFlight,
-        clock: Clock,
-        max_concurrent_calls: int | None = None,
+        self, guard: CallGuard, admission: Admission, bounds: CallBounds, watch: CallWatch
     ) -> None:
         self._guard = guard
-        self._metrics = metrics
-        self._calls = calls
-        self._clock = clock
-        self._max_calls = max_concurrent_calls
+        self._admission = admission
+        self._bounds = bounds
+        self._watch = watch
+        self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """Return the handler to run: the method's own, wrapped, or one that refuses."""
         method = handler_call_details.method
-        handler = await continuation(handler_call_details)
-        try:
-            self._guard.check(method, handler_call_details.invocation_metadata)
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
             if handler is None:
-                raise UnimplementedError("the server has no such method", reason="METHOD_UNKNOWN")
-            self._check_room(method)
-        except OpensqtError as error:
-            return self._refusal(UNKNOWN_METHOD if handler is None else method, error)
-        return self._wrap(method, handler)
+                # Not kept: callers choose these names.
+                return self._unknown()
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
 
-    def _check_room(self, method: str) -> None:
-        limit = self._max_calls
-        if limit is not None and method not in OPEN_METHODS and len(self._calls) >= limit:
-            raise RetryableError("too many calls at once", reason="CALL_LIMIT_REACHED")
-
-    def _refusal(self, method: str, error: OpensqtError) -> Any:
+    def _unknown(self) -> Any:
         async def refuse(_requests: AsyncIterator[bytes], context: CallContext) -> None:
-            async with self._observe(method, context, is_streaming=False):
-                raise error
+            async with self._observe(UNKNOWN_METHOD, context, is_streaming=False):
+                self._guard.identify(None, _metadata(context), self._names(context))
+                raise UnimplementedError("the server has no such method", reason="METHOD_UNKNOWN")
 
         # Raw bytes both ways: this shape answers unary and streaming callers alike.
         return grpc.stream_stream_rpc_method_handler(refuse)
 
     def _wrap(self, method: str, handler: Any) -> Any:
-        decode = _safe_decoder(handler.request_deserializer)
-        encode = _bytes_pass(handler.response_serializer)
+        rule = self._guard.rule(method)
         if handler.response_streaming:
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
+            # The serializer is for handlers that send by context.write; the others' are bytes here.
+            return grpc.stream_stream_rpc_method_handler(
+                self._streaming(method, rule, handler), None, _encoder(handler)
             )
-            return make(self._streaming(method, handler), decode, encode)
-        reply = self._single(method, handler)
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(reply, decode, encode)
-        return grpc.unary_unary_rpc_method_handler(reply, decode, encode)
+        return grpc.stream_unary_rpc_method_handler(self._single(method, rule, handler))
 
-    def _single(self, method: str, handler: Any) -> Any:
+    def _single(self, method: str, rule: MethodRule | None, handler: Any) -> Any:
         inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        admit = _checked_each if handler.request_streaming else _checked
+        encode = _encoder(handler)
 
-        async def call(request: Any, context: CallContext) -> bytes:
-            async with self._observe(method, context, is_streaming=False):
-                response = await inner(admit(request), context)
+        async def call(requests: AsyncIterator[bytes], context: CallContext) -> bytes:
+            async with self._observe(method, context, is_streaming=False) as held:
+                known = self._let_in(rule, context, held)
+                with self._ticket(held) as ticket:
+                    async with CallLimit(self._bounds.request_seconds) as limit:
+                        request = await _request(known, handler, requests)
+                        self._admit(known, request, ticket, held)
+                        limit.answer_within(self._bounds.call_seconds)
+                        response = await inner(request, context)
                 # Encoded here, so that a reply that cannot be encoded is an error like any other.
-                encoded: bytes = handler.response_serializer(response)
+                encoded: bytes = encode(response)
             return encoded
 
         return call
 
-    def _streaming(self, method: str, handler: Any) -> Any:
+    def _streaming(self, method: str, rule: MethodRule | None, handler: Any) -> Any:
         inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        admit = _checked_each if handler.request_streaming else _checked
+        encode = _encoder(handler)
 
         # A coroutine that writes, not a generator that yields: one left in mid-write would be
         # closed by the garbage collector, when gRPC has freed the call already.
-        async def call(request: Any, context: CallContext) -> None:
+        async def call(requests: AsyncIterator[bytes], context: CallContext) -> None:
             async with self._observe(method, context, is_streaming=True) as held:
+                known = self._let_in(rule, context, held)
                 self._check_not_draining()
-                replies = inner(admit(request), context)
-                if not hasattr(replies, "__aiter__"):
-                    # The handler sends by context.write, as the health service does.
-                    await self._interruptible(held, replies)
-                    return
-                async with _closing(aiter(replies)) as iterator:
-                    while True:
-                        self._check_not_draining()
-                        try:
-                            response = await self._interruptible(held, anext(iterator))
-                        except StopAsyncIteration:
-                            return
-                        await _write(context, handler.response_serializer(response))
+                with self._ticket(held) as ticket:
+                    async with CallLimit(self._bounds.request_seconds):
+                        request = await _request(known, handler, requests)
+                    self._admit(known, request, ticket, held)
+                    replies = inner(request, context)
+                    if not hasattr(replies, "__aiter__"):
+                        # The handler sends by context.write, as the health service does.
+                        await self._interruptible(held, replies)
+                        return
+                    await self._send_all(held, context, aiter(replies), encode)
 
         return call
 
+    async def _send_all(
+        self,
+        held: Call,
+        context: CallContext,
+        replies: Any,
+        encode: Callable[[Any], bytes],
+    ) -> None:
+        async with _closing(replies) as iterator:
+            while True:
+                self._check_not_draining()
+                try:
+                    response = await self._interruptible(held, anext(iterator))
+                except StopAsyncIteration:
+                    return
+                await self._write(context, encode(response))
+
+    async def _write(self, context: CallContext, encoded: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._bounds.write_seconds):
+                await context.write(encoded)
+        except TimeoutError:
+            # As if its caller had left: a status cannot overtake the reply that is stuck.
+            raise asyncio.CancelledError from None
+        except Exception as error:
+            # Writing fails only when the call is over; no status can reach the caller any more.
+            raise CallerGoneError from error
+
+    def _let_in(self, rule: MethodRule | None, context: CallContext, held: Call) -> MethodRule:
+        principal = self._guard.identify(rule, _metadata(context), self._names(context))
+        held.principal = principal
+        return self._guard.authorize(principal, rule)
+
+    def _names(self, context: CallContext) -> list[str]:
+        if not self._guard.reads_certificates:
+            return []
+        return [
+            name.decode("utf-8", "replace")
+            for name in context.auth_context().get(_CERTIFICATE_NAMES, ())
+        ]
+
+    @contextmanager
+    def _ticket(self, held: Call) -> Iterator[Ticket]:
+        task = held.task
+        ticket = self._admission.arrive(held.principal, lambda: task and task.cancel())
+        try:
+            yield ticket
+        except asyncio.CancelledError:
+            if not ticket.is_displaced or task is None:
+                raise
+            # The cancel was ours: taken back, so that timeouts inside the abort still work.
+            task.uncancel()
+            raise RetryableError(
+                "too many calls that owe their request", reason="CALL_LIMIT_REACHED"
+            ) from None
+        finally:
+            self._admission.leave(ticket)
+
+    def _admit(self, rule: MethodRule, request: Any, ticket: Ticket, held: Call) -> None:
+        # A stream of orders says its lane with each: the reserve is open to the stream itself.
+        lane = rule.lane if hasattr(request, "__aiter__") else lane_of_request(rule, request)
+        self._admission.admit(ticket, lane, is_stream=held.is_streaming)
+        held.is_admitted = True
+
     def _check_not_draining(self) -> None:
-        if self._calls.is_draining:
+        if self._watch.calls.is_draining:
             raise _draining()
 
     async def _interruptible(self, call: Call, step: Awaitable[Any]) -> Any:
@@ -157,9 +219,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call.is_waiting = False
 
     def _observe(self, method: str, context: CallContext, *, is_streaming: bool) -> Observation:
-        return Observation(
-            self._metrics, self._calls, self._clock, method, context, is_streaming=is_streaming
-        )
+        return Observation(self._watch, method, context, is_streaming=is_streaming)
 
 
 @asynccontextmanager
@@ -171,49 +231,56 @@ async def _closing(iterator: Any) -> AsyncIterator[Any]:
             await iterator.aclose()
 
 
-async def _write(context: CallContext, encoded: bytes) -> None:
-    try:
-        await context.write(encoded)
-    except Exception as error:
-        # Writing fails only when the call is over; no status can reach the caller any more.
-        raise CallerGoneError from error
-
-
 def _draining() -> UnreachableError:
     return UnreachableError("the service is stopping; connect again", reason="SERVICE_STOPPING")
 
 
-def _safe_decoder(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
-    # grpc.aio answers a failing deserializer with its own INTERNAL, before any handler runs. So
-    # it is never let fail: the stand-in travels to the handler's place and is refused there, by
-    # name.
-    def guarded(raw: bytes) -> Any:
-        if decode is None:
-            return raw
-        try:
-            return decode(raw)
-        except Exception:
-            return _UNDECODABLE
-
-    return guarded
+def _metadata(context: CallContext) -> Any:
+    return context.invocation_metadata() or ()
 
 
-def _bytes_pass(encode: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+async def _request(rule: MethodRule, handler: Any, requests: AsyncIterator[bytes]) -> Any:
+    decode = handler.request_deserializer
+    if handler.request_streaming:
+        return _decoded_each(rule, decode, requests)
+    async for raw in requests:
+        return _decoded(rule, decode, raw)
+    raise InvalidFieldError("request", "none was sent")
+
+
+def _decoded(rule: MethodRule, decode: Callable[[bytes], Any] | None, raw: bytes) -> Any:
+    if len(raw) > MAX_PLAIN_REQUEST_BYTES and not rule.has_list:
+        raise InvalidFieldError(
+            "request",
+            f"longer than {MAX_PLAIN_REQUEST_BYTES} bytes",
+            reason="REQUEST_TOO_LONG",
+        )
+    if decode is None:
+        return raw
+    # grpc.aio would answer a failing deserializer of its own with INTERNAL, before any handler.
+    try:
+        return decode(raw)
+    except Exception:
+        raise InvalidFieldError(
+            "request", "its bytes are not a message of this method's type"
+        ) from None
+
+
+async def _decoded_each(
+    rule: MethodRule, decode: Callable[[bytes], Any] | None, requests: AsyncIterator[bytes]
+) -> AsyncIterator[Any]:
+    async for raw in requests:
+        yield _decoded(rule, decode, raw)
+
+
+def _encoder(handler: Any) -> Callable[[Any], bytes]:
+    encode = handler.response_serializer
+
     def encoded(response: Any) -> bytes:
         if isinstance(response, bytes) or encode is None:
             raw: bytes = response
             return raw
-        return encode(response)
+        reply: bytes = encode(response)
+        return reply
 
     return encoded
-
-
-def _checked(request: Any) -> Any:
-    if request is _UNDECODABLE:
-        raise InvalidFieldError("request", "its bytes are not a message of this method's type")
-    return request
-
-
-async def _checked_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _checked(request)

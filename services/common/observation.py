@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,6 +12,7 @@ import grpc
 from services.common.auth import OPEN_METHODS
 from services.common.errors import Code, FatalError, OpensqtError, UnimplementedError
 from services.common.logs import get_logger
+from services.common.principals import ANYBODY
 from services.common.status_details import to_grpc_status
 
 if TYPE_CHECKING:
@@ -18,10 +20,21 @@ if TYPE_CHECKING:
 
     from services.common.clock import Clock
     from services.common.in_flight import Call, CallsInFlight
-    from services.common.metrics import ServiceMetrics
+    from services.common.line_budget import LineBudget
+    from services.common.metrics import MethodFigures, ServiceMetrics
 
 CallContext = grpc.aio.ServicerContext[Any, Any]
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CallWatch:
+    """What the observations of one server share."""
+
+    metrics: ServiceMetrics
+    calls: CallsInFlight
+    clock: Clock
+    refusals: LineBudget
 
 
 class CallerGoneError(Exception):
@@ -36,18 +49,12 @@ class Observation:
     """
 
     def __init__(
-        self,
-        metrics: ServiceMetrics,
-        calls: CallsInFlight,
-        clock: Clock,
-        method: str,
-        context: CallContext,
-        *,
-        is_streaming: bool,
+        self, watch: CallWatch, method: str, context: CallContext, *, is_streaming: bool
     ) -> None:
-        self._metrics = metrics
-        self._calls = calls
-        self._clock = clock
+        self._metrics = watch.metrics
+        self._calls = watch.calls
+        self._clock = watch.clock
+        self._refusals = watch.refusals
         self._method = method
         self._context = context
         self._is_streaming = is_streaming
@@ -55,11 +62,13 @@ class Observation:
         # Read while the call lives: gRPC frees what a late look would touch.
         self._peer = context.peer()
         self.call: Call
+        self._figures: MethodFigures
 
     async def __aenter__(self) -> Call:
         """Note the arrival."""
         self.call = self._calls.begin(self._method, is_streaming=self._is_streaming)
-        self._metrics.calls_in_flight.labels(self._method).inc()
+        self._figures = self._metrics.of_method(self._method)
+        self._figures.in_flight.inc()
         self._start = self._clock.monotonic()
         return self.call
 
@@ -105,17 +114,22 @@ class Observation:
     def _finish(self, code: str, answer: OpensqtError | None) -> None:
         seconds = self._clock.monotonic() - self._start
         self._calls.end(self.call)
-        self._metrics.calls_in_flight.labels(self._method).dec()
-        self._metrics.calls.labels(self._method, code).inc()
-        self._metrics.call_seconds.labels(self._method).observe(seconds)
+        self._figures.in_flight.dec()
+        self._figures.finished(code).inc()
+        self._figures.seconds.observe(seconds)
         facts: dict[str, object] = {
             "method": self._method,
             "code": code,
             "seconds": round(seconds, 6),
         }
+        if self.call.principal is not ANYBODY:
+            facts["principal"] = self.call.principal.name
         if answer is not None:
             facts["reason"] = answer.reason
             facts["problem"] = answer.message
+            # Refused at the door: anybody can cause these, as many as the wire carries.
+            if not self.call.is_admitted and not self._refusals.take():
+                return
         # Probes come every few seconds; they would drown the calls.
         write = _log.debug if self._method in OPEN_METHODS else _log.info
         write("call_finished", peer=self._peer, **facts)

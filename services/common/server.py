@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.common.auth import TokenGuard
+from services.common.admission import Admission, Quotas
+from services.common.auth import CallGuard
 from services.common.clock import Clock, SystemClock
 from services.common.errors import FatalError
 from services.common.in_flight import CallsInFlight
-from services.common.interceptors import CallInterceptor
+from services.common.interceptors import CallBounds, CallInterceptor
+from services.common.line_budget import LineBudget
 from services.common.metrics import ServiceMetrics
+from services.common.observation import CallWatch
+from services.common.principals import PrincipalBook
 from services.common.run import run_service, serve
+from services.common.scopes import METHOD_RULES, MethodRule
 from services.common.tls import server_credentials
 
 if TYPE_CHECKING:
@@ -29,6 +34,11 @@ MAX_HEADER_BYTES = 8 * 1024
 HANDSHAKE_MILLISECONDS = 2_000
 MIN_PING_MILLISECONDS = 4_000
 """Clients ping every 5 s; pings closer than this count as abuse and close the connection."""
+
+PING_MILLISECONDS = 30_000
+PING_TIMEOUT_MILLISECONDS = 10_000
+AGE_GRACE_MILLISECONDS = 60_000
+"""Time the calls on an aged connection have to end; their streams are resumed on a new one."""
 
 CANCEL_SECONDS = 2.0
 """Time a cancelled call gets to clean up before the process goes on without it."""
@@ -48,16 +58,21 @@ class GrpcServer:
     """
 
     def __init__(
-        self, settings: ServerSettings, *, metrics: ServiceMetrics, clock: Clock | None = None
+        self,
+        settings: ServerSettings,
+        *,
+        metrics: ServiceMetrics,
+        clock: Clock | None = None,
+        rules: Mapping[str, MethodRule] = METHOD_RULES,
     ) -> None:
         self._settings = settings
+        self._clock = clock or SystemClock()
         self._calls = CallsInFlight()
+        self._book = _read_book(settings)
+        self._keeper: asyncio.Task[None] | None = None
+        watch = CallWatch(metrics, self._calls, self._clock, LineBudget(self._clock))
         interceptor = CallInterceptor(
-            TokenGuard(settings.tokens()),
-            metrics,
-            self._calls,
-            clock or SystemClock(),
-            settings.max_concurrent_calls,
+            CallGuard(self._book, rules), Admission(_quotas(settings)), _bounds(settings), watch
         )
         self._server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
         self._health = health.aio.HealthServicer()
@@ -101,6 +116,9 @@ class GrpcServer:
         for name, serving in self._serving.items():
             await self._health.set(name, _SERVING if serving else _NOT_SERVING)
         await self._server.start()
+        if not self._book.is_open:
+            keeping = self._book.keep_fresh(self._clock, self._settings.secrets_reload_seconds)
+            self._keeper = asyncio.get_running_loop().create_task(keeping)
         self.address = f"{host}:{port}"
         return self.address
 
@@ -131,6 +149,8 @@ class GrpcServer:
         self._calls.end_probes()
         await self._server.stop(self._settings.drain_seconds)
         stuck = await self._calls.wait_idle(CANCEL_SECONDS)
+        if self._keeper is not None:
+            self._keeper.cancel()
         return self._calls.cut_count + stuck
 
     async def __aenter__(self) -> GrpcServer:
@@ -142,6 +162,26 @@ class GrpcServer:
         """Drain the server."""
         # A cancelled block must still drain, or its calls end without a status.
         await asyncio.shield(self.drain())
+
+
+def _read_book(settings: ServerSettings) -> PrincipalBook:
+    try:
+        return PrincipalBook.of_settings(settings)
+    except ValueError as error:
+        raise FatalError(f"a token file went bad since the settings were read: {error}") from None
+
+
+def _quotas(settings: ServerSettings) -> Quotas:
+    return Quotas(
+        calls=settings.principal_calls,
+        streams=settings.principal_streams,
+        exits=settings.principal_exits,
+        total=settings.max_concurrent_calls,
+    )
+
+
+def _bounds(settings: ServerSettings) -> CallBounds:
+    return CallBounds(settings.request_seconds, settings.call_seconds, settings.write_seconds)
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
@@ -156,6 +196,13 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         # C-core documents it as min_RECV_ping_interval, yet reads this name; the default is 300 s.
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MILLISECONDS),
         ("grpc.keepalive_permit_without_calls", 1),
+        # A caller whose machine is gone holds its calls' places no longer than this.
+        ("grpc.keepalive_time_ms", PING_MILLISECONDS),
+        ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MILLISECONDS),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_connection_idle_ms", round(settings.connection_idle_seconds * 1_000)),
+        ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1_000)),
+        ("grpc.max_connection_age_grace_ms", AGE_GRACE_MILLISECONDS),
         # Two servers on one port would share calls without a word; the second must fail.
         ("grpc.so_reuseport", 0),
     ]

@@ -10,7 +10,7 @@ from services.common.logs import configure_logging
 from services.common.metrics import ServiceMetrics
 from services.common.server import GrpcServer, run_service, serve
 from services.common.settings import ServiceSettings, load_settings
-from tests.support.echo_service import SERVICE, EchoService
+from tests.support.echo_service import ECHO_RULES, SERVICE, EchoService
 
 
 class EchoSettings(ServiceSettings):
@@ -23,7 +23,7 @@ async def run(settings: EchoSettings, stop: asyncio.Event) -> None:
     """Serve until told to stop."""
     metrics = ServiceMetrics("echo")
     metrics.add_process_metrics()
-    server = GrpcServer(settings.grpc, metrics=metrics)
+    server = GrpcServer(settings.grpc, metrics=metrics, rules=ECHO_RULES)
     service = EchoService()
     server.add(service.add_to, service, SERVICE)
     await serve(settings, server, metrics, stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -15,11 +15,29 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from services.common.codec import decimal_from_proto
 from services.common.errors import OpensqtError
 from services.common.metrics import ServiceMetrics
+from services.common.scopes import METHOD_RULES, Lane, MethodRule, Scope
 from services.common.server import GrpcServer
 from services.common.settings import ServerSettings
 
 SERVICE = "opensqt.test.v1.EchoService"
 Number: TypeAlias = decimal_pb2.Decimal
+ECHO_RULES: Mapping[str, MethodRule] = {
+    **METHOD_RULES,
+    **{
+        f"/{SERVICE}/{name}": MethodRule(scope, lane, has_list=True)
+        for name, scope, lane in (
+            ("One", Scope.MARKET, Lane.COMMON),
+            ("Slow", Scope.MARKET, Lane.COMMON),
+            ("SlowExit", Scope.CANCEL, Lane.EXIT),
+            ("Wrong", Scope.MARKET, Lane.COMMON),
+            ("Many", Scope.MARKET, Lane.COMMON),
+            ("Flood", Scope.MARKET, Lane.COMMON),
+            ("SumUp", Scope.MARKET, Lane.COMMON),
+            ("Chat", Scope.MARKET, Lane.COMMON),
+        )
+    },
+}
+"""The rules of the contract and of the methods here; `Unruled` has none."""
 
 
 def method(name: str) -> str:
@@ -98,6 +116,8 @@ class EchoService:
         handlers = {
             "One": grpc.unary_unary_rpc_method_handler(self.one, *coding),
             "Slow": grpc.unary_unary_rpc_method_handler(self.slow, *coding),
+            "SlowExit": grpc.unary_unary_rpc_method_handler(self.slow, *coding),
+            "Unruled": grpc.unary_unary_rpc_method_handler(self.one, *coding),
             "Wrong": grpc.unary_unary_rpc_method_handler(self.wrong, *coding),
             "Many": grpc.unary_stream_rpc_method_handler(self.many, *coding),
             "Flood": grpc.unary_stream_rpc_method_handler(self.flood, *coding),
@@ -115,7 +135,9 @@ async def echo_server(
 ) -> AsyncIterator[tuple[GrpcServer, EchoService]]:
     """Run an echo server for the length of the block; by default it drains for a second at most."""
     server = GrpcServer(
-        settings or ServerSettings(drain_seconds=1), metrics=metrics or ServiceMetrics("echo")
+        settings or ServerSettings(drain_seconds=1),
+        metrics=metrics or ServiceMetrics("echo"),
+        rules=ECHO_RULES,
     )
     service = EchoService()
     service.failure = failure

@@ -196,7 +196,7 @@ def test_off_loopback_needs_token_and_tls(files: dict[str, Path], host: str, giv
 def test_loopback_needs_nothing(host: str) -> None:
     """The default way to run."""
     assert is_loopback(host)
-    assert ServerSettings(host=host).tokens() == ()
+    assert ServerSettings(host=host).token_file is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""Bitget spot and USDT perpetuals, classic account (v2). Limits: API "Access Restriction".
+
+Perpetuals are traded with cross margin in one-way mode.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from services.common.errors import InvalidFieldError
+from services.connector.instruments import InstrumentKind, TradingStatus
+from services.connector.order_calls import NewOrder, OrderKey, UnifiedOrderCalls
+from services.connector.order_types import TimeInForce
+from services.connector.profile import (
+    Allowance,
+    ClientIdForm,
+    EndpointClass,
+    VenueProfile,
+    plain_credentials,
+)
+from services.connector.venue_client_ids import derive_plain
+from services.connector.venues.bitget_answers import ANSWERS, RATE_CODES, read_refusal
+from services.connector.venues.bitget_rows import (
+    fill_row,
+    order_row,
+    place_reply,
+    stream_orders,
+    stream_ready,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.connector.instruments import Instrument
+    from services.connector.order_types import OrderIntent
+
+_PRODUCT: Final = "USDT-FUTURES"
+_PAGE: Final = 100
+_MOST_PAGES: Final = 20
+_STATES: Final = {
+    "online": TradingStatus.TRADING,
+    "normal": TradingStatus.TRADING,
+    # Closing is still matched, and the venue itself refuses the rest.
+    "limit_open": TradingStatus.TRADING,
+    "restrictedAPI": TradingStatus.BREAK,
+    "gray": TradingStatus.BREAK,
+    "halt": TradingStatus.BREAK,
+    "maintain": TradingStatus.BREAK,
+    "listed": TradingStatus.BREAK,
+}
+_OPTIONS: Final[dict[str, Any]] = {
+    # Else the first call of all signs one to /v3/account/settings, and takes any failure for "no".
+    "uta": False,
+    "adjustForTimeDifference": False,
+    "timeDifference": 0,
+}
+
+
+class BitgetSpotCalls(UnifiedOrderCalls):
+    """ccxt's calls, with the venue's own rows where ccxt makes an order of an empty list."""
+
+    async def place(self, exchange: Any, order: NewOrder) -> Mapping[str, Any]:
+        """Send a new order, once; a market buy without a bound is refused, unsent."""
+        if (order.type, order.side) == ("market", "buy"):
+            # Its size would be in the quote: another order than asked.
+            raise InvalidFieldError("worst_price", "is required to buy at market on this venue")
+        return await super().place(exchange, order)
+
+    async def query(self, exchange: Any, key: OrderKey) -> Mapping[str, Any] | None:
+        """Return the row of one order, live or closed."""
+        reply = await exchange.privateSpotGetV2SpotTradeOrderInfo(_named(key))
+        rows = reply["data"]
+        found: Mapping[str, Any] | None = rows[0] if rows else None
+        return found
+
+    async def cancel(self, exchange: Any, key: OrderKey) -> Mapping[str, Any] | None:
+        """Ask to cancel one order; the reply is an acknowledgement."""
+        await super().cancel(exchange, key)
+        return None
+
+    async def order_fills(self, exchange: Any, key: OrderKey) -> list[Mapping[str, Any]]:
+        """Return the executions of one order, named by the venue's id."""
+        found: list[Mapping[str, Any]] = []
+        for _ in range(_MOST_PAGES):
+            older = {"idLessThan": str(found[-1]["tradeId"])} if found else {}
+            rows = await self._fills_page(
+                exchange, key, {"orderId": key.exchange_order_id, "limit": _PAGE, **older}
+            )
+            found.extend(rows)
+            if len(rows) < _PAGE:
+                break
+        return found
+
+    async def _fills_page(
+        self, exchange: Any, key: OrderKey, params: dict[str, Any]
+    ) -> list[Mapping[str, Any]]:
+        params["symbol"] = key.instrument.exchange_symbol
+        reply = await exchange.privateSpotGetV2SpotTradeFills(params)
+        return list(reply["data"] or ())
+
+
+class BitgetSwapCalls(BitgetSpotCalls):
+    """The same on contracts, where a market order's size is in the base for either side."""
+
+    async def place(self, exchange: Any, order: NewOrder) -> Mapping[str, Any]:
+        """Send a new order, once."""
+        return await UnifiedOrderCalls.place(self, exchange, order)
+
+    async def query(self, exchange: Any, key: OrderKey) -> Mapping[str, Any] | None:
+        """Return the row of one order, live or closed."""
+        params = {"symbol": key.instrument.exchange_symbol, "productType": _PRODUCT, **_named(key)}
+        reply = await exchange.privateMixGetV2MixOrderDetail(params)
+        found: Mapping[str, Any] | None = reply["data"] or None
+        return found
+
+    async def open_orders(
+        self, exchange: Any, instrument: Instrument | None, *, use_margin: bool
+    ) -> list[Mapping[str, Any]]:
+        """Return all live orders of one symbol, or of all."""
+        del use_margin
+        found: list[Mapping[str, Any]] = []
+        symbol = {} if instrument is None else {"symbol": instrument.exchange_symbol}
+        for _ in range(_MOST_PAGES):
+            older = {"idLessThan": str(found[-1]["orderId"])} if found else {}
+            reply = await exchange.privateMixGetV2MixOrderOrdersPending(
+                {"productType": _PRODUCT, "limit": _PAGE, **symbol, **older}
+            )
+            # Null, not an empty list, where there is none.
+            rows = reply["data"]["entrustedList"] or ()
+            found.extend(rows)
+            if len(rows) < _PAGE:
+                break
+        return found
+
+    async def _fills_page(
+        self, exchange: Any, key: OrderKey, params: dict[str, Any]
+    ) -> list[Mapping[str, Any]]:
+        params |= {"symbol": key.instrument.exchange_symbol, "productType": _PRODUCT}
+        reply = await exchange.privateMixGetV2MixOrderFills(params)
+        return list(reply["data"]["fillList"] or ())
+
+
+def _named(key: OrderKey) -> dict[str, Any]:
+    if key.by_client_id:
+        return {"clientOid": key.venue_client_id}
+    return {"orderId": key.exchange_order_id}
+
+
+def _order_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
+    params: dict[str, Any] = {"clientOid": venue_client_id}
+    if intent.post_only or intent.time_in_force is TimeInForce.GTX:
+        params["postOnly"] = True
+    elif intent.time_in_force is not None and intent.price is not None:
+        params["timeInForce"] = intent.time_in_force.value
+    if intent.reduce_only:
+        params["reduceOnly"] = True
+    return params
+
+
+def _is_spot(market: Mapping[str, Any]) -> bool:
+    return market.get("spot") is True
+
+
+def _is_linear(market: Mapping[str, Any]) -> bool:
+    return market.get("swap") is True and market.get("settle") == "USDT"
+
+
+def _trading_status(market: Mapping[str, Any]) -> TradingStatus:
+    information = market.get("info") or {}
+    word = information.get("status") or information.get("symbolStatus")
+    return _STATES.get(str(word), TradingStatus.ENDED)
+
+
+def _never_ended(message: Mapping[str, Any]) -> bool:
+    # The venue only closes the socket.
+    del message
+    return False
+
+
+_SPOT: Final = VenueProfile(
+    code="bitget-spot",
+    ccxt_id="bitget",
+    kind=InstrumentKind.SPOT,
+    options={**_OPTIONS, "defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
+    credentials=plain_credentials,
+    client_ids=ClientIdForm(
+        # At most 50 by error 40305; the letters are those that every endpoint takes.
+        pattern=re.compile(r"[0-9A-Za-z_-]{1,50}", re.ASCII),
+        reserved_prefixes=(),
+        derive=derive_plain,
+    ),
+    allowances={
+        EndpointClass.WEIGHT: (Allowance(6_000, 60.0),),
+        EndpointClass.ORDER: (Allowance(10, 1.0),),
+    },
+    weights={},
+    read_refusal=read_refusal,
+    answers=ANSWERS,
+    answer_messages={},
+    rate_codes=RATE_CODES,
+    # No fence: the documents give no bound for how old a signed stamp may be (40008 has none), a
+    # contract order takes no window, and the unit of spot's `receiveWindow` is not told. "Not
+    # found" proves nothing here; the stream or the order's own row must.
+    fence=None,
+    expiry_headers=None,
+    is_listed=_is_spot,
+    trading_status=_trading_status,
+    calls=BitgetSpotCalls(),
+    order_params=_order_params,
+    place_reply=place_reply,
+    order_row=order_row,
+    fill_row=fill_row,
+    stream_orders=stream_orders,
+    stream_ready=stream_ready,
+    stream_ended=_never_ended,
+    # Fills: startTime and endTime at most 7 days apart on contracts (90 on spot).
+    trades_window=timedelta(days=7),
+    margin_supported=False,
+    # A rebate code that ccxt puts on each signed request.
+    unwanted_headers=frozenset({"X-CHANNEL-API-CODE"}),
+)
+_SWAP: Final = replace(
+    _SPOT,
+    code="bitget-swap",
+    kind=InstrumentKind.PERPETUAL,
+    options={**_OPTIONS, "defaultType": "swap", "fetchMarkets": {"types": ["swap"]}},
+    is_listed=_is_linear,
+    calls=BitgetSwapCalls(),
+)
+PROFILES: Final = (_SPOT, _SWAP)

@@ -17,9 +17,12 @@ from services.common.server import GrpcServer, serve
 from services.connector.connector_metrics import ConnectorMetrics
 from services.connector.data_part import build_data_part
 from services.connector.desk_options import DeskOptions
+from services.connector.evidence_reader import EvidenceReader
 from services.connector.exchange_factory import build_exchange, new_session
 from services.connector.instruments import InstrumentBook
 from services.connector.ledger import Ledger
+from services.connector.limits_gate import OrderGate
+from services.connector.limits_part import build_limits
 from services.connector.order_desk import OrderDesk
 from services.connector.order_part import OrderPart
 from services.connector.order_reader import OrderReader
@@ -34,6 +37,7 @@ from services.connector.trade_reader import TradeReader
 from services.connector.venue import Venue
 from services.connector.venue_http import HeaderObserver
 from services.connector.venue_orders import VenueOrders
+from services.connector.venue_stamps import VenueStamps
 from services.connector.venue_upkeep import VenueUpkeep
 from services.connector.venues import find_profile
 
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from services.common.clock import Clock
+    from services.connector.limits_guard import LimitsGuard
     from services.connector.settings import ConnectorPart, ConnectorSettings
 
     Errand = Callable[[], Coroutine[Any, Any, None]]
@@ -85,18 +90,21 @@ async def open_servicer(
         ledger.open()
         # Closed last: orders under way write their end while the rest shuts down.
         stack.callback(ledger.close)
-        venue = await _open_venue(part, metrics, clock or SystemClock(), stack)
+        held = clock or SystemClock()
+        # At once: a ledger without its halt file is taken for a halt at the next start.
+        limits = build_limits(part.limits, part.ledger_path, ledger, held, metrics)
+        venue = await _open_venue(part, metrics, held, stack)
         upkeep = _build_upkeep(part, venue)
         stopping = stop or asyncio.Event()
         # Clock before markets: signed calls of a skewed host would all be refused (-1021).
         await _retry_first(upkeep.measure_clock, stopping)
         await _retry_first(upkeep.load_markets, stopping)
-        orders, stream = _build_orders(part, venue, ledger, metrics)
+        orders, stream = _build_orders(part, venue, ledger, limits.guard, metrics)
         bounds = HubOptions(queue_limit=part.subscriber_queue_limit)
         data = build_data_part(venue, _reload(upkeep), bounds, observer=metrics)
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
-        errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets]
+        errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets, *limits.errands(data)]
         if part.has_key:
             errands.append(stream.run)
         await stack.enter_async_context(_errands(errands))
@@ -156,14 +164,21 @@ def _build_upkeep(part: ConnectorPart, venue: Venue) -> VenueUpkeep:
 
 
 def _build_orders(
-    part: ConnectorPart, venue: Venue, ledger: Ledger, metrics: ConnectorMetrics
+    part: ConnectorPart,
+    venue: Venue,
+    ledger: Ledger,
+    guard: LimitsGuard,
+    metrics: ConnectorMetrics,
 ) -> tuple[OrderPart, OrderStream]:
     calls = VenueOrders(venue)
     options = DeskOptions(
         max_wait_seconds=part.order_wait_seconds, fill_seconds=part.fill_wait_seconds
     )
-    settler = OrderSettler(calls, venue.clock, SettlePace())
-    desk = OrderDesk(venue, calls, settler, ledger, RandomIds(), options, metrics)
+    stamps = VenueStamps(venue)
+    evidence = EvidenceReader(venue, calls, ledger, stamps, None)
+    settler = OrderSettler(calls, evidence, venue.clock, SettlePace(), metrics)
+    gate = OrderGate(guard, ledger)
+    desk = OrderDesk(venue, calls, settler, ledger, stamps, RandomIds(), options, metrics, gate)
     stream = OrderStream(venue, desk, metrics)
     # The stream must see messages before the first watch is made, or it misses the first.
     venue.trading.observer = stream
@@ -177,7 +192,8 @@ def _build_orders(
         ),
         observer=metrics,
     )
-    return OrderPart(venue, desk, reader, TradeReader(venue, calls, desk), hub), stream
+    trades = TradeReader(venue, calls, desk)
+    return OrderPart(venue, desk, reader, trades, hub, guard), stream
 
 
 def _reload(upkeep: VenueUpkeep) -> Any:

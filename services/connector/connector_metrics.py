@@ -24,6 +24,10 @@ class ConnectorMetrics:
         self._doubts = metrics.counter(
             "order_doubts_resolved_total", "Orders in doubt by what was proven", ("outcome",)
         )
+        self._suspicions = metrics.counter(
+            "order_absences_contradicted_total",
+            "Orders the venue does not know although a trade or the position may be theirs",
+        )
         self._stream_up = metrics.gauge(
             "order_stream_up", "1 while the venue sends this account's orders"
         )
@@ -48,6 +52,11 @@ class ConnectorMetrics:
             "Until when the venue asked for silence (Unix time): of one class, or (all) by a ban",
             ("endpoint_class",),
         )
+        self._limit_refusals = metrics.counter(
+            "limit_refusals_total",
+            "Orders that the connector's own limits refused, by reason",
+            ("reason",),
+        )
         # Labels by stream and kind of row, never by symbol: a venue lists hundreds of those.
         self._stream_events = metrics.counter(
             "stream_events_total",
@@ -66,6 +75,10 @@ class ConnectorMetrics:
     def count_resolved(self, outcome: str) -> None:
         """Count one order in doubt that was proven found or not arrived."""
         self._doubts.labels(outcome).inc()
+
+    def count_suspicion(self) -> None:
+        """Count one order in doubt whose absence a trade or the position speaks against."""
+        self._suspicions.inc()
 
     def show_stream(self, *, up: bool) -> None:
         """Show whether the order stream is up, and count its drops."""
@@ -86,6 +99,10 @@ class ConnectorMetrics:
         """Show until when the venue wants silence: of one class, or (None) of everything."""
         label = "all" if endpoint_class is None else endpoint_class.value
         self._pause_end.labels(label).set(end.timestamp())
+
+    def count_limit_refusal(self, reason: str) -> None:
+        """Count one order that the limits refused."""
+        self._limit_refusals.labels(reason).inc()
 
     def count_stream_event(self, stream: str, event: str) -> None:
         """Count a `drop`, a `resume` or a `slow_subscriber` of a stream that callers follow."""

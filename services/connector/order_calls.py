@@ -7,12 +7,23 @@ client id, or raises) overrides that one in its own file.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from services.connector.instruments import Instrument
+
+_LONG_LIST: Final = 1_000
+"""Rows of Binance's list of all orders; other venues with such a list give what they have."""
+
+_SHORT_LIST: Final = 50
+"""Rows that every venue gives at once of the orders that have ended (Bybit: at most 50)."""
+
+_ENDED_ORDERS: Final = (
+    ("fetchClosedOrders", "fetch_closed_orders"),
+    ("fetchCanceledOrders", "fetch_canceled_orders"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,14 @@ class FillsRange:
     first_trade_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RecentOrders:
+    """The latest orders on a symbol, live and closed; `whole` when the venue remembers no more."""
+
+    rows: list[Mapping[str, Any]]
+    whole: bool
+
+
 class OrderCalls(Protocol):
     """What a venue must be able to answer about orders; `exchange` is its ccxt instance.
 
@@ -92,6 +111,12 @@ class OrderCalls(Protocol):
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
         """Return executions on a symbol, oldest first."""
+        ...
+
+    async def recent_orders(
+        self, exchange: Any, instrument: Instrument, *, use_margin: bool
+    ) -> RecentOrders:
+        """Return the latest orders of a symbol, live and closed."""
         ...
 
     async def watch(self, exchange: Any) -> None:
@@ -156,6 +181,22 @@ class UnifiedOrderCalls:
         since = None if wanted.first_trade_id else wanted.since
         rows = await exchange.fetch_my_trades(instrument.unified, since, wanted.limit, params)
         return [_info(row) for row in rows]
+
+    async def recent_orders(
+        self, exchange: Any, instrument: Instrument, *, use_margin: bool
+    ) -> RecentOrders:
+        """Return the latest orders of a symbol, live and closed."""
+        unified, params = instrument.unified, self.account(use_margin=use_margin)
+        if exchange.has.get("fetchOrders") is True:
+            rows = await exchange.fetch_orders(unified, None, _LONG_LIST, params)
+            return RecentOrders([_info(row) for row in rows], len(rows) < _LONG_LIST)
+        # No one list: the live ones, and those that have ended, where the venue tells them.
+        lists = [await exchange.fetch_open_orders(unified, None, None, params)]
+        for name, method in _ENDED_ORDERS:
+            if exchange.has.get(name) is True:
+                lists.append(await getattr(exchange, method)(unified, None, _SHORT_LIST, params))
+        whole = len(lists) > 1 and all(len(rows) < _SHORT_LIST for rows in lists[1:])
+        return RecentOrders([_info(row) for rows in lists for row in rows], whole)
 
     async def watch(self, exchange: Any) -> None:
         """Subscribe to what the venue tells of our orders, and wait for the next of it."""

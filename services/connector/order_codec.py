@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from opensqt.market_maker.v1 import events_pb2, exchange_pb2, resources_pb2, types_pb2
@@ -20,6 +19,7 @@ from services.common.codec import (
 )
 from services.common.errors import InvalidFieldError
 from services.connector.order_mapping import net_quantity
+from services.connector.order_numbers import to_order_number
 from services.connector.order_request import OrderRequest
 from services.connector.order_types import (
     Fill,
@@ -100,21 +100,10 @@ def decode_class(number: int) -> OrderClass:
     return OrderClass[name.removeprefix("ORDER_CLASS_")]
 
 
-def encode_order_number(exchange_order_id: str) -> int:
-    """Return the int64 form of a venue's order id: itself when numeric, else a 63-bit hash."""
-    # Nineteen digits may exceed int64; hashing them too keeps the number unique enough.
-    if exchange_order_id.isascii() and exchange_order_id.isdigit() and len(exchange_order_id) < 19:
-        return int(exchange_order_id)
-    if not exchange_order_id:
-        return 0
-    digest = hashlib.sha256(exchange_order_id.encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 def encode_order(state: OrderState, instrument: Instrument) -> resources_pb2.Order:
     """Return the wire form of an order's state; unknown figures stay absent."""
     order = resources_pb2.Order(
-        order_id=encode_order_number(state.exchange_order_id),
+        order_id=to_order_number(state.exchange_order_id),
         client_order_id=state.client_order_id,
         symbol=state.symbol,
         side=_SIDE_TO_WIRE[state.side],
@@ -153,7 +142,7 @@ def encode_update(
     """Return one row of the order stream."""
     update = events_pb2.OrderUpdate(
         exchange=exchange,
-        order_id=encode_order_number(state.exchange_order_id),
+        order_id=to_order_number(state.exchange_order_id),
         client_order_id=state.client_order_id,
         symbol=state.symbol,
         side=_SIDE_TO_WIRE[state.side],
@@ -185,7 +174,7 @@ def encode_trade(fill: Fill, client_order_id: str = "") -> resources_pb2.Trade:
     """Return the wire form of one execution."""
     trade = resources_pb2.Trade(
         trade_id=fill.trade_id,
-        order_id=encode_order_number(fill.exchange_order_id),
+        order_id=to_order_number(fill.exchange_order_id),
         symbol=fill.symbol,
         side=_SIDE_TO_WIRE[fill.side],
         price=decimal_to_proto(limit_fraction(fill.price)),

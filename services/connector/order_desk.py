@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from services.connector.order_types import OrderIntent, OrderState
     from services.connector.venue import Venue
     from services.connector.venue_orders import VenueOrders
+    from services.connector.venue_stamps import VenueStamps
 
 _logger = get_logger(__name__)
 _PROVEN_ENDS = {
@@ -71,6 +72,7 @@ class OrderDesk:
         orders: VenueOrders,
         settler: OrderSettler,
         ledger: Ledger,
+        stamps: VenueStamps,
         ids: Ids,
         options: DeskOptions,
         metrics: ConnectorMetrics,
@@ -246,15 +248,18 @@ class OrderDesk:
         priority = order_priority(intent)
         if request.client_order_id:
             await self._adopt_sent_before(record, intent, priority)
+        # Last before the ledger: an order that the venue has already is not judged anew.
+        if self._gate is not None and record.state is None:
+            sent = await self._gate.admit(record, intent, self.shelf)
+            if sent is not None:
+                return _same_content(sent, record)
         row = to_ledger_row(
             record, intent, venue=self._venue.profile.code, now=self._venue.clock.now()
         )
         record.sent_stamp = self._stamps.now()
         # From here on a crash leaves a row that the next start asks the venue about.
         known = await self._ledger.record(row, urgent=priority is Priority.EXIT)
-        if known is not None and known.content_hash != record.content_hash:
-            raise _other_content_error(record.client_order_id)
-        return known
+        return None if known is None else _same_content(known, record)
 
     async def _adopt_sent_before(
         self, record: OrderRecord, intent: OrderIntent, priority: Priority

@@ -18,12 +18,16 @@ _MAX_LENGTH = 64
 
 @dataclass(frozen=True, slots=True)
 class OrderIds:
-    """A client order id or the venue's own id; the client's goes first when both are given."""
+    """A client order id or the venue's own id; the client's goes first when both are given.
+
+    `order_number` is set when only the number was given, and `exchange_order_id` is its digits.
+    """
 
     client_order_id: str
     exchange_order_id: str
     venue_client_id: str
     use_margin: bool
+    order_number: int = 0
 
     def key(self, instrument: Instrument) -> OrderKey:
         """Return how to ask the venue for an order that is not ours."""
@@ -56,6 +60,7 @@ def read_order_ids(
     if order_id < 0:
         raise InvalidFieldError(f"{path}order_id", "must not be negative")
     # The number goes last: for venues without numeric ids it is a hash, which they do not know.
+    by_number = bool(order_id) and not client_order_id and not exchange_order_id
     if not exchange_order_id and order_id:
         exchange_order_id = str(order_id)
     if not client_order_id and not exchange_order_id:
@@ -67,4 +72,5 @@ def read_order_ids(
         exchange_order_id=exchange_order_id,
         venue_client_id=to_venue_client_id(client_order_id, profile) if client_order_id else "",
         use_margin=use_margin,
+        order_number=order_id if by_number else 0,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from services.common.errors import NotFoundError, RejectedError
 from services.connector.order_calls import OrderKey
 from services.connector.order_mapping import complete_state, rejected_state, to_fill, to_state
+from services.connector.order_numbers import to_order_number
 
 if TYPE_CHECKING:
     from services.connector.instruments import Instrument
@@ -38,7 +39,7 @@ class OrderReader:
         """
         record = await self._find(instrument, ids)
         if record is None:
-            return await self._get_foreign(instrument, ids)
+            return await self._get_foreign(instrument, await self._name(instrument, ids))
         if record.error is not None:
             return self._state_without_order(record)
         if not record.is_answerable:
@@ -55,7 +56,7 @@ class OrderReader:
         """
         record = await self._find(instrument, ids)
         if record is None:
-            key = ids.key(instrument)
+            key = (await self._name(instrument, ids)).key(instrument)
             row = await self._orders.cancel(key) or await self._orders.query(key)
             if row is None:
                 raise _not_found()
@@ -103,9 +104,23 @@ class OrderReader:
             record = await self._desk.find(ids.client_order_id)
         elif ids.exchange_order_id:
             record = await self._desk.find_exchange_id(instrument.symbol, ids.exchange_order_id)
+        if record is None and ids.order_number:
+            record = await self._desk.find_order_number(instrument.symbol, ids.order_number)
         if record is not None and record.instrument.symbol != instrument.symbol:
             raise _not_found()
         return record
+
+    async def _name(self, instrument: Instrument, ids: OrderIds) -> OrderIds:
+        """Return the ids by which the venue knows an order that is not ours.
+
+        A number is the venue's id or its hash; a hash can be found among the live orders only.
+        """
+        if not ids.order_number or await self._orders.query(ids.key(instrument)) is not None:
+            return ids
+        for row in await self._orders.open_orders(instrument, use_margin=ids.use_margin):
+            if to_order_number(row.exchange_order_id) == ids.order_number:
+                return replace(ids, exchange_order_id=row.exchange_order_id)
+        return ids
 
     async def _get_foreign(self, instrument: Instrument, ids: OrderIds) -> OrderState:
         row = await self._orders.query(ids.key(instrument))

@@ -12,6 +12,8 @@ from services.connector.order_calls import OrderKey
 from services.connector.order_mapping import apply_intent, merge_states
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from services.connector.instruments import Instrument
     from services.connector.order_types import OrderIntent, OrderState
 
@@ -23,7 +25,8 @@ class OrderRecord:
 
     `state` is None while nothing is proven; `error` is the definite end of an order that never
     lived (refused, not sent, never arrived). `fence_end` is monotonic: before it "not found" means
-    nothing.
+    nothing. `sent_stamp` is when it was sent, by the venue's stamps; `acknowledged_id` the venue's
+    order id from a reply that told no more; `dismissed` the orders whose trades are none of ours.
     """
 
     client_order_id: str
@@ -35,15 +38,26 @@ class OrderRecord:
     state: OrderState | None = None
     error: OpensqtError | None = None
     fence_end: float = 0.0
+    sent_stamp: datetime | None = None
+    acknowledged_id: str = ""
+    dismissed: set[str] = field(default_factory=set)
     doubted: bool = False
+    suspected: bool = False
     busy: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
+    def exchange_order_id(self) -> str:
+        """Return the venue's id of the order, empty until it is known."""
+        known = "" if self.state is None else self.state.exchange_order_id
+        return known or self.acknowledged_id
+
+    @property
     def key(self) -> OrderKey:
         """Return how to name the order to the venue."""
-        known = "" if self.state is None else self.state.exchange_order_id
-        return OrderKey(self.instrument, self.venue_client_id, known, self.use_margin)
+        return OrderKey(
+            self.instrument, self.venue_client_id, self.exchange_order_id, self.use_margin
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -127,8 +141,8 @@ def read_refusal(text: str, client_order_id: str) -> RejectedError:
 def not_arrived_error(client_order_id: str) -> RejectedError:
     """Return the end of an order that the venue does not know after the fence."""
     return RejectedError(
-        "the venue does not know the order after its processing window: it never arrived; "
-        "send again under a new client order id",
+        "the venue does not know the order after its processing window, and no trade or position "
+        "tells of it: nothing was executed; send again under a new client order id",
         reason="ORDER_NOT_ARRIVED",
         metadata={"clientOrderId": client_order_id},
     )

@@ -1,22 +1,26 @@
 """Follow one sent order until everything about it is proven: outcome, end, fills, fees.
 
-Evidence is the order stream, a query by client order id, and the order's trades. "Not found" proves
-that it never arrived only when asked after the fence; until then the
-venue may be at it still.
+Evidence is the order stream, a query by id, the trades since the sending, and the position. "Not
+found" proves something only when asked after the fence and when trades and position agree; a venue
+without a fence proves nothing by it, ever.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from services.common.errors import AlreadyExistsError, OpensqtError
 from services.common.logs import get_logger
+from services.connector.order_evidence import Conclusion, judge_absence
 from services.connector.order_mapping import matches_intent, to_fill, to_state
 from services.connector.order_record import OrderRecord, not_arrived_error
 
 if TYPE_CHECKING:
     from services.common.clock import Clock
+    from services.connector.connector_metrics import ConnectorMetrics
+    from services.connector.evidence_reader import EvidenceReader, Testimony
     from services.connector.order_types import OrderState, VenueOrder
     from services.connector.venue_orders import VenueOrders
 
@@ -25,29 +29,45 @@ _logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SettlePace:
-    """Waits between questions; the stream usually answers within `grace_seconds`, before any."""
+    """Waits between questions; the stream usually answers within `grace_seconds`, before any.
+
+    A venue that only acknowledged is asked after `acknowledged_seconds`: its reply told nothing.
+    Where there is no fence only new events can end the doubt, hence `most_unfenced_seconds`.
+    """
 
     grace_seconds: float = 0.1
+    acknowledged_seconds: float = 0.03
     first_seconds: float = 0.1
     factor: float = 2.0
     most_seconds: float = 2.0
     most_closed_seconds: float = 15.0
+    most_unfenced_seconds: float = 30.0
 
 
 class OrderSettler:
     """Asks the venue about orders in doubt; used by the desk, one call per order at a time."""
 
-    def __init__(self, orders: VenueOrders, clock: Clock, pace: SettlePace) -> None:
+    def __init__(
+        self,
+        orders: VenueOrders,
+        evidence: EvidenceReader,
+        clock: Clock,
+        pace: SettlePace,
+        metrics: ConnectorMetrics,
+    ) -> None:
         self._orders = orders
+        self._evidence = evidence
         self._clock = clock
         self._pace = pace
+        self._metrics = metrics
 
     async def settle(self, record: OrderRecord) -> None:
         """Return when the record is finished, or is a resting order that the venue has.
 
         Never raises for what the venue does; it goes on asking, ever slower, up to a bound.
         """
-        delay = self._pace.grace_seconds
+        pace = self._pace
+        delay = pace.acknowledged_seconds if record.acknowledged_id else pace.grace_seconds
         while not record.is_answerable:
             # News goes first: most orders are closed by the stream, and no question is asked.
             if await record.wait_change(delay):
@@ -71,9 +91,13 @@ class OrderSettler:
 
     def _next_delay(self, record: OrderRecord, delay: float) -> float:
         pace = self._pace
-        closed = record.state is not None and record.state.is_closed
-        most = pace.most_closed_seconds if closed else pace.most_seconds
-        delay = min(max(delay, pace.first_seconds) * pace.factor, most)
+        most = pace.most_seconds
+        if record.state is not None and record.state.is_closed:
+            most = pace.most_closed_seconds
+        elif record.state is None and math.isinf(record.fence_end):
+            most = pace.most_unfenced_seconds
+        least = 0.0 if record.acknowledged_id else pace.first_seconds
+        delay = min(max(delay, least) * pace.factor, most)
         until_fence = record.fence_end - self._clock.monotonic()
         # The question that can prove absence is asked as soon as it can.
         return min(delay, until_fence) if until_fence > 0 else delay
@@ -87,8 +111,32 @@ class OrderSettler:
         row = await self._orders.query(record.key)
         if row is not None:
             self._take_row(record, row)
-        elif past_fence and record.state is None:
+        elif record.state is None and (past_fence or math.isinf(record.fence_end)):
+            await self._weigh_absence(record, past_fence=past_fence)
+
+    async def _weigh_absence(self, record: OrderRecord, *, past_fence: bool) -> None:
+        found = await self._evidence.read(record)
+        if found.row is not None:
+            self._take_row(record, found.row)
+            return
+        conclusion = judge_absence(
+            past_fence=past_fence, trades=found.trades, position=found.position
+        )
+        self._tell_suspicion(record, found, suspected=conclusion is Conclusion.SUSPECT)
+        # The stream may have spoken while the venue was asked.
+        if conclusion is Conclusion.NOT_ARRIVED and record.state is None:
             record.fail(not_arrived_error(record.client_order_id))
+
+    def _tell_suspicion(self, record: OrderRecord, found: Testimony, *, suspected: bool) -> None:
+        if suspected and not record.suspected:
+            self._metrics.count_suspicion()
+            _logger.error(
+                "order_absence_contradicted",
+                client_order_id=record.client_order_id,
+                trades=found.trades.value,
+                position=found.position.value,
+            )
+        record.suspected = suspected
 
     async def _ask_fills(self, record: OrderRecord, state: OrderState) -> None:
         found = await self._orders.order_fills(record.key)

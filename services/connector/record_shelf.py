@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.connector.order_numbers import to_order_number
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,6 +20,7 @@ class RecordShelf:
         self._by_id: dict[str, OrderRecord] = {}
         self._by_venue_id: dict[str, OrderRecord] = {}
         self._by_exchange_id: dict[tuple[str, str], OrderRecord] = {}
+        self._by_number: dict[tuple[str, int], OrderRecord] = {}
 
     def add(self, record: OrderRecord) -> None:
         """Put a record on the shelf, taking finished ones off when there are too many."""
@@ -30,16 +33,18 @@ class RecordShelf:
 
     def index(self, record: OrderRecord) -> None:
         """Make a record findable by the venue's order id once that is known."""
-        if record.state is not None and record.state.exchange_order_id:
-            self._by_exchange_id[_exchange_key(record)] = record
+        key = _exchange_key(record)
+        if record.exchange_order_id and key not in self._by_exchange_id:
+            self._by_exchange_id[key] = record
+            self._by_number[_number_key(record)] = record
 
     def remove(self, record: OrderRecord) -> None:
         """Take a record off the shelf."""
         if self._by_id.get(record.client_order_id) is record:
             del self._by_id[record.client_order_id]
             self._by_venue_id.pop(record.venue_client_id, None)
-            if record.state is not None:
-                self._by_exchange_id.pop(_exchange_key(record), None)
+            self._by_exchange_id.pop(_exchange_key(record), None)
+            self._by_number.pop(_number_key(record), None)
 
     def find(self, client_order_id: str) -> OrderRecord | None:
         """Return the record of the caller's id."""
@@ -53,9 +58,16 @@ class RecordShelf:
         """Return the record of the venue's order id, which is unique per symbol only."""
         return self._by_exchange_id.get((symbol, exchange_order_id))
 
+    def find_order_number(self, symbol: str, order_number: int) -> OrderRecord | None:
+        """Return the record of the int64 form of the venue's order id."""
+        return self._by_number.get((symbol, order_number))
+
     def unfinished(self) -> Iterator[OrderRecord]:
         """Yield the records that can still change."""
         return (record for record in list(self._by_id.values()) if not record.is_finished)
+
+    def __iter__(self) -> Iterator[OrderRecord]:
+        return iter(list(self._by_id.values()))
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -69,5 +81,8 @@ class RecordShelf:
 
 
 def _exchange_key(record: OrderRecord) -> tuple[str, str]:
-    order_id = "" if record.state is None else record.state.exchange_order_id
-    return record.instrument.symbol, order_id
+    return record.instrument.symbol, record.exchange_order_id
+
+
+def _number_key(record: OrderRecord) -> tuple[str, int]:
+    return record.instrument.symbol, to_order_number(record.exchange_order_id)

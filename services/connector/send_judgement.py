@@ -41,13 +41,15 @@ class Verdict(StrEnum):
 class SendResult:
     """A verdict with the caller's error (REJECTED, NOT_SENT) or the venue's row (ACCEPTED).
 
-    An acknowledgement alone has no row: the order is at the venue, what it does is not told.
+    An acknowledgement alone has no row, only the venue's id: the order is there, what it does is
+    not told.
     """
 
     verdict: Verdict
     row: VenueOrder | None = None
     error: OpensqtError | None = None
     note: str = ""
+    exchange_order_id: str = ""
 
 
 def judge_send_error(error: BaseException, *, left: bool, profile: VenueProfile) -> SendResult:

@@ -58,7 +58,12 @@ class VenueOrders:
             row = profile.place_reply(reply)
         except Exception as error:
             return judge_send_error(error, left=trace.left, profile=profile)
-        return SendResult(Verdict.ACCEPTED, row=row if isinstance(row, VenueOrder) else None)
+        if isinstance(row, VenueOrder):
+            return SendResult(Verdict.ACCEPTED, row=row)
+        # An acknowledgement of another order proves nothing about this one.
+        if row.client_order_id not in ("", venue_client_id):
+            return SendResult(Verdict.UNKNOWN, note="the acknowledgement names another order")
+        return SendResult(Verdict.ACCEPTED, exchange_order_id=row.exchange_order_id)
 
     def _new_order(
         self, intent: OrderIntent, instrument: Instrument, venue_client_id: str
@@ -164,6 +169,7 @@ class VenueOrders:
         end: datetime | None,
         limit: int,
         first_trade_id: str = "",
+        priority: Priority = Priority.DATA,
     ) -> list[VenueFill]:
         """Return executions on a symbol, oldest first; from an id on when one is given."""
         wanted = FillsRange(
@@ -176,8 +182,26 @@ class VenueOrders:
             EndpointClass.WEIGHT,
             self._venue.profile.weight("trades"),
             lambda: self._venue.profile.calls.fills(self._venue.trading, instrument, wanted),
+            priority=priority,
         )
         return [self._fill(row) for row in rows]
+
+    async def recent_orders(
+        self, instrument: Instrument, *, use_margin: bool, priority: Priority = Priority.ORDER
+    ) -> tuple[list[VenueOrder], bool]:
+        """Return the venue's latest orders on a symbol, and whether that is all it remembers.
+
+        Raises UnimplementedError where the venue lists none.
+        """
+        found = await self._venue.read(
+            EndpointClass.WEIGHT,
+            self._venue.profile.weight("recent_orders"),
+            lambda: self._venue.profile.calls.recent_orders(
+                self._venue.trading, instrument, use_margin=use_margin
+            ),
+            priority=priority,
+        )
+        return [self._row(row) for row in found.rows], found.whole
 
     async def best_opposite_price(self, instrument: Instrument, side: Side) -> Decimal | None:
         """Return the best price an order of that side would meet, None when the book is empty."""

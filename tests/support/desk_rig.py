@@ -12,20 +12,24 @@ from pathlib import Path
 from typing import Any, cast
 
 from services.common.clock import SystemClock
+from services.common.errors import UnimplementedError, UnreachableError
 from services.common.ids import RandomIds
 from services.common.metrics import ServiceMetrics
 from services.connector.connector_metrics import ConnectorMetrics
 from services.connector.desk_options import DeskOptions
+from services.connector.evidence_reader import EvidenceReader
 from services.connector.instruments import InstrumentBook
 from services.connector.ledger import Ledger
 from services.connector.order_calls import OrderKey
 from services.connector.order_desk import OrderDesk
+from services.connector.order_evidence import PositionSighting
 from services.connector.order_settler import OrderSettler, SettlePace
-from services.connector.order_types import OrderIntent, VenueOrder
+from services.connector.order_types import OrderIntent, VenueFill, VenueOrder
 from services.connector.profile import Fence
 from services.connector.send_judgement import SendResult, Verdict
 from services.connector.venue import Venue
 from services.connector.venue_orders import VenueOrders
+from services.connector.venue_stamps import VenueStamps
 from services.connector.venues import find_profile
 from services.connector.venues.binance_rows import order_row
 from tests.support.connector_orders import SPOT_FULL, instrument
@@ -64,6 +68,13 @@ class HandOrders:
     found: dict[str, VenueOrder] = field(default_factory=dict)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     asked: int = 0
+    listed: list[VenueOrder] | None = field(default_factory=list)
+    lists_read: int = 0
+    trades: list[VenueFill] = field(default_factory=list)
+    trades_fail: bool = False
+    by_order_id: dict[str, VenueOrder] = field(default_factory=dict)
+    perpetual: bool = False
+    position: PositionSighting | None = None
 
     async def place(self, intent: OrderIntent, _instrument: Any, name: str) -> SendResult:
         """Count the sending, wait for the gate, and reply."""
@@ -74,7 +85,26 @@ class HandOrders:
     async def query(self, key: OrderKey, _priority: Any = None) -> VenueOrder | None:
         """Return what the test put there."""
         self.asked += 1
+        if not key.venue_client_id:
+            return self.by_order_id.get(key.exchange_order_id)
         return self.found.get(key.venue_client_id)
+
+    async def recent_orders(self, *_args: Any, **_names: Any) -> tuple[list[VenueOrder], bool]:
+        """Return the venue's list, or that it gives none when `listed` is None."""
+        self.lists_read += 1
+        if self.listed is None:
+            raise UnimplementedError("no list")
+        return [*self.listed, *self.found.values()], True
+
+    async def fills(self, *_args: Any, **_names: Any) -> list[VenueFill]:
+        """Return the trades the test put there."""
+        if self.trades_fail:
+            raise UnreachableError("no trades now")
+        return self.trades
+
+    async def sight(self, _instrument: Any) -> PositionSighting | None:
+        """Return the position the test put there."""
+        return self.position
 
     async def order_fills(self, _key: OrderKey) -> list[Any]:
         """Return no fills."""
@@ -97,7 +127,7 @@ def lose(_name: str) -> SendResult:
 
 @contextlib.asynccontextmanager
 async def open_desk(
-    orders: HandOrders, folder: Path, fence: timedelta = FENCE, kept_records: int = 100
+    orders: HandOrders, folder: Path, fence: timedelta | None = FENCE, kept_records: int = 100
 ) -> AsyncIterator[tuple[OrderDesk, Ledger]]:
     """Open a desk on a hand-made venue and a ledger in a folder."""
     ledger = Ledger(folder / "orders.ledger")
@@ -112,18 +142,23 @@ async def open_desk(
         budget=cast("Any", None),
         clock=SystemClock(),
         profile=find_profile("binance"),
-        fence=Fence(fence, timedelta(0), timedelta(0)),
+        fence=None if fence is None else Fence(fence, timedelta(0), timedelta(0)),
     )
     calls = cast("VenueOrders", orders)
-    pace = SettlePace(grace_seconds=0.01, first_seconds=0.01, most_seconds=0.05)
+    pace = SettlePace(
+        grace_seconds=0.01, first_seconds=0.01, most_seconds=0.05, most_unfenced_seconds=0.05
+    )
+    metrics, stamps = ConnectorMetrics(ServiceMetrics("connector")), VenueStamps(venue)
+    evidence = EvidenceReader(venue, calls, ledger, stamps, orders if orders.perpetual else None)
     desk = OrderDesk(
         venue,
         calls,
-        OrderSettler(calls, venue.clock, pace),
+        OrderSettler(calls, evidence, venue.clock, pace, metrics),
         ledger,
+        stamps,
         RandomIds(),
         DeskOptions(max_wait_seconds=2.0, fill_seconds=0.2, kept_records=kept_records),
-        ConnectorMetrics(ServiceMetrics("connector")),
+        metrics,
     )
     try:
         yield desk, ledger

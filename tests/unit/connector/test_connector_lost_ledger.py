@@ -43,29 +43,61 @@ async def test_lost_ledger_refuses_other_content_and_records_nothing(tmp_path: P
     assert orders.sent == []
 
 
-async def test_with_a_ledger_that_existed_nothing_is_asked_before_sending(tmp_path: Path) -> None:
-    """The question costs a round trip, so it is asked with a new file and a caller's id only."""
+async def test_the_venues_list_is_read_once_for_a_symbol(tmp_path: Path) -> None:
+    """With a new file and a caller's id the list is read, then never again, also after a restart."""
     orders = HandOrders(accept)
     orders.gate.set()
     async with open_desk(orders, tmp_path) as (desk, _ledger):
         await desk.place(order_request(client_order_id=""), instrument())
-        assert orders.asked == 0
+        assert orders.lists_read == 0
         await desk.place(order_request(), instrument())
-        assert orders.asked == 1
-    async with open_desk(orders, tmp_path) as (desk, _ledger):
         await desk.place(order_request(client_order_id="other"), instrument())
-    assert orders.asked == 1
-    assert len(orders.sent) == 3
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        await desk.place(order_request(client_order_id="third"), instrument())
+    assert (orders.lists_read, orders.asked) == (1, 0)
+    assert len(orders.sent) == 4
 
 
-@pytest.mark.parametrize("order_class", [OrderClass.HEDGE, OrderClass.UNWIND, OrderClass.EXIT])
-async def test_an_order_that_makes_exposure_smaller_is_never_kept_waiting(
+@pytest.mark.parametrize("order_class", list(OrderClass))
+async def test_no_class_sends_an_id_that_the_venue_has_seen(
     tmp_path: Path, order_class: OrderClass
 ) -> None:
-    """Its sender asks by id itself before sending again; a round trip here would be unhedged."""
-    orders = HandOrders(accept)
+    """An order of a lost ledger is returned, not sent again, whatever it is for."""
+    orders = HandOrders(accept, found={"mine": venue_row("mine")})
     orders.gate.set()
     async with open_desk(orders, tmp_path) as (desk, _ledger):
-        await desk.place(order_request(order_class=order_class), instrument())
-    assert orders.asked == 0
-    assert orders.sent == ["mine"]
+        state = await desk.place(order_request(order_class=order_class), instrument())
+    assert state.executed == Decimal("0.01")
+    assert orders.sent == []
+
+
+async def test_without_a_list_each_id_is_asked_for(tmp_path: Path) -> None:
+    """Where the venue lists no orders, an id is asked for before its first use."""
+    orders = HandOrders(accept, listed=None)
+    orders.gate.set()
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        await desk.place(order_request(), instrument())
+        await desk.place(order_request(client_order_id="other"), instrument())
+    assert orders.asked == 2
+    assert orders.lists_read == 1
+    assert len(orders.sent) == 2
+
+
+async def test_an_older_copy_of_the_ledger_uses_no_id_twice(tmp_path: Path) -> None:
+    """A file put back from a copy lacks the newest orders: the venue's list has them."""
+    orders = HandOrders(accept)
+    orders.gate.set()
+    path = tmp_path / "orders.ledger"
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        await desk.place(order_request(client_order_id="first"), instrument())
+    copy = path.read_bytes()
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        await desk.place(order_request(), instrument())
+    path.write_bytes(copy)
+    orders.found["mine"] = venue_row("mine")
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        again = await desk.place(order_request(), instrument())
+        with pytest.raises(AlreadyExistsError):
+            await desk.place(order_request(quantity=Decimal("0.02")), instrument())
+    assert again.executed == Decimal("0.01")
+    assert orders.sent == ["first", "mine"]

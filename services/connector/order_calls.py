@@ -218,3 +218,12 @@ def _info(reply: Any) -> Mapping[str, Any]:
     # ccxt's own structure is floats and guesses; the venue's row is under "info".
     found: Mapping[str, Any] = reply["info"]
     return found
+
+
+def refuse_from_id(wanted: FillsRange) -> None:
+    """Raise UnimplementedError for a listing from a trade id on, where the venue knows none."""
+    if wanted.first_trade_id:
+        raise UnimplementedError(
+            "the venue lists fills by time only; ask for a shorter time",
+            reason="NOT_SUPPORTED_BY_VENUE",
+        )

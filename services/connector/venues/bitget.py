@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.common.errors import InvalidFieldError
 from services.connector.instruments import InstrumentKind, TradingStatus
-from services.connector.order_calls import NewOrder, OrderKey, UnifiedOrderCalls
+from services.connector.order_calls import (
+    FillsRange,
+    NewOrder,
+    OrderKey,
+    UnifiedOrderCalls,
+    refuse_from_id,
+)
 from services.connector.order_types import TimeInForce
 from services.connector.profile import (
     Allowance,
@@ -83,21 +89,32 @@ class BitgetSpotCalls(UnifiedOrderCalls):
 
     async def order_fills(self, exchange: Any, key: OrderKey) -> list[Mapping[str, Any]]:
         """Return the executions of one order, named by the venue's id."""
+        symbol = key.instrument.exchange_symbol
+        wanted = {"symbol": symbol, "orderId": key.exchange_order_id}
+        return await self._all_fills(exchange, wanted)
+
+    async def fills(
+        self, exchange: Any, instrument: Instrument, wanted: FillsRange
+    ) -> list[Mapping[str, Any]]:
+        """Return executions on a symbol, oldest first."""
+        refuse_from_id(wanted)
+        span = {"startTime": wanted.since, "endTime": wanted.until}
+        asked = {name: value for name, value in span.items() if value is not None}
+        rows = await self._all_fills(exchange, {"symbol": instrument.exchange_symbol, **asked})
+        # The venue gives the newest first.
+        return rows[::-1][: wanted.limit]
+
+    async def _all_fills(self, exchange: Any, wanted: dict[str, Any]) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = []
         for _ in range(_MOST_PAGES):
             older = {"idLessThan": str(found[-1]["tradeId"])} if found else {}
-            rows = await self._fills_page(
-                exchange, key, {"orderId": key.exchange_order_id, "limit": _PAGE, **older}
-            )
+            rows = await self._fills_page(exchange, {**wanted, "limit": _PAGE, **older})
             found.extend(rows)
             if len(rows) < _PAGE:
                 break
         return found
 
-    async def _fills_page(
-        self, exchange: Any, key: OrderKey, params: dict[str, Any]
-    ) -> list[Mapping[str, Any]]:
-        params["symbol"] = key.instrument.exchange_symbol
+    async def _fills_page(self, exchange: Any, params: dict[str, Any]) -> list[Mapping[str, Any]]:
         reply = await exchange.privateSpotGetV2SpotTradeFills(params)
         return list(reply["data"] or ())
 
@@ -135,11 +152,8 @@ class BitgetSwapCalls(BitgetSpotCalls):
                 break
         return found
 
-    async def _fills_page(
-        self, exchange: Any, key: OrderKey, params: dict[str, Any]
-    ) -> list[Mapping[str, Any]]:
-        params |= {"symbol": key.instrument.exchange_symbol, "productType": _PRODUCT}
-        reply = await exchange.privateMixGetV2MixOrderFills(params)
+    async def _fills_page(self, exchange: Any, params: dict[str, Any]) -> list[Mapping[str, Any]]:
+        reply = await exchange.privateMixGetV2MixOrderFills({**params, "productType": _PRODUCT})
         return list(reply["data"]["fillList"] or ())
 
 

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.common.errors import InvalidFieldError, UnreachableError
 from services.connector.instruments import InstrumentKind, TradingStatus
-from services.connector.order_calls import NewOrder, OrderKey, UnifiedOrderCalls
+from services.connector.order_calls import (
+    FillsRange,
+    NewOrder,
+    OrderKey,
+    UnifiedOrderCalls,
+    refuse_from_id,
+)
 from services.connector.order_types import TimeInForce
 from services.connector.outcome import AnswerClass
 from services.connector.profile import (
@@ -39,6 +45,7 @@ from services.connector.venues.gate_rows import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from services.connector.instruments import Instrument
     from services.connector.order_types import OrderIntent
 
 _PAGE: Final = 100
@@ -106,6 +113,13 @@ class GateOrderCalls(UnifiedOrderCalls):
             params |= {"settle": self._settle, "contract": contract, "order": key.exchange_order_id}
             rows = await exchange.privateFuturesGetSettleMyTrades(params)
         return list(rows)
+
+    async def fills(
+        self, exchange: Any, instrument: Instrument, wanted: FillsRange
+    ) -> list[Mapping[str, Any]]:
+        """Return executions on a symbol, oldest first."""
+        refuse_from_id(wanted)
+        return await super().fills(exchange, instrument, wanted)
 
     async def _find_closed(self, exchange: Any, key: OrderKey) -> Mapping[str, Any] | None:
         wanted = f"{ID_PREFIX}{key.venue_client_id}"

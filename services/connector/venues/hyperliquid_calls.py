@@ -11,8 +11,14 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.codec import format_decimal
-from services.common.errors import InvalidFieldError, UnimplementedError
-from services.connector.order_calls import FillsRange, NewOrder, OrderKey, UnifiedOrderCalls
+from services.common.errors import InvalidFieldError
+from services.connector.order_calls import (
+    FillsRange,
+    NewOrder,
+    OrderKey,
+    UnifiedOrderCalls,
+    refuse_from_id,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,11 +107,8 @@ class HyperliquidOrderCalls(UnifiedOrderCalls):
     async def fills(
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
-        """Return executions on a symbol, oldest first; the venue knows no listing from an id on."""
-        if wanted.first_trade_id:
-            raise UnimplementedError(
-                "hyperliquid lists fills by time only", reason="NOT_SUPPORTED_BY_VENUE"
-            )
+        """Return executions on a symbol, oldest first."""
+        refuse_from_id(wanted)
         span: dict[str, Any] = {"startTime": wanted.since or 0}
         if wanted.until is not None:
             span["endTime"] = wanted.until

@@ -17,12 +17,21 @@ from services.connector.raw_market import RawMarket
 from services.connector.row_quarantine import RowObserver, RowQuarantine
 from services.connector.stream_hub import HubOptions, StreamObserver
 from services.connector.stream_tap import MessageTap
-from services.connector.venue_reads import VenueReads
+from services.connector.unified_account import UnifiedAccount
+from services.connector.unified_funding import UnifiedFunding
+from services.connector.unified_market import UnifiedMarket
+from services.connector.unified_reads import UnifiedReads
+from services.connector.venue_reads import CALLS, VenueReads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from services.connector.venue import Venue
+    from services.connector.venue_questions import (
+        AccountQuestions,
+        FundingQuestions,
+        MarketQuestions,
+    )
 
 
 class DataObserver(StreamObserver, RowObserver, Protocol):
@@ -48,6 +57,30 @@ class DataPart:
         await self.account_streams.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What answers the readers' questions about one venue account."""
+
+    market: MarketQuestions
+    funding: FundingQuestions
+    account: AccountQuestions
+
+
+def open_questions(venue: Venue, quarantine: RowQuarantine) -> Questions:
+    """Return what answers for `venue`: its own bulk rows where we read those, else ccxt."""
+    if venue.code in CALLS:
+        raw = VenueReads(venue)
+        return Questions(
+            RawMarket(raw, quarantine), RawFunding(raw, quarantine), RawAccount(raw, quarantine)
+        )
+    unified = UnifiedReads(venue)
+    return Questions(
+        UnifiedMarket(unified, quarantine),
+        UnifiedFunding(unified, quarantine),
+        UnifiedAccount(unified, quarantine),
+    )
+
+
 def build_data_part(
     venue: Venue,
     reload_markets: Callable[[], Awaitable[None]],
@@ -60,9 +93,10 @@ def build_data_part(
     # One tap for all streams: it replaces methods of the instance, which nests badly.
     tap = MessageTap(venue.exchange)
     bounds = options or HubOptions()
-    funding = FundingReader(venue, RawFunding(reads, quarantine))
-    market = MarketReader(venue, RawMarket(reads, quarantine), funding, reload_markets)
-    account = AccountReader(venue, RawAccount(reads, quarantine))
+    questions = open_questions(venue, quarantine)
+    funding = FundingReader(venue, questions.funding)
+    market = MarketReader(venue, questions.market, funding, reload_markets)
+    account = AccountReader(venue, questions.account)
     return DataPart(
         venue=venue,
         market=market,

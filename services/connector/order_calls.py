@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from services.common.errors import UnimplementedError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -9,6 +9,9 @@ from typing import Self
 
 from aiohttp import web
 
+from services.simulator.bybit_gateway import PREFIX as BYBIT_PREFIX
+from services.simulator.bybit_gateway import BybitGateway
+from services.simulator.bybit_ws import BybitStreams
 from services.simulator.control import ControlHandlers
 from services.simulator.gateway import Gateway
 from services.simulator.http import RestHandler
@@ -36,6 +39,10 @@ class Application:
         self.gateway = Gateway(simulation)
         self._user_streams = UserStreams(simulation)
         self._streams = StreamHandlers(simulation, self._user_streams, stream_queue)
+        self._bybit = BybitGateway(simulation)
+        self._bybit_streams = BybitStreams(
+            simulation, self._user_streams, self._streams, stream_queue
+        )
         self._host = host
         self._port = port
         self._control_token = control_token
@@ -58,6 +65,10 @@ class Application:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
         ControlHandlers(self.simulation, self._streams, self._control_token).register(application)
         self._streams.register(application)
+        self._bybit_streams.register(application)
+        application.router.add_route(
+            "*", BYBIT_PREFIX + "{tail:.*}", RestHandler(self._bybit).handle
+        )
         application.router.add_route("*", "/{tail:.*}", RestHandler(self.gateway).handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()

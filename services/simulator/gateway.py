@@ -141,7 +141,7 @@ class Gateway:
         # before limits: a fault that refuses must not use up weight
         reply = _refusal(plan.actions)
         if reply is None:
-            reply = _deformed(self._answer(plan, endpoint), plan.actions)
+            reply = deform(self._answer(plan, endpoint), plan.actions)
             fate = "handled"
         else:
             fate = "refused by fault"
@@ -236,7 +236,8 @@ def _refusal(actions: tuple[Action, ...]) -> Reply | None:
     return None
 
 
-def _deformed(reply: Reply, actions: tuple[Action, ...]) -> Reply:
+def deform(reply: Reply, actions: tuple[Action, ...]) -> Reply:
+    """Return the answer as the faults let it reach the client."""
     for action in actions:
         if isinstance(action, HttpStatus) and action.when == "after":
             return Reply(action.status, action.body.encode(), reply.headers)

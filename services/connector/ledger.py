@@ -66,6 +66,11 @@ class Ledger:
         """Whether `open` created it: what was sent before it, if anything, is not in it."""
         return self._birth is not None and self._birth.is_new
 
+    @property
+    def is_first(self) -> bool:
+        """Whether `open` created it where there has never been one."""
+        return self.is_new and self._birth is not None and not self._birth.was_lost
+
     def open(self) -> None:
         """Open or create the file and start the writer.
 

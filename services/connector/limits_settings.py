@@ -9,6 +9,7 @@ from pydantic import Field
 
 from services.common.settings_part import SettingsPart
 from services.connector.limits import OrderLimits
+from services.connector.limits_guard import GuardOptions
 
 Bound = Annotated[Decimal, Field(gt=0, max_digits=36)]
 
@@ -43,4 +44,12 @@ class LimitsPart(SettingsPart):
             max_quantity=dict(self.max_quantity),
             max_notional=self.max_notional,
             price_band_ratio=self.price_band_ratio,
+        )
+
+    def guard_options(self) -> GuardOptions:
+        """Return the bounds beside those of one order."""
+        return GuardOptions(
+            opening_orders_per_second=self.opening_orders_per_second,
+            reduce_only=self.reduce_only,
+            completing_seconds=self.completing_seconds,
         )

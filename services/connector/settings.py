@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from services.common.settings import SecretFile, ServiceSettings, SettingsPart, read_secret
+from services.connector.limits_settings import LimitsPart
 from services.connector.profile import Credentials, Fence
 from services.connector.venues import KNOWN_VENUES, find_profile
 
@@ -50,8 +51,11 @@ class ConnectorPart(SettingsPart):
     """Multiplies the venue's documented rate limits: below 1 when several processes share an
     address, above 1 for an account whose limits the venue has raised."""
     subscriber_queue_limit: int = Field(default=10_000, ge=1, le=1_000_000)
+    allow_withdrawal_key: bool = False
+    """Whether to start with a key that may withdraw."""
     symbols: tuple[str, ...] = ()
     """Canonical symbols to serve; empty: all the venue lists."""
+    limits: LimitsPart = LimitsPart()
 
     @field_validator("exchange")
     @classmethod

@@ -40,6 +40,7 @@ from services.connector.venue_orders import VenueOrders
 from services.connector.venue_stamps import VenueStamps
 from services.connector.venue_upkeep import VenueUpkeep
 from services.connector.venues import find_profile
+from services.connector.withdrawal_guard import check_withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -104,6 +105,8 @@ async def open_servicer(
         data = build_data_part(venue, _reload(upkeep), bounds, observer=metrics)
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
+        if part.has_key:
+            await check_withdrawal(data.account, held, allowed=part.allow_withdrawal_key)
         errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets, *limits.errands(data)]
         if part.has_key:
             errands.append(stream.run)

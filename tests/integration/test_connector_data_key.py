@@ -1,0 +1,75 @@
+"""A key that may withdraw: the connector does not start with it unless told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opensqt.market_maker.v1 import exchange_pb2
+from services.common.errors import FatalError
+from services.simulator.app import Application
+from tests.support.connector import connector_part, connector_process, running_connector
+from tests.support.simulator import Control, running_simulator, simulator_settings
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Application]:
+    """A market whose only account has a key that may withdraw."""
+    settings = simulator_settings()
+    account = settings.accounts[0].model_copy(update={"can_withdraw": True})
+    changed = settings.model_copy(update={"accounts": (account,)})
+    async with running_simulator(changed) as running:
+        yield running
+
+
+async def test_the_process_ends_with_an_exit_code_and_says_what_to_do(
+    simulator: Application, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, and a line that names the setting."""
+    part = connector_part("binanceusdm", simulator.address, tmp_path)
+    with pytest.raises(AssertionError, match="ended before it was ready"):
+        async with connector_process(part, tmp_path):
+            raise RuntimeError("the connector started")
+    told = "".join(capfd.readouterr())
+    assert "allow_withdrawal_key" in told
+    assert "may withdraw" in told
+
+
+async def test_it_starts_when_told_to_and_the_doctor_still_sees_it(
+    simulator: Application, tmp_path: Path
+) -> None:
+    """The permission stays among the problems."""
+    part = connector_part("binance", simulator.address, tmp_path, allow_withdrawal_key=True)
+    async with running_connector(part) as running:
+        reply = await running.stub.GetAccountConfiguration(
+            exchange_pb2.GetAccountConfigurationRequest()
+        )
+    assert reply.key_can_withdraw
+    assert any("may withdraw" in problem for problem in reply.problems)
+
+
+async def test_a_venue_that_does_not_tell_stops_no_start(
+    simulator: Application, tmp_path: Path
+) -> None:
+    """Its wallet pages may be down while it trades."""
+    control = Control(simulator.address)
+    fault: dict[str, Any] = {"type": "http_status", "status": 503, "body": ""}
+    await control.fault(fault, path="/sapi/v1/account/apiRestrictions")
+    part = connector_part("binance", simulator.address, tmp_path)
+    async with asyncio.timeout(15), running_connector(part) as running:
+        assert (await running.stub.GetName(exchange_pb2.GetNameRequest())).name == "binance"
+
+
+async def test_the_refusal_is_a_fatal_error_with_its_reason(
+    simulator: Application, tmp_path: Path
+) -> None:
+    """Also where the connector is opened inside another program."""
+    part = connector_part("binance", simulator.address, tmp_path)
+    with pytest.raises(FatalError) as caught:
+        async with running_connector(part):
+            raise RuntimeError("the connector started")
+    assert caught.value.reason == "WITHDRAWAL_KEY"

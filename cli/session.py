@@ -14,6 +14,7 @@ from cli.plain import to_line, to_plain
 from cli.settings import ArbSettings, read_arb_settings
 from services.common.call_errors import SERVICE_UNREACHABLE, from_call_error
 from services.common.errors import Code, InvalidFieldError, OpensqtError, OutcomeUnknownError
+from services.common.process_guard import guard_process
 from services.common.settings_loader import SettingsProblemsError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def run(
     change: str = "",
 ) -> int:
     """Run one command and return the exit code; every error becomes one sentence on stderr."""
+    guard_process()
     errors = Console(stderr=True)
     try:
         session = Session(read_arb_settings(config), json, change)

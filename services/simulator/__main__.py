@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 from services.common.logs import configure_logging, get_logger
+from services.common.process_guard import guard_process
 from services.common.readiness import Readiness, ready_file
 from services.common.run import run_service
 from services.common.settings import load_settings
@@ -27,6 +28,7 @@ async def serve(settings: SimulatorSettings, stop: asyncio.Event) -> None:
 
 def main() -> int:
     """Read the settings, serve, return the exit code of the process."""
+    guard_process()
     settings = load_settings(SimulatorSettings)
     configure_logging(settings.log, settings.service)
     return run_service(lambda stop: serve(settings, stop))

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from services.common.logs import configure_logging
+from services.common.process_guard import guard_process
 from services.common.server import run_service
 from services.common.settings import load_settings
 from services.connector.bootstrap import run_connector
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the connector until it is told to stop; return the exit code."""
+    guard_process()
     settings = load_settings(ConnectorSettings, argv)
     # Before anything speaks: a line that escapes the masking cannot be taken back.
     configure_logging(settings.log, settings.service)

@@ -141,8 +141,6 @@ async def best_prices(stub: Any, symbol: str = "BTCUSDT") -> tuple[Decimal, Deci
 
 
 def _toml(part: ConnectorPart, ready: Path) -> str:
-    values = part.model_dump(mode="python", exclude_none=True, exclude={"symbols"})
-    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
     lines = [f'ready_file = "{ready}"', "[connector]"]
     given = part.model_dump(exclude_defaults=True, exclude={"symbols"})
     limits = given.pop("limits", {})
@@ -151,17 +149,6 @@ def _toml(part: ConnectorPart, ready: Path) -> str:
         lines += ["[connector.limits]"]
         lines += [f"{name} = {_toml_value(value)}" for name, value in limits.items()]
     return "\n".join(lines)
-
-
-def _line(name: str, value: Any) -> str:
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    if isinstance(value, dict):
-        return f"{name} = {{{', '.join(_line(key, one) for key, one in value.items())}}}"
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return f"{name} = {json.dumps(sorted(value))}"
-    text = str(value).lower() if isinstance(value, (int, float)) else f'"{value}"'
-    return f"{name} = {text}"
 
 
 def _toml_value(value: Any) -> str:

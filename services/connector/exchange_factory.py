@@ -85,6 +85,11 @@ def build_exchange(
     )
     # Text end to end: with Decimal ccxt sends amounts unrounded, with float inexact.
     exchange.number = str
+    exchange.headers = {
+        name: value
+        for name, value in exchange.headers.items()
+        if name not in profile.unwanted_headers
+    }
     # ccxt would sleep a quarter of a second at each close.
     exchange.timeout_on_exit = 0
     if base_url is not None:

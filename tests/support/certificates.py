@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -39,11 +40,11 @@ class CertificateAuthority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> CertificateFiles:
-        """Sign a certificate for `name`, valid for localhost and 127.0.0.1."""
+    def issue(self, name: str, hosts: Sequence[str] = ("localhost",)) -> CertificateFiles:
+        """Sign a certificate for `name`, valid for these hosts and 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [
-            x509.DNSName("localhost"),
+            *(x509.DNSName(host) for host in hosts),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
         ]
         certificate = (

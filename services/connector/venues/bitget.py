@@ -210,7 +210,8 @@ _SPOT: Final = VenueProfile(
         EndpointClass.WEIGHT: (Allowance(6_000, 60.0),),
         EndpointClass.ORDER: (Allowance(10, 1.0),),
     },
-    weights={},
+    # Pairs and margin coins.
+    weights={"exchange_info": 2},
     read_refusal=read_refusal,
     answers=ANSWERS,
     answer_messages={},
@@ -241,6 +242,8 @@ _SWAP: Final = replace(
     code="bitget-swap",
     kind=InstrumentKind.PERPETUAL,
     options={**_OPTIONS, "defaultType": "swap", "fetchMarkets": {"types": ["swap"]}},
+    # ccxt reads the contracts of six product types.
+    weights={"exchange_info": 6},
     is_listed=_is_linear,
     calls=BitgetSwapCalls(),
 )

@@ -228,12 +228,19 @@ _SPOT: Final = VenueProfile(
     # my_trades: from and to at most 30 days apart.
     trades_window=timedelta(days=30),
     margin_supported=False,
+    # A broker's name that ccxt puts on every request.
+    unwanted_headers=frozenset({"X-Gate-Channel-Id"}),
 )
 _SWAP: Final = replace(
     _SPOT,
     code="gate-swap",
     kind=InstrumentKind.PERPETUAL,
-    options={**_OPTIONS, "defaultType": "swap", "fetchMarkets": {"types": ["swap"]}},
+    options={
+        **_OPTIONS,
+        "defaultType": "swap",
+        "fetchMarkets": {"types": ["swap"]},
+        "swap": {"fetchMarkets": {"settlementCurrencies": ["usdt"]}},
+    },
     allowances={
         EndpointClass.WEIGHT: (Allowance(200, 10.0),),
         EndpointClass.ORDER: (Allowance(100, 1.0),),

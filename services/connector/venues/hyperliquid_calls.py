@@ -16,6 +16,7 @@ from services.connector.order_calls import (
     FillsRange,
     NewOrder,
     OrderKey,
+    RecentOrders,
     UnifiedOrderCalls,
     refuse_from_id,
 )
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SIGNIFICANT_DIGITS: Final = 5
 """Of a price, unless it is a whole number (API, "Tick and lot size")."""
+
+_HISTORY_LIMIT: Final = 2_000
 
 
 def fit_price(price: Decimal, *, buys: bool) -> Decimal:
@@ -116,6 +119,17 @@ class HyperliquidOrderCalls(UnifiedOrderCalls):
         own = [row for row in rows if row["coin"] == instrument.exchange_symbol]
         own.sort(key=lambda row: int(row["time"]))
         return own[: wanted.limit]
+
+    async def recent_orders(
+        self, exchange: Any, instrument: Instrument, *, use_margin: bool
+    ) -> RecentOrders:
+        """Return the latest orders of a symbol, live and closed."""
+        live = await self.open_orders(exchange, instrument, use_margin=use_margin)
+        past = await _ask(exchange, "historicalOrders")
+        coin = instrument.exchange_symbol
+        own = [row for row in past if row["order"]["coin"] == coin]
+        # The list is the account's, of all symbols.
+        return RecentOrders([*live, *own], len(past) < _HISTORY_LIMIT)
 
     async def watch(self, exchange: Any) -> None:
         """Subscribe to our orders and fills: a forced fill shows among the latter only."""

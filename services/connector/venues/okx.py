@@ -1,0 +1,202 @@
+"""OKX: spot and linear perpetual swaps of one account, v5 API.
+
+Limits are per endpoint at OKX, mostly "N requests per 2 seconds". All reads share one allowance of
+120 units here, and a call of an endpoint with N in 2 s weighs 120/N: never more than OKX allows.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from services.connector.instruments import InstrumentKind, TradingStatus
+from services.connector.order_types import OrderType, TimeInForce
+from services.connector.profile import (
+    Allowance,
+    ClientIdForm,
+    EndpointClass,
+    Fence,
+    VenueProfile,
+    plain_credentials,
+)
+from services.connector.venue_client_ids import derive_plain
+from services.connector.venues.okx_answers import ANSWERS, RATE_CODES, read_refusal
+from services.connector.venues.okx_calls import OkxOrderCalls
+from services.connector.venues.okx_rows import (
+    fill_row,
+    order_row,
+    place_reply,
+    stream_ended,
+    stream_orders,
+    stream_ready,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from services.connector.order_types import OrderIntent
+
+_STATES: Final = {
+    "live": TradingStatus.TRADING,
+    "suspend": TradingStatus.BREAK,
+    "preopen": TradingStatus.BREAK,
+    "post_only": TradingStatus.BREAK,
+    "rebase": TradingStatus.BREAK,
+    "test": TradingStatus.BREAK,
+}
+_OPTIONS: Final[dict[str, Any]] = {
+    "adjustForTimeDifference": False,
+    "timeDifference": 0,
+    # ccxt's default is the batch endpoint; one order is refused there in one more way.
+    "createOrder": "privatePostTradeOrder",
+    # Sizes of market orders are in the base; OKX's own default for buys is the quote.
+    "tgtCcy": "base_ccy",
+    # Else watching positions reads them unbidden.
+    "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
+}
+_WEIGHTS: Final = {
+    # "Place order", "Order details", "Cancel order", "Order list", "Fills": 60 in 2 s.
+    "order_query": 2,
+    "order_cancel": 2,
+    "open_orders": 2,
+    "all_open_orders": 2,
+    "order_trades": 2,
+    # The list of orders, then a batch of cancels (300 orders in 2 s).
+    "open_orders_cancel": 10,
+    # "Transaction details (last 3 months)", balance, positions, time: 10 in 2 s.
+    "trades": 12,
+    "account": 12,
+    "positions": 12,
+    "time": 12,
+    "funding_history": 12,
+    # 20 in 2 s.
+    "exchange_info": 6,
+    "all_day_tickers": 6,
+    "all_book_tickers": 6,
+    "price": 6,
+    "open_interest": 6,
+    "funding_rate": 6,
+    "position_mode": 24,
+    "trading_fee": 24,
+    # 40 in 2 s.
+    "order_book": 3,
+    "klines": 3,
+}
+
+
+def _trading_status(market: Mapping[str, Any]) -> TradingStatus:
+    information = market.get("info") or {}
+    return _STATES.get(str(information.get("state")), TradingStatus.ENDED)
+
+
+def _is_spot(market: Mapping[str, Any]) -> bool:
+    return market.get("spot") is True
+
+
+def _is_linear_swap(market: Mapping[str, Any]) -> bool:
+    information = market.get("info") or {}
+    # ccxt's contract size leaves the multiplier out, and contracts in another coin are no base.
+    is_plain = str(information.get("ctMult") or "1") == "1"
+    return (
+        market.get("swap") is True
+        and market.get("linear") is True
+        and is_plain
+        and information.get("ctValCcy") in (None, "", market.get("baseId"))
+    )
+
+
+def _spot_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
+    return {**_common_params(intent, venue_client_id), "tdMode": "cash"}
+
+
+def _swap_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
+    # "net" is what one-way mode calls a position: in hedge mode the venue refuses the order.
+    params = {
+        **_common_params(intent, venue_client_id),
+        "tdMode": "cross",
+        "positionSide": "net",
+    }
+    if intent.type is OrderType.MARKET:
+        # Turned into optimal_limit_ioc by ccxt: a market order that surely ends at once.
+        params["timeInForce"] = TimeInForce.IOC.value
+    if intent.reduce_only:
+        params["reduceOnly"] = True
+    return params
+
+
+def _common_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
+    # Always ours: without one ccxt puts in its broker's id and tag.
+    params: dict[str, Any] = {"clientOrderId": venue_client_id}
+    if intent.post_only or intent.time_in_force is TimeInForce.GTX:
+        params["postOnly"] = True
+    elif intent.time_in_force is not None and intent.price is not None:
+        params["timeInForce"] = intent.time_in_force.value
+    return params
+
+
+def _expiry_headers(until: int) -> Mapping[str, str]:
+    return {"expTime": str(until)}
+
+
+def _profile(
+    code: str,
+    kind: InstrumentKind,
+    product: str,
+    is_listed: Callable[[Mapping[str, Any]], bool],
+    order_params: Callable[[OrderIntent, str], dict[str, Any]],
+) -> VenueProfile:
+    return VenueProfile(
+        code=code,
+        ccxt_id="okx",
+        kind=kind,
+        options={
+            **_OPTIONS,
+            "fetchMarkets": {"types": [product.lower()]},
+            "defaultType": product.lower(),
+        },
+        credentials=plain_credentials,
+        client_ids=ClientIdForm(
+            # clOrdId of "Place order": up to 32 case-sensitive letters and digits.
+            pattern=re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII),
+            reserved_prefixes=(),
+            derive=derive_plain,
+        ),
+        allowances={
+            EndpointClass.WEIGHT: (Allowance(120, 2.0),),
+            # 60 in 2 s by user and instrument: held for all instruments together.
+            EndpointClass.ORDER: (Allowance(60, 2.0),),
+            EndpointClass.FUNDING_HISTORY: (Allowance(10, 2.0),),
+        },
+        weights=_WEIGHTS,
+        read_refusal=read_refusal,
+        answers=ANSWERS,
+        answer_messages={},
+        rate_codes=RATE_CODES,
+        # "Transaction Timeouts": a request that carries expTime is not processed once the server's
+        # time is past it. How long one that was taken in time may be worked on OKX does not say:
+        # ten seconds, as where another venue says so. The clock bound is our measurement's.
+        fence=Fence(timedelta(seconds=5), timedelta(seconds=10), timedelta(seconds=1)),
+        expiry_headers=_expiry_headers,
+        is_listed=is_listed,
+        trading_status=_trading_status,
+        calls=OkxOrderCalls(product),
+        order_params=order_params,
+        place_reply=place_reply,
+        order_row=order_row,
+        fill_row=fill_row,
+        stream_orders=stream_orders,
+        stream_ready=stream_ready,
+        stream_ended=stream_ended,
+        # fills-history reaches back three months, whatever the span of one request.
+        trades_window=timedelta(days=7),
+        # What tdMode=cross does on spot depends on the account's mode (a loan, or a position of its
+        # own), and the size of a market buy is in the quote there.
+        margin_supported=False,
+    )
+
+
+PROFILES: Final = (
+    _profile("okx-spot", InstrumentKind.SPOT, "SPOT", _is_spot, _spot_params),
+    _profile("okx-swap", InstrumentKind.PERPETUAL, "SWAP", _is_linear_swap, _swap_params),
+)

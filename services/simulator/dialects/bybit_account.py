@@ -158,6 +158,9 @@ def positions(context: Context) -> object:
     """Answer open positions; a symbol asked for has a row although it is flat, as on the venue."""
     exchange, account = context.simulation.exchange, context.account
     exchange.advance()
+    # Categories that nothing is listed in here: nobody holds a position there.
+    if context.params.text("category") in ("inverse", "option"):
+        return {"list": [], "nextPageCursor": "", "category": context.params.text("category")}
     _perpetual_only(context)
     symbol, settle = context.params.text("symbol"), context.params.text("settleCoin")
     if symbol is None and settle is None:

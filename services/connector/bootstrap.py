@@ -24,6 +24,7 @@ from services.connector.ledger import Ledger
 from services.connector.limits_gate import OrderGate
 from services.connector.limits_part import build_limits
 from services.connector.order_desk import OrderDesk
+from services.connector.order_gap import OrderGap
 from services.connector.order_part import OrderPart
 from services.connector.order_reader import OrderReader
 from services.connector.order_settler import OrderSettler, SettlePace
@@ -33,6 +34,7 @@ from services.connector.profile import DEFAULT_RECV_WINDOW
 from services.connector.rate_budget import RateBudget, scale_allowances
 from services.connector.servicer import SERVICE_NAME, ExchangeServicer
 from services.connector.stream_hub import HubOptions, StreamHub
+from services.connector.stream_probe import ProbePace
 from services.connector.trade_reader import TradeReader
 from services.connector.venue import Venue
 from services.connector.venue_http import HeaderObserver
@@ -182,7 +184,8 @@ def _build_orders(
     settler = OrderSettler(calls, evidence, venue.clock, SettlePace(), metrics)
     gate = OrderGate(guard, ledger)
     desk = OrderDesk(venue, calls, settler, ledger, stamps, RandomIds(), options, metrics, gate)
-    stream = OrderStream(venue, desk, metrics)
+    gap = OrderGap(venue, calls, desk, stamps)
+    stream = OrderStream(venue, desk, gap, stamps, metrics, ProbePace())
     # The stream must see messages before the first watch is made, or it misses the first.
     venue.trading.observer = stream
     reader = OrderReader(venue, calls, desk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from services.common.metrics import ServiceMetrics
@@ -30,6 +31,10 @@ class ConnectorMetrics:
         )
         self._stream_up = metrics.gauge(
             "order_stream_up", "1 while the venue sends this account's orders"
+        )
+        self._silence = metrics.gauge(
+            "order_stream_silence_seconds",
+            "Time since the order stream was last known to be alive",
         )
         self._drops = metrics.counter("order_stream_drops_total", "Drops of the order stream")
         self._waits = metrics.counter(
@@ -79,6 +84,10 @@ class ConnectorMetrics:
     def count_suspicion(self) -> None:
         """Count one order in doubt whose absence a trade or the position speaks against."""
         self._suspicions.inc()
+
+    def watch_silence(self, read: Callable[[], float]) -> None:
+        """Show what `read` returns, whenever the figures are asked for."""
+        self._silence.set_function(read)
 
     def show_stream(self, *, up: bool) -> None:
         """Show whether the order stream is up, and count its drops."""

@@ -121,6 +121,13 @@ class OrderCalls(Protocol):
         """Return the latest orders of a symbol, live and closed."""
         ...
 
+    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
+        """Return the venue's symbols that had executions since an instant in ms.
+
+        Empty where the venue does not tell that at once.
+        """
+        ...
+
     async def watch(self, exchange: Any) -> None:
         """Subscribe to what the venue tells of our orders, and wait for the next of it."""
         ...
@@ -199,6 +206,11 @@ class UnifiedOrderCalls:
                 lists.append(await getattr(exchange, method)(unified, None, _SHORT_LIST, params))
         whole = len(lists) > 1 and all(len(rows) < _SHORT_LIST for rows in lists[1:])
         return RecentOrders([_info(row) for rows in lists for row in rows], whole)
+
+    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
+        """Return no symbol: ccxt has no word for it."""
+        del exchange, since
+        return set()
 
     async def watch(self, exchange: Any) -> None:
         """Subscribe to what the venue tells of our orders, and wait for the next of it."""

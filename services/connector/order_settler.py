@@ -16,6 +16,8 @@ from services.common.logs import get_logger
 from services.connector.order_evidence import Conclusion, judge_absence
 from services.connector.order_mapping import matches_intent, to_fill, to_state
 from services.connector.order_record import OrderRecord, not_arrived_error
+from services.connector.profile import Priority
+from services.connector.venue_orders import order_priority
 
 if TYPE_CHECKING:
     from services.common.clock import Clock
@@ -108,7 +110,7 @@ class OrderSettler:
             return
         # Read before asking: an answer counts only if the question came after the fence.
         past_fence = self._clock.monotonic() >= record.fence_end
-        row = await self._orders.query(record.key)
+        row = await self._orders.query(record.key, _priority(record))
         if row is not None:
             self._take_row(record, row)
         elif record.state is None and (past_fence or math.isinf(record.fence_end)):
@@ -153,6 +155,11 @@ class OrderSettler:
                 record.fail(_foreign_order_error(record.client_order_id))
             return
         record.learn(to_state(row, record.instrument, record.client_order_id))
+
+
+def _priority(record: OrderRecord) -> Priority:
+    # The share that is kept for exits is not for questions about entries.
+    return Priority.EXIT if record.intent is None else order_priority(record.intent)
 
 
 def _foreign_order_error(client_order_id: str) -> AlreadyExistsError:

@@ -7,24 +7,29 @@ updates that arrive together, and each may carry a fill.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.errors import OpensqtError, UnreachableError
 from services.common.logs import get_logger
 from services.connector.order_codec import encode_update
+from services.connector.order_log import OrderLog, ToldFills
 from services.connector.order_mapping import merge_states, to_fill, to_state
+from services.connector.stream_probe import ProbePace, watch_silence
 from services.connector.venue_errors import to_read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from datetime import datetime
 
-    from opensqt.market_maker.v1 import events_pb2
     from services.connector.connector_metrics import ConnectorMetrics
     from services.connector.instruments import Instrument
     from services.connector.order_desk import OrderDesk
-    from services.connector.order_types import OrderState, VenueOrder
+    from services.connector.order_gap import OrderGap
+    from services.connector.order_types import Fill, ForcedFill, OrderState, VenueOrder
     from services.connector.venue import Venue
+    from services.connector.venue_stamps import VenueStamps
 
 _logger = get_logger(__name__)
 _FOREIGN_LIMIT: Final = 2_000
@@ -34,27 +39,52 @@ _MOST_BACKOFF: Final = 15.0
 
 
 class OrderStream:
-    """Watches the account's orders; also the observer of the trading instance's replies."""
+    """Watches the account's orders; also the observer of the trading instance's replies.
 
-    def __init__(self, venue: Venue, desk: OrderDesk, metrics: ConnectorMetrics) -> None:
+    `log` holds what was told, `epoch` counts the drops. The stream is whole when it is on and the
+    gap before it has been read.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        desk: OrderDesk,
+        gap: OrderGap,
+        stamps: VenueStamps,
+        metrics: ConnectorMetrics,
+        probe: ProbePace,
+    ) -> None:
         self._venue = venue
         self._metrics = metrics
         self._desk = desk
+        self._gap = gap
+        self._stamps = stamps
+        self._probe = probe
         self._ready = asyncio.Event()
+        self._whole = asyncio.Event()
         self._ended = asyncio.Event()
         self._foreign: OrderedDict[tuple[str, str], OrderState] = OrderedDict()
-        self.listeners: set[Callable[[events_pb2.OrderUpdate | OpensqtError], None]] = set()
+        self._told = ToldFills()
+        self._alive_at = venue.clock.monotonic()
+        self._heard_until: datetime | None = None
+        self._gap_since: datetime | None = None
+        self.log = OrderLog()
+        self.epoch = 0
+        metrics.watch_silence(lambda: venue.clock.monotonic() - self._alive_at)
 
     @property
     def is_live(self) -> bool:
         """Whether the venue is sending us this account's orders."""
         return self._ready.is_set()
 
-    async def wait_live(self, seconds: float) -> None:
-        """Wait until the stream is on; raise UnreachableError when it is not within that time."""
+    async def wait_whole(self, seconds: float) -> None:
+        """Wait until the stream is on and no gap is open.
+
+        Raises UnreachableError when that does not come about within that time.
+        """
         try:
             async with asyncio.timeout(seconds):
-                await self._ready.wait()
+                await self._whole.wait()
         except TimeoutError:
             raise UnreachableError("the order stream is down", reason="STREAM_DROPPED") from None
 
@@ -65,11 +95,13 @@ class OrderStream:
     def on_connected(self, url: str) -> None:
         """Take the opening of a socket of the trading instance, which has the user stream only."""
         del url
+        self._note_alive(0.0)
         if self._venue.profile.stream_ready(None):
             self._ready.set()
 
     def on_message(self, message: Any) -> None:
         """Take one message of the user stream; a broken one is logged and left out."""
+        self._note_alive(0.0)
         if not isinstance(message, dict):
             return
         if self._venue.profile.stream_ready(message):
@@ -78,6 +110,7 @@ class OrderStream:
             self._ended.set()
         try:
             for row in self._venue.profile.stream_orders(message):
+                self._heard(row.update_time)
                 self._take(row)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             # Raised on, it would end ccxt's reading of the socket, and with it every other order.
@@ -94,86 +127,149 @@ class OrderStream:
             await self._venue.clock.sleep(wait)
 
     async def _session(self) -> OpensqtError:
-        watching = asyncio.get_running_loop().create_task(self._watch())
-        ended = asyncio.get_running_loop().create_task(self._ended.wait())
+        loop = asyncio.get_running_loop()
+        watching = loop.create_task(self._watch())
+        ready = loop.create_task(self._wait_ready())
+        tasks: set[asyncio.Task[Any]] = {watching, ready}
         try:
-            ready = asyncio.get_running_loop().create_task(self.wait_live(_READY_SECONDS))
-            await asyncio.wait({watching, ready}, return_when=asyncio.FIRST_COMPLETED)
-            if not ready.done():
-                ready.cancel()
-            await asyncio.gather(ready, return_exceptions=True)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if self._ready.is_set() and not watching.done():
                 _logger.info("order_stream_up")
                 self._metrics.show_stream(up=True)
+                silent = watch_silence(
+                    self._venue.trading, self._venue.clock, self._probe, self._note_alive
+                )
+                ends = {watching, loop.create_task(self._ended.wait()), loop.create_task(silent)}
                 # Subscribed first, asked second: nothing falls between the two.
-                await self._catch_up()
-                await asyncio.wait({watching, ended}, return_when=asyncio.FIRST_COMPLETED)
+                tasks |= ends | {loop.create_task(self._close_gap())}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             return await _failure(watching, self._venue)
         finally:
-            for task in (watching, ended):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(watching, ended, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wait_ready(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._ready.wait()
 
     async def _watch(self) -> None:
         while True:
             await self._venue.profile.calls.watch(self._venue.trading)
 
-    async def _catch_up(self) -> None:
-        """Ask for the orders that may have changed while nobody listened."""
-        for record in self._desk.shelf.unfinished():
+    async def _close_gap(self) -> None:
+        """Read what happened while nobody listened, again and again until it was read whole."""
+        failures = 0
+        while True:
             try:
-                await self._desk.refresh(record)
+                rows = await self._read_gap()
             except OpensqtError as error:
-                _logger.warning(
-                    "order_refresh_failed",
-                    client_order_id=record.client_order_id,
-                    reason=error.reason,
-                )
+                _logger.warning("order_gap_unread", reason=error.reason, problem=error.message)
+            else:
+                break
+            failures += 1
+            wait = min(_FIRST_BACKOFF * 2.0 ** min(failures, 10), _MOST_BACKOFF)
+            await self._venue.clock.sleep(wait)
+        for row in rows:
+            self._take(row, only_news=True)
+        if self._gap_since is not None:
+            self._tell_learned(self._gap_since)
+        self._gap_since = None
+        self._heard_until = self._heard_until or self._stamps.now()
+        self._whole.set()
+        self.log.wake()
+
+    async def _read_gap(self) -> list[VenueOrder]:
+        # Before the first session there were no readers: what is live is in their snapshot.
+        if self._gap_since is None:
+            return await self._gap.read_unfinished()
+        symbols = {symbol for symbol, _ in self._foreign}
+        return await self._gap.read(self._gap_since, symbols, self._told)
+
+    def _tell_learned(self, since: datetime) -> None:
+        """Tell the fills of our orders that a reply or a query taught us while the stream was off.
+
+        On the margin account they are in no list of trades that was read.
+        """
+        for record in self._desk.shelf:
+            state = record.state
+            if state is None or state.update_time is None or state.update_time < since:
+                continue
+            for fill in state.fills:
+                if self._told.add(state.symbol, fill.trade_id):
+                    self._tell(state, record.instrument, fill, None)
 
     async def _drop(self, error: OpensqtError) -> None:
         self._metrics.show_stream(up=False)
         _logger.warning("order_stream_down", reason=error.reason, problem=error.message)
-        # Listeners must not take a snapshot for live while the stream is down.
+        # Readers must not take a snapshot for live while the stream is down.
         self._ready.clear()
+        self._whole.clear()
         self._ended.clear()
-        for listener in tuple(self.listeners):
-            listener(error)
+        # A gap that was not closed goes on, from where it began.
+        self._gap_since = self._gap_since or self._heard_until
+        self.epoch += 1
+        self.log.wake()
         await close_sockets(self._venue.trading)
 
-    def _take(self, row: VenueOrder) -> None:
+    def _heard(self, stamp: datetime | None) -> None:
+        self._stamps.observe(stamp)
+        if stamp is not None and (self._heard_until is None or stamp > self._heard_until):
+            self._heard_until = stamp
+
+    def _note_alive(self, age: float) -> None:
+        self._alive_at = max(self._alive_at, self._venue.clock.monotonic() - age)
+
+    def _take(self, row: VenueOrder, *, only_news: bool = False) -> None:
         instrument = self._venue.instruments.find_exchange_symbol(row.exchange_symbol)
         if instrument is None:
             return
-        state = self._merge(row, instrument)
-        # A message carries at most one execution, its own.
-        fill = to_fill(row.fills[-1], row.side, instrument) if row.fills else None
-        update = encode_update(
-            state,
-            instrument,
-            self._venue.name,
-            last_fill=fill,
-            forced_fill=row.forced_fill,
-        )
-        for listener in tuple(self.listeners):
-            listener(update)
+        before, state = self._merge(row, instrument)
+        fresh = [
+            to_fill(fill, row.side, instrument, state.client_order_id)
+            for fill in row.fills
+            if self._told.add(instrument.symbol, fill.trade_id)
+        ]
+        for fill in fresh:
+            self._tell(state, instrument, fill, row.forced_fill)
+        if not fresh and not (only_news and before == state):
+            self._tell(state, instrument, None, row.forced_fill)
 
-    def _merge(self, row: VenueOrder, instrument: Instrument) -> OrderState:
+    def _tell(
+        self,
+        state: OrderState,
+        instrument: Instrument,
+        fill: Fill | None,
+        forced_fill: ForcedFill | None,
+    ) -> None:
+        self.log.append(
+            encode_update(
+                state, instrument, self._venue.name, last_fill=fill, forced_fill=forced_fill
+            )
+        )
+
+    def _merge(
+        self, row: VenueOrder, instrument: Instrument
+    ) -> tuple[OrderState | None, OrderState]:
         shelf = self._desk.shelf
         record = shelf.find_venue_id(row.client_order_id) or shelf.find_exchange_id(
             instrument.symbol, row.exchange_order_id
         )
         if record is not None:
+            before = record.state
             seen = to_state(row, instrument, record.client_order_id)
             self._desk.learn(record, seen)
-            return record.state or seen
+            return before, record.state or seen
         key = (instrument.symbol, row.exchange_order_id)
         seen = to_state(row, instrument, row.client_order_id)
-        state = merge_states(self._foreign.pop(key, None), seen)
+        before = self._foreign.pop(key, None)
+        state = merge_states(before, seen)
         # Orders placed elsewhere need their fills summed for fees too.
         self._foreign[key] = state
         if len(self._foreign) > _FOREIGN_LIMIT:
             self._foreign.popitem(last=False)
-        return state
+        return before, state
 
 
 async def close_sockets(exchange: Any) -> None:

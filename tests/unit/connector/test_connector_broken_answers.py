@@ -16,6 +16,7 @@ from services.connector.bootstrap import keep_running
 from services.connector.exchange_factory import build_exchange, new_session
 from services.connector.instruments import InstrumentBook
 from services.connector.order_calls import OrderKey
+from services.connector.order_log import OrderLog
 from services.connector.order_source import OrderSource
 from services.connector.order_types import Side
 from services.connector.profile import Credentials, Fence
@@ -113,10 +114,25 @@ class HandStream:
     """An order stream that is up until it is told otherwise."""
 
     def __init__(self) -> None:
-        self.listeners: set[Callable[[Any], None]] = set()
+        self.log = OrderLog()
+        self.epoch = 0
 
-    async def wait_live(self, _seconds: float) -> None:
+    async def wait_whole(self, _seconds: float) -> None:
         """Return at once."""
+
+
+class HandReader:
+    """An account without live orders, which may fail to say so."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    async def open_orders(self, _instrument: Any, *, use_margin: bool) -> list[Any]:
+        """Return none."""
+        assert not use_margin
+        if self.fails:
+            raise UnreachableError("busy")
+        return []
 
 
 async def test_rows_before_a_drop_reach_the_subscribers() -> None:
@@ -125,13 +141,46 @@ async def test_rows_before_a_drop_reach_the_subscribers() -> None:
     source = OrderSource(venue(), cast("Any", stream), cast("Any", None))
     receiving = asyncio.create_task(source.receive())
     await asyncio.sleep(0)
-    (listen,) = stream.listeners
-    for row in (events_pb2.OrderUpdate(symbol="BTCUSDT"), UnreachableError("cut")):
-        listen(row)
+    stream.log.append(events_pb2.OrderUpdate(symbol="BTCUSDT"))
+    stream.epoch += 1
+    stream.log.wake()
     assert [row.symbol for row in await receiving] == ["BTCUSDT"]
     with pytest.raises(UnreachableError) as dropped:
         await source.receive()
     assert dropped.value.reason == "STREAM_DROPPED"
+
+
+async def test_what_was_missed_comes_with_the_snapshot_after_a_drop() -> None:
+    """Rows told while a reader was away come before its snapshot ends, and once."""
+    stream, reader = HandStream(), HandReader()
+    source = OrderSource(venue(), cast("Any", stream), cast("Any", reader))
+    await source.snapshot()
+    await source.reset()
+    stream.epoch += 1
+    stream.log.append(events_pb2.OrderUpdate(symbol="MISSED"))
+    receiving = asyncio.create_task(source.receive())
+    await asyncio.sleep(0)
+    reader.fails = True
+    with pytest.raises(UnreachableError):
+        await source.snapshot()
+    reader.fails = False
+    rows = await source.snapshot()
+    assert [(row.symbol, row.caught_up) for row in rows] == [("MISSED", False), ("", True)]
+    assert not receiving.done()
+    stream.log.append(events_pb2.OrderUpdate(symbol="NEXT"))
+    assert [row.symbol for row in await receiving] == ["NEXT"]
+    # A reader that joins later gets live orders, not what others missed.
+    assert len(await source.snapshot()) == 1
+
+
+def test_a_log_that_was_outrun_says_so() -> None:
+    """A reader further behind than the log reaches is told that rows are gone."""
+    log = OrderLog(limit=2)
+    for _ in range(3):
+        log.append(events_pb2.OrderUpdate())
+    assert log.since(0) is None
+    assert len(log.since(1) or ()) == 2
+    assert log.since(3) == []
 
 
 async def test_errand_that_breaks_is_run_again() -> None:

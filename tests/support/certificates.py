@@ -40,12 +40,15 @@ class CertificateAuthority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, hosts: Sequence[str] = ("localhost",)) -> CertificateFiles:
-        """Sign a certificate for `name`, valid for these hosts and 127.0.0.1."""
+    def issue(
+        self, name: str, hosts: Sequence[str] = ("localhost",), uris: Sequence[str] = ()
+    ) -> CertificateFiles:
+        """Sign a certificate for `name`, valid for these hosts, these URIs and 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [
             *(x509.DNSName(host) for host in hosts),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *(x509.UniformResourceIdentifier(uri) for uri in uris),
         ]
         certificate = (
             _builder(_subject(name), self._certificate.subject, key.public_key())

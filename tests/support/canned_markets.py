@@ -15,6 +15,7 @@ _BINANCE: dict[str, Any] = {
     "status": "TRADING",
     "baseAsset": "BTC",
     "quoteAsset": "USDT",
+    "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
     "filters": _BINANCE_FILTERS,
 }
 _OKX_SWAP: dict[str, Any] = {

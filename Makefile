@@ -75,6 +75,10 @@ proto-check: $(STAMP) ## Fail on stale generated code, lint findings or a breaki
 test: $(STAMP) ## All tests that need Python packages alone
 	@$(PYTEST) $(TEST_FOLDERS)
 
+.PHONY: test-faults
+test-faults: $(STAMP) ## The fault table: each fault on each family of venues, printed as a table
+	@$(PYTEST) tests/faults
+
 .PHONY: coverage
 coverage: $(STAMP) ## The same tests, with branch coverage
 	@$(PYTEST) --cov --cov-report=term:skip-covered $(TEST_FOLDERS)

@@ -9,7 +9,14 @@ import grpc.aio
 
 from cli.clients import connector_client, engine_client, scanner_client
 from cli.tables import word
-from opensqt.market_maker.v1 import engine_pb2, exchange_pb2, scanner_pb2, types_pb2
+from cli.venue_halt import describe
+from opensqt.market_maker.v1 import (
+    engine_pb2,
+    exchange_pb2,
+    scanner_pb2,
+    trading_state_pb2,
+    types_pb2,
+)
 from services.common.call_errors import SERVICE_UNREACHABLE, from_call_error
 
 if TYPE_CHECKING:
@@ -101,15 +108,22 @@ async def _connector(venue: VenueSettings) -> list[Finding]:
             account = await connector.GetAccountConfiguration(
                 exchange_pb2.GetAccountConfigurationRequest()
             )
+            trading = await connector.GetTradingState(trading_state_pb2.GetTradingStateRequest())
     except grpc.aio.AioRpcError as error:
         return [_unreachable(subject, venue.address, error)]
     findings = [
         # Two swapped addresses both answer well, each for the other's account.
         Finding(subject, name == venue.name, f"answers as {name} ({kind.exchange_code})"),
+        _trading_finding(subject, trading.state),
         *_account_findings(subject, kind, account),
     ]
     findings += [Finding(subject, False, problem) for problem in account.problems]
     return findings
+
+
+def _trading_finding(subject: str, state: trading_state_pb2.TradingState) -> Finding:
+    stopped = state.halted or state.reduce_only or state.HasField("banned_until")
+    return Finding(subject, not stopped, describe(state))
 
 
 def _account_findings(

@@ -37,6 +37,10 @@ RequestId = Annotated[
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Venue = Annotated[
+    Optional[str],  # noqa: UP045 - evaluated by typer at run time
+    typer.Option("--venue", help="Only at this connector, by its name in arb.toml."),
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")]
 Figure = Optional[str]  # noqa: UP045 - evaluated by typer at run time
 Symbols = Annotated[
@@ -292,11 +296,17 @@ def positions(
 
 @app.command()
 def halt(
-    reason: Reason, request_id: RequestId = None, json: Json = False, config: Config = None
+    reason: Reason,
+    venue: Venue = None,
+    request_id: RequestId = None,
+    json: Json = False,
+    config: Config = None,
 ) -> None:
-    """Stop opening; exits still run."""
-    from cli import commands
+    """Stop opening, in the engine or at one connector; exits still run."""
+    from cli import commands, venue_halt
 
+    if venue is not None:
+        _finish(config, json, lambda session: venue_halt.halt_venue(session, venue, reason))
     change = request_id or str(uuid.uuid4())
     _finish(
         config,
@@ -309,15 +319,18 @@ def halt(
 @app.command()
 def resume(
     reason: Reason,
+    venue: Venue = None,
     yes: Yes = False,
     request_id: RequestId = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Allow opening again."""
-    from cli import commands
+    """Allow opening again, in the engine or at one connector."""
+    from cli import commands, venue_halt
 
     _confirm("Allow entries again?", yes=yes, json=json)
+    if venue is not None:
+        _finish(config, json, lambda session: venue_halt.resume_venue(session, venue, reason))
     change = request_id or str(uuid.uuid4())
     _finish(
         config,

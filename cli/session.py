@@ -36,6 +36,7 @@ _HINTS = {
     "TOKEN_MISSING": "set token_file in arb.toml to the service's token",
     "TOKEN_INVALID": "set token_file in arb.toml to the service's token",
     "ENGINE_HALTED": "arb resume --reason … allows entries again",
+    "TRADING_HALTED": "arb resume --venue NAME --reason … lets the connector open again",
     "ENGINE_NOT_RECONCILED": "the engine is recovering; look with arb doctor and try again",
     "OPPORTUNITY_STALE": "arb scan lists fresh ones",
     "OPPORTUNITY_NOT_FOUND": "arb scan lists those that stand",

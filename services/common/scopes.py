@@ -119,12 +119,14 @@ _TABLE: Final[Mapping[str, tuple[tuple[Scope, Lane, bool, str], ...]]] = Mapping
                 False,
                 "GetOrder GetOpenOrders GetAccount GetPositions GetBalance SubscribeOrders"
                 " SubscribeAccount SubscribePositions GetFundingPayments GetAccountConfiguration"
-                " GetTrades",
+                " GetTrades GetTradingState",
             ),
             (Scope.ORDERS, _BY_REQUEST, False, "PlaceOrder EnterOrders"),
             (Scope.ORDERS, _BY_REQUEST, True, "BatchPlaceOrders"),
             (Scope.CANCEL, _EXIT, False, "CancelOrder CancelAllOrders"),
             (Scope.CANCEL, _EXIT, True, "BatchCancelOrders"),
+            (Scope.HALT, _EXIT, False, "HaltTrading"),
+            (Scope.CONTROL, _COMMON, False, "ResumeTrading"),
         ),
         f"{_PACKAGE}.ScannerService": (
             (Scope.OPPORTUNITIES, _COMMON, True, "ListOpportunities WatchOpportunities"),

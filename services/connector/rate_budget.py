@@ -229,12 +229,11 @@ class RateBudget:
     def _refuse(self, name: EndpointClass, wait: float) -> RetryableError:
         if self._observer is not None:
             self._observer.count_rate_refusal(name)
-        ban = self._blocked_until.get(None, 0.0) - self._clock.monotonic()
-        if ban > 0:
-            end = self._clock.now() + timedelta(seconds=ban)
+        end = self.ban_end
+        if end is not None:
             return RetryableError(
                 f"the venue has banned this address until {end:%Y-%m-%dT%H:%M:%SZ}",
-                retry_after=timedelta(seconds=ban),
+                retry_after=end - self._clock.now(),
                 reason="VENUE_BANNED",
                 metadata={"endpointClass": name.value},
             )
@@ -245,6 +244,12 @@ class RateBudget:
             retry_after=timedelta(seconds=wait),
             metadata={"endpointClass": name.value},
         )
+
+    @property
+    def ban_end(self) -> datetime | None:
+        """When the venue's ban of this address ends, None when there is none."""
+        left = self._blocked_until.get(None, 0.0) - self._clock.monotonic()
+        return self._clock.now() + timedelta(seconds=left) if left > 0 else None
 
     def wait_seconds(self, name: EndpointClass, weight: int, priority: Priority) -> float:
         """Return how long a request of that weight would have to wait now, were it the next."""

@@ -10,6 +10,7 @@ from services.connector.servicers.account import AccountMethods
 from services.connector.servicers.market import MarketMethods
 from services.connector.servicers.order_entry import OrderEntryMethods
 from services.connector.servicers.orders import OrderMethods
+from services.connector.servicers.trading_state import TradingStateMethods
 
 if TYPE_CHECKING:
     from services.connector.data_part import DataPart
@@ -24,6 +25,7 @@ class ExchangeServicer(
     OrderEntryMethods,
     AccountMethods,
     MarketMethods,
+    TradingStateMethods,
     exchange_pb2_grpc.ExchangeServiceServicer,
 ):
     """Decode, call one part, encode."""

@@ -7,6 +7,7 @@ from opensqt.market_maker.v1 import events_pb2 as opensqt_dot_market__maker_dot_
 from opensqt.market_maker.v1 import exchange_pb2 as opensqt_dot_market__maker_dot_v1_dot_exchange__pb2
 from opensqt.market_maker.v1 import order_entry_pb2 as opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2
 from opensqt.market_maker.v1 import resources_pb2 as opensqt_dot_market__maker_dot_v1_dot_resources__pb2
+from opensqt.market_maker.v1 import trading_state_pb2 as opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -214,6 +215,21 @@ class ExchangeServiceStub:
                 '/opensqt.market_maker.v1.ExchangeService/EnterOrders',
                 request_serializer=opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersRequest.SerializeToString,
                 response_deserializer=opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersResponse.FromString,
+                _registered_method=True)
+        self.HaltTrading = channel.unary_unary(
+                '/opensqt.market_maker.v1.ExchangeService/HaltTrading',
+                request_serializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.HaltTradingRequest.SerializeToString,
+                response_deserializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.HaltTradingResponse.FromString,
+                _registered_method=True)
+        self.ResumeTrading = channel.unary_unary(
+                '/opensqt.market_maker.v1.ExchangeService/ResumeTrading',
+                request_serializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.ResumeTradingRequest.SerializeToString,
+                response_deserializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.ResumeTradingResponse.FromString,
+                _registered_method=True)
+        self.GetTradingState = channel.unary_unary(
+                '/opensqt.market_maker.v1.ExchangeService/GetTradingState',
+                request_serializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.GetTradingStateRequest.SerializeToString,
+                response_deserializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.GetTradingStateResponse.FromString,
                 _registered_method=True)
 
 
@@ -479,6 +495,27 @@ class ExchangeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HaltTrading(self, request, context):
+        """Stop opening positions on this account, durably; orders that reduce one are still sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeTrading(self, request, context):
+        """Allow opening again; it also makes a halt file that is missing or unreadable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTradingState(self, request, context):
+        """Read whether positions may be opened.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -656,6 +693,21 @@ def add_ExchangeServiceServicer_to_server(servicer, server):
                     servicer.EnterOrders,
                     request_deserializer=opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersRequest.FromString,
                     response_serializer=opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersResponse.SerializeToString,
+            ),
+            'HaltTrading': grpc.unary_unary_rpc_method_handler(
+                    servicer.HaltTrading,
+                    request_deserializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.HaltTradingRequest.FromString,
+                    response_serializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.HaltTradingResponse.SerializeToString,
+            ),
+            'ResumeTrading': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeTrading,
+                    request_deserializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.ResumeTradingRequest.FromString,
+                    response_serializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.ResumeTradingResponse.SerializeToString,
+            ),
+            'GetTradingState': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTradingState,
+                    request_deserializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.GetTradingStateRequest.FromString,
+                    response_serializer=opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.GetTradingStateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1606,6 +1658,87 @@ class ExchangeService:
             '/opensqt.market_maker.v1.ExchangeService/EnterOrders',
             opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersRequest.SerializeToString,
             opensqt_dot_market__maker_dot_v1_dot_order__entry__pb2.EnterOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HaltTrading(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opensqt.market_maker.v1.ExchangeService/HaltTrading',
+            opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.HaltTradingRequest.SerializeToString,
+            opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.HaltTradingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeTrading(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opensqt.market_maker.v1.ExchangeService/ResumeTrading',
+            opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.ResumeTradingRequest.SerializeToString,
+            opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.ResumeTradingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTradingState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opensqt.market_maker.v1.ExchangeService/GetTradingState',
+            opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.GetTradingStateRequest.SerializeToString,
+            opensqt_dot_market__maker_dot_v1_dot_trading__state__pb2.GetTradingStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,6 +12,7 @@ from opensqt.market_maker.v1 import events_pb2 as _events_pb2
 from opensqt.market_maker.v1 import exchange_pb2 as _exchange_pb2
 from opensqt.market_maker.v1 import order_entry_pb2 as _order_entry_pb2
 from opensqt.market_maker.v1 import resources_pb2 as _resources_pb2
+from opensqt.market_maker.v1 import trading_state_pb2 as _trading_state_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -130,6 +131,12 @@ class ExchangeServiceStub:
     breaks, entries without an answer have an unknown outcome: ask GetOrder. Ending the call
     cancels no order.
     """
+    HaltTrading: _grpc.UnaryUnaryMultiCallable[_trading_state_pb2.HaltTradingRequest, _trading_state_pb2.HaltTradingResponse]
+    """Stop opening positions on this account, durably; orders that reduce one are still sent."""
+    ResumeTrading: _grpc.UnaryUnaryMultiCallable[_trading_state_pb2.ResumeTradingRequest, _trading_state_pb2.ResumeTradingResponse]
+    """Allow opening again; it also makes a halt file that is missing or unreadable."""
+    GetTradingState: _grpc.UnaryUnaryMultiCallable[_trading_state_pb2.GetTradingStateRequest, _trading_state_pb2.GetTradingStateResponse]
+    """Read whether positions may be opened."""
 
 @_typing.type_check_only
 class ExchangeServiceAsyncStub(ExchangeServiceStub):
@@ -227,6 +234,12 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     breaks, entries without an answer have an unknown outcome: ask GetOrder. Ending the call
     cancels no order.
     """
+    HaltTrading: _aio.UnaryUnaryMultiCallable[_trading_state_pb2.HaltTradingRequest, _trading_state_pb2.HaltTradingResponse]  # type: ignore[assignment]
+    """Stop opening positions on this account, durably; orders that reduce one are still sent."""
+    ResumeTrading: _aio.UnaryUnaryMultiCallable[_trading_state_pb2.ResumeTradingRequest, _trading_state_pb2.ResumeTradingResponse]  # type: ignore[assignment]
+    """Allow opening again; it also makes a halt file that is missing or unreadable."""
+    GetTradingState: _aio.UnaryUnaryMultiCallable[_trading_state_pb2.GetTradingStateRequest, _trading_state_pb2.GetTradingStateResponse]  # type: ignore[assignment]
+    """Read whether positions may be opened."""
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """One account on one venue. Reads may be repeated; an order is sent once whatever happens, see
@@ -531,5 +544,29 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         breaks, entries without an answer have an unknown outcome: ask GetOrder. Ending the call
         cancels no order.
         """
+
+    @_abc_1.abstractmethod
+    def HaltTrading(
+        self,
+        request: _trading_state_pb2.HaltTradingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trading_state_pb2.HaltTradingResponse, _abc.Awaitable[_trading_state_pb2.HaltTradingResponse]]:
+        """Stop opening positions on this account, durably; orders that reduce one are still sent."""
+
+    @_abc_1.abstractmethod
+    def ResumeTrading(
+        self,
+        request: _trading_state_pb2.ResumeTradingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trading_state_pb2.ResumeTradingResponse, _abc.Awaitable[_trading_state_pb2.ResumeTradingResponse]]:
+        """Allow opening again; it also makes a halt file that is missing or unreadable."""
+
+    @_abc_1.abstractmethod
+    def GetTradingState(
+        self,
+        request: _trading_state_pb2.GetTradingStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trading_state_pb2.GetTradingStateResponse, _abc.Awaitable[_trading_state_pb2.GetTradingStateResponse]]:
+        """Read whether positions may be opened."""
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,6 +19,7 @@ from services.connector.data_part import build_data_part
 from services.connector.desk_options import DeskOptions
 from services.connector.evidence_reader import EvidenceReader
 from services.connector.exchange_factory import build_exchange, new_session
+from services.connector.garbage_keeper import GarbageKeeper
 from services.connector.instruments import InstrumentBook
 from services.connector.ledger import Ledger
 from services.connector.limits_gate import OrderGate
@@ -30,6 +31,7 @@ from services.connector.order_reader import OrderReader
 from services.connector.order_settler import OrderSettler, SettlePace
 from services.connector.order_source import OrderSource
 from services.connector.order_stream import OrderStream, close_sockets
+from services.connector.position_witness import AccountWitness
 from services.connector.profile import DEFAULT_RECV_WINDOW
 from services.connector.rate_budget import RateBudget, scale_allowances
 from services.connector.servicer import SERVICE_NAME, ExchangeServicer
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from services.common.clock import Clock
+    from services.connector.evidence_reader import PositionWitness
     from services.connector.limits_guard import LimitsGuard
     from services.connector.settings import ConnectorPart, ConnectorSettings
 
@@ -70,7 +73,7 @@ async def run_connector(settings: ConnectorSettings, stop: asyncio.Event) -> Non
     metrics = ServiceMetrics(settings.service)
     metrics.add_process_metrics()
     own = ConnectorMetrics(metrics)
-    async with open_servicer(settings.connector, own, stop=stop) as servicer:
+    async with open_servicer(settings.connector, own, stop=stop, owns_process=True) as servicer:
         # Made last, so that no call arrives before the ledger's open orders are taken up.
         server = GrpcServer(settings.grpc, metrics=metrics)
         server.add(exchange_pb2_grpc.add_ExchangeServiceServicer_to_server, servicer, SERVICE_NAME)
@@ -83,10 +86,13 @@ async def open_servicer(
     metrics: ConnectorMetrics,
     clock: Clock | None = None,
     stop: asyncio.Event | None = None,
+    *,
+    owns_process: bool = False,
 ) -> AsyncIterator[ExchangeServicer]:
     """Open ledger, ccxt instances and streams, yield the servicer, and close all in order.
 
-    Waits for the venue; when `stop` is set meanwhile, UnreachableError is raised.
+    Waits for the venue; when `stop` is set meanwhile, UnreachableError is raised. With
+    `owns_process` it also takes over what there is one of per process: the garbage collector.
     """
     async with AsyncExitStack() as stack:
         ledger = Ledger(part.ledger_path, part.exchange)
@@ -102,9 +108,10 @@ async def open_servicer(
         # Clock before markets: signed calls of a skewed host would all be refused (-1021).
         await _retry_first(upkeep.measure_clock, stopping)
         await _retry_first(upkeep.load_markets, stopping)
-        orders, stream = _build_orders(part, venue, ledger, limits.guard, metrics)
         bounds = HubOptions(queue_limit=part.subscriber_queue_limit)
         data = build_data_part(venue, _reload(upkeep), bounds, observer=metrics)
+        witness = AccountWitness(data.account)
+        orders, stream = _build_orders(part, venue, ledger, limits.guard, witness, metrics)
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
         if part.has_key:
@@ -112,9 +119,15 @@ async def open_servicer(
         errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets, *limits.errands(data)]
         if part.has_key:
             errands.append(stream.run)
+        if owns_process:
+            keeper = GarbageKeeper(lambda: orders.desk.is_idle, held)
+            metrics.watch_garbage(lambda: keeper.longest_seconds)
+            errands.append(keeper.run if part.idle_collection else keeper.measure)
         await stack.enter_async_context(_errands(errands))
         # After the stream is started: it answers most of what was left open.
         await orders.desk.start()
+        if part.has_key:
+            orders.desk.read_ahead()
         stack.push_async_callback(_close_desk, orders.desk, part.drain_orders_seconds)
         yield ExchangeServicer(orders, data)
 
@@ -173,6 +186,7 @@ def _build_orders(
     venue: Venue,
     ledger: Ledger,
     guard: LimitsGuard,
+    witness: PositionWitness,
     metrics: ConnectorMetrics,
 ) -> tuple[OrderPart, OrderStream]:
     calls = VenueOrders(venue)
@@ -180,7 +194,7 @@ def _build_orders(
         max_wait_seconds=part.order_wait_seconds, fill_seconds=part.fill_wait_seconds
     )
     stamps = VenueStamps(venue)
-    evidence = EvidenceReader(venue, calls, ledger, stamps, None)
+    evidence = EvidenceReader(venue, calls, ledger, stamps, witness)
     settler = OrderSettler(calls, evidence, venue.clock, SettlePace(), metrics)
     gate = OrderGate(guard, ledger)
     desk = OrderDesk(venue, calls, settler, ledger, stamps, RandomIds(), options, metrics, gate)

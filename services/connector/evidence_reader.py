@@ -10,7 +10,7 @@ from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.connector.fill_history import read_fills_since
 from services.connector.order_calls import OrderKey
-from services.connector.order_evidence import PositionSighting, Witness, judge_position
+from services.connector.order_evidence import Witness, judge_position
 from services.connector.profile import Priority
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ _STAMP_MARGIN: Final = timedelta(seconds=2)
 
 
 class PositionWitness(Protocol):
-    """Who can tell a position with the time of its last change."""
+    """Who can tell when a position last changed."""
 
-    async def sight(self, instrument: Instrument) -> PositionSighting | None:
-        """Return the position in an instrument, None where there is no such thing (spot)."""
+    async def changed(self, instrument: Instrument) -> datetime | None:
+        """Return when, by the venue's stamp; None where there is no position or no stamp."""
         ...
 
 
@@ -57,7 +57,7 @@ class EvidenceReader:
         orders: VenueOrders,
         ledger: Ledger,
         stamps: VenueStamps,
-        positions: PositionWitness | None,
+        positions: PositionWitness,
     ) -> None:
         self._venue = venue
         self._orders = orders
@@ -77,7 +77,7 @@ class EvidenceReader:
                 sent - _STAMP_MARGIN,
                 self._stamps.now() + timedelta(days=1),
                 self._venue.profile.trades_window,
-                Priority.EXIT,
+                Priority.ORDER,
             )
             row, trades = await self._explain(record, fills)
         except OpensqtError as error:
@@ -99,7 +99,7 @@ class EvidenceReader:
             if order_id in record.dismissed or await self._is_ours_else(record, order_id):
                 continue
             key = OrderKey(record.instrument, "", order_id, record.use_margin)
-            row = await self._orders.query(key)
+            row = await self._orders.query(key, Priority.ORDER)
             if row is None:
                 # Its trade is there and it is not: this may be the one.
                 explained = Witness.UNEXPLAINED
@@ -116,10 +116,8 @@ class EvidenceReader:
     async def _read_position(
         self, record: OrderRecord, sent: datetime, fills: Sequence[VenueFill]
     ) -> Witness:
-        if self._positions is None:
-            return Witness.SILENT
         try:
-            seen = await self._positions.sight(record.instrument)
+            changed = await self._positions.changed(record.instrument)
         except OpensqtError as error:
             _logger.warning(
                 "order_position_unread",
@@ -128,4 +126,4 @@ class EvidenceReader:
             )
             return Witness.UNREAD
         times = [fill.time for fill in fills if fill.time is not None]
-        return judge_position(seen, sent=sent, last_fill=max(times, default=None))
+        return judge_position(changed, sent=sent, last_fill=max(times, default=None))

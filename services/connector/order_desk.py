@@ -101,9 +101,9 @@ class OrderDesk:
             self._restore(row)
         return len(rows)
 
-    async def read_ahead(self) -> None:
-        """Read what the venue lists of live symbols, where the ledger began a short while ago."""
-        await self._sent_before.read_ahead(Priority.ORDER)
+    def read_ahead(self) -> None:
+        """Begin to read what the venue lists of live symbols, where the ledger began lately."""
+        self._own(self._sent_before.read_ahead(Priority.ORDER))
 
     async def close(self, seconds: float) -> int:
         """Wait for the orders under way, at most so long; return how many stay with the ledger."""
@@ -116,6 +116,11 @@ class OrderDesk:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no order is being sent or followed."""
+        return not self._tasks
 
     async def place(self, request: OrderRequest, instrument: Instrument) -> OrderState:
         """Place the order, or join or return the one that has its id and content; return its state.
@@ -219,7 +224,10 @@ class OrderDesk:
                 record.busy = False
 
         record.busy = True
-        task = asyncio.get_running_loop().create_task(run())
+        self._own(run())
+
+    def _own(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -327,7 +335,7 @@ class OrderDesk:
                 phase = Phase.CLOSED if state.is_confirmed else Phase.OPEN
                 # The caller's answer first: the row is open already, and its end can wait a turn.
                 await asyncio.sleep(0)
-                await self._write(record, phase, state=write_state(state))
+                await self._write(record, phase, state=write_state(state), patient=True)
             elif record.error is not None and record.error.reason in _PROVEN_ENDS:
                 phase = _PROVEN_ENDS[record.error.reason]
                 await self._write(record, phase, refusal=write_refusal(record.error))
@@ -336,7 +344,13 @@ class OrderDesk:
                 return
 
     async def _write(
-        self, record: OrderRecord, phase: Phase, *, state: str = "", refusal: str = ""
+        self,
+        record: OrderRecord,
+        phase: Phase,
+        *,
+        state: str = "",
+        refusal: str = "",
+        patient: bool = False,
     ) -> None:
         order_id = record.exchange_order_id
         try:
@@ -347,6 +361,7 @@ class OrderDesk:
                 state=state,
                 refusal=refusal,
                 order_number=to_order_number(order_id),
+                patient=patient,
             )
         except (sqlite3.Error, OpensqtError) as error:
             # The row stays open; the next start asks the venue again, which is slower, not wrong.

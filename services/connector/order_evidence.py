@@ -7,11 +7,12 @@ read too, and on perpetuals the position, and all must agree, past the fence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 POSITION_TOLERANCE: Final = timedelta(seconds=1)
 """A position is stamped when it is booked, which is a moment after its trade."""
@@ -38,14 +39,6 @@ class Conclusion(StrEnum):
     NOT_ARRIVED = "not_arrived"
 
 
-@dataclass(frozen=True, slots=True)
-class PositionSighting:
-    """A position as read: signed base quantity, and when it last changed if the venue tells."""
-
-    quantity: Decimal
-    update_time: datetime | None
-
-
 def judge_absence(*, past_fence: bool, trades: Witness, position: Witness) -> Conclusion:
     """Return what a query that found nothing proves, beside trades and position.
 
@@ -60,16 +53,16 @@ def judge_absence(*, past_fence: bool, trades: Witness, position: Witness) -> Co
 
 
 def judge_position(
-    seen: PositionSighting | None, *, sent: datetime, last_fill: datetime | None
+    changed: datetime | None, *, sent: datetime, last_fill: datetime | None
 ) -> Witness:
-    """Return what a position says about an order sent at `sent`, both by the venue's stamps.
+    """Return what a position that last changed at `changed` says about an order sent at `sent`.
 
-    `last_fill` is the latest known fill of another order on the symbol since then.
+    All by the venue's stamps; `last_fill` is the latest fill of another order on the symbol since.
     """
-    if seen is None or seen.update_time is None:
+    if changed is None:
         return Witness.SILENT
-    if seen.update_time <= sent:
+    if changed <= sent:
         return Witness.EXPLAINED
     # Changed since the sending: by a fill that is known, or by nobody we know of.
-    known = last_fill is not None and seen.update_time <= last_fill + POSITION_TOLERANCE
+    known = last_fill is not None and changed <= last_fill + POSITION_TOLERANCE
     return Witness.EXPLAINED if known else Witness.UNEXPLAINED

@@ -53,6 +53,8 @@ class SentBefore:
 
     async def read_ahead(self, priority: Priority) -> None:
         """Read the lists of the symbols that have live orders, before anybody waits for it."""
+        if self._knows_all(""):
+            return
         try:
             live = await self._orders.open_orders(None)
         except OpensqtError as error:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,6 @@ from services.connector.instruments import InstrumentBook
 from services.connector.ledger import Ledger
 from services.connector.order_calls import OrderKey
 from services.connector.order_desk import OrderDesk
-from services.connector.order_evidence import PositionSighting
 from services.connector.order_settler import OrderSettler, SettlePace
 from services.connector.order_types import OrderIntent, VenueFill, VenueOrder
 from services.connector.profile import Fence
@@ -73,8 +72,8 @@ class HandOrders:
     trades: list[VenueFill] = field(default_factory=list)
     trades_fail: bool = False
     by_order_id: dict[str, VenueOrder] = field(default_factory=dict)
-    perpetual: bool = False
-    position: PositionSighting | None = None
+    position_changed: datetime | None = None
+    position_fails: bool = False
 
     async def place(self, intent: OrderIntent, _instrument: Any, name: str) -> SendResult:
         """Count the sending, wait for the gate, and reply."""
@@ -102,9 +101,11 @@ class HandOrders:
             raise UnreachableError("no trades now")
         return self.trades
 
-    async def sight(self, _instrument: Any) -> PositionSighting | None:
-        """Return the position the test put there."""
-        return self.position
+    async def changed(self, _instrument: Any) -> datetime | None:
+        """Return when the position changed, as the test says."""
+        if self.position_fails:
+            raise UnreachableError("no positions now")
+        return self.position_changed
 
     async def order_fills(self, _key: OrderKey) -> list[Any]:
         """Return no fills."""
@@ -149,7 +150,7 @@ async def open_desk(
         grace_seconds=0.01, first_seconds=0.01, most_seconds=0.05, most_unfenced_seconds=0.05
     )
     metrics, stamps = ConnectorMetrics(ServiceMetrics("connector")), VenueStamps(venue)
-    evidence = EvidenceReader(venue, calls, ledger, stamps, orders if orders.perpetual else None)
+    evidence = EvidenceReader(venue, calls, ledger, stamps, orders)
     desk = OrderDesk(
         venue,
         calls,

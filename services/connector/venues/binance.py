@@ -67,6 +67,7 @@ _PROFILE: Final = VenueProfile(
         "order_query": 4,
         "open_orders": 6,
         "all_open_orders": 80,
+        "recent_orders": 20,
         "order_cancel": 1,
         "open_orders_cancel": 1,
         "trades": 20,

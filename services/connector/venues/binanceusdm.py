@@ -46,6 +46,17 @@ def _stream_ready(message: Mapping[str, Any] | None) -> bool:
     return message is None
 
 
+class UsdmOrderCalls(UnifiedOrderCalls):
+    """ccxt's unified calls, and the income history, which tells of all symbols at once."""
+
+    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
+        """Return the symbols of the commissions paid since an instant in ms, the latest 1000."""
+        rows = await exchange.fapiPrivateGetIncome(
+            {"incomeType": "COMMISSION", "startTime": since, "limit": 1000}
+        )
+        return {str(row["symbol"]) for row in rows}
+
+
 _PROFILE: Final = VenueProfile(
     code="binanceusdm",
     ccxt_id="binanceusdm",
@@ -68,6 +79,8 @@ _PROFILE: Final = VenueProfile(
         "order_query": 1,
         "open_orders": 1,
         "all_open_orders": 40,
+        "recent_orders": 5,
+        "traded_symbols": 30,
         "order_cancel": 1,
         "open_orders_cancel": 1,
         "trades": 5,
@@ -99,7 +112,7 @@ _PROFILE: Final = VenueProfile(
     expiry_headers=None,
     is_listed=_is_listed,
     trading_status=trading_status,
-    calls=UnifiedOrderCalls(),
+    calls=UsdmOrderCalls(),
     order_params=order_params,
     place_reply=order_row,
     order_row=order_row,

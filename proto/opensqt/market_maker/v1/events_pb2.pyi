@@ -232,6 +232,7 @@ class FundingUpdate(_message.Message):
     INTERVAL_FIELD_NUMBER: _builtins.int
     MARK_PRICE_FIELD_NUMBER: _builtins.int
     INDEX_PRICE_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
     exchange: _builtins.str
     """Name of the venue, as GetName answers."""
     symbol: _builtins.str
@@ -240,6 +241,10 @@ class FundingUpdate(_message.Message):
     """Coming settlement, Unix milliseconds; 0 is unknown."""
     timestamp: _builtins.int
     """The venue's time of this row, Unix milliseconds; 0 is unknown."""
+    settled: _builtins.bool
+    """This row is a settlement that passed while the stream was down: `rate` was paid at `timestamp`.
+    Told after the stream resumed, ahead of the present rate.
+    """
     @_builtins.property
     def rate(self) -> _decimal_pb2.Decimal:
         """Fraction of notional that the coming settlement will pay, as it stands."""
@@ -272,10 +277,11 @@ class FundingUpdate(_message.Message):
         interval: _duration_pb2.Duration | None = ...,
         mark_price: _decimal_pb2.Decimal | None = ...,
         index_price: _decimal_pb2.Decimal | None = ...,
+        settled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["index_price", b"index_price", "interval", b"interval", "mark_price", b"mark_price", "predicted_rate", b"predicted_rate", "rate", b"rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "index_price", b"index_price", "interval", b"interval", "mark_price", b"mark_price", "next_funding_time", b"next_funding_time", "predicted_rate", b"predicted_rate", "rate", b"rate", "symbol", b"symbol", "timestamp", b"timestamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "index_price", b"index_price", "interval", b"interval", "mark_price", b"mark_price", "next_funding_time", b"next_funding_time", "predicted_rate", b"predicted_rate", "rate", b"rate", "settled", b"settled", "symbol", b"symbol", "timestamp", b"timestamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,7 +39,9 @@ UNKNOWN_METHOD = "unknown"
 MAX_PLAIN_REQUEST_BYTES = 16_384
 """Largest request without a list in it; a page of a position's legs is the longest, under 4 KiB."""
 
-_CERTIFICATE_NAMES = "x509_subject_alternative_name"
+_CERTIFICATE_NAMES = ("x509_subject_alternative_name", "peer_uri")
+"""Properties of gRPC's auth context: DNS names and addresses; URIs, as a SPIFFE id."""
+
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
@@ -173,9 +175,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _names(self, context: CallContext) -> list[str]:
         if not self._guard.reads_certificates:
             return []
+        shown = context.auth_context()
         return [
             name.decode("utf-8", "replace")
-            for name in context.auth_context().get(_CERTIFICATE_NAMES, ())
+            for kind in _CERTIFICATE_NAMES
+            for name in shown.get(kind, ())
         ]
 
     @contextmanager

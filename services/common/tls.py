@@ -29,7 +29,9 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
     """
     files = _ServerFiles(tls)
     return grpc.dynamic_ssl_server_credentials(
-        files.read(), files.changed, require_client_authentication=tls.client_ca_file is not None
+        files.read(),
+        files.changed,  # type: ignore[arg-type]  # the stub forgets that None keeps what is
+        require_client_authentication=tls.client_ca_file is not None,
     )
 
 

@@ -16,6 +16,7 @@ from services.connector.raw_funding import RawFunding
 from services.connector.raw_market import RawMarket
 from services.connector.row_quarantine import RowObserver, RowQuarantine
 from services.connector.stream_hub import HubOptions, StreamObserver
+from services.connector.stream_sources import RawSources, UnifiedSources
 from services.connector.stream_tap import MessageTap
 from services.connector.unified_account import UnifiedAccount
 from services.connector.unified_funding import UnifiedFunding
@@ -26,6 +27,7 @@ from services.connector.venue_reads import CALLS, VenueReads
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from services.connector.stream_sources import StreamSources
     from services.connector.venue import Venue
     from services.connector.venue_questions import (
         AccountQuestions,
@@ -64,6 +66,7 @@ class Questions:
     market: MarketQuestions
     funding: FundingQuestions
     account: AccountQuestions
+    reads: VenueReads | UnifiedReads
 
 
 def open_questions(venue: Venue, quarantine: RowQuarantine) -> Questions:
@@ -71,13 +74,17 @@ def open_questions(venue: Venue, quarantine: RowQuarantine) -> Questions:
     if venue.code in CALLS:
         raw = VenueReads(venue)
         return Questions(
-            RawMarket(raw, quarantine), RawFunding(raw, quarantine), RawAccount(raw, quarantine)
+            RawMarket(raw, quarantine),
+            RawFunding(raw, quarantine),
+            RawAccount(raw, quarantine),
+            raw,
         )
     unified = UnifiedReads(venue)
     return Questions(
         UnifiedMarket(unified, quarantine),
         UnifiedFunding(unified, quarantine),
         UnifiedAccount(unified, quarantine),
+        unified,
     )
 
 
@@ -89,7 +96,6 @@ def build_data_part(
 ) -> DataPart:
     """Compose the readers of `venue`; `reload_markets` reads the trading rules anew."""
     quarantine = RowQuarantine(observer=observer)
-    reads = VenueReads(venue)
     # One tap for all streams: it replaces methods of the instance, which nests badly.
     tap = MessageTap(venue.exchange)
     bounds = options or HubOptions()
@@ -97,13 +103,19 @@ def build_data_part(
     funding = FundingReader(venue, questions.funding)
     market = MarketReader(venue, questions.market, funding, reload_markets)
     account = AccountReader(venue, questions.account)
+    reads = questions.reads
+    sources: StreamSources = (
+        RawSources(reads, tap, market, funding, account)
+        if isinstance(reads, VenueReads)
+        else UnifiedSources(reads, tap, market, funding, account)
+    )
     return DataPart(
         venue=venue,
         market=market,
         funding=funding,
         account=account,
         configuration=ConfigurationReader(venue, account),
-        market_streams=MarketStreams(reads, tap, market, funding, bounds, observer),
-        account_streams=AccountStreams(reads, tap, account, bounds, observer),
+        market_streams=MarketStreams(venue, sources, market, bounds, observer),
+        account_streams=AccountStreams(venue, sources, bounds, observer),
         quarantine=quarantine,
     )

@@ -119,8 +119,7 @@ class UnifiedAccount:
         clock = instrument or next(iter(book), None)
         if clock is None:
             return Answer([], 0)
-        last = await reads.market_time(clock)
-        stop = last if end is None else min(end, last)
+        stop = await reads.last_instant(clock, end)
         rows = await self._raw_payments(instrument, start, stop, limit)
         wanted = [row for row in rows if (start or 0) <= milliseconds(row["timestamp"]) <= stop]
         wanted.sort(key=lambda row: milliseconds(row["timestamp"]))
@@ -148,8 +147,9 @@ class UnifiedAccount:
     async def borrow_rates(self, assets: Sequence[str]) -> list[resources_pb2.BorrowRate]:
         """Return the price of borrowing these assets; what the venue refuses is left out."""
         reads = self._reads
-        if not (reads.traits.can_borrow and reads.offers("fetchCrossBorrowRate")):
-            raise reads.not_offered("borrow rates")
+        # What our orders cannot borrow has no price here either.
+        if not (reads.venue.profile.margin_supported and reads.offers("fetchCrossBorrowRate")):
+            raise reads.not_offered("borrowing")
         known = reads.venue.exchange.currencies or {}
         # ccxt has no currency of an asset that the venue does not list, and would break.
         return [await self._borrow_rate(asset) for asset in assets if asset in known]

@@ -92,8 +92,7 @@ class UnifiedFunding:
         """
         if instrument is None:
             raise history_by_symbol_only()
-        last = await self._reads.market_time(instrument)
-        stop = last if end is None else min(end, last)
+        stop = await self._reads.last_instant(instrument, end)
         rows = await self._raw_settlements(instrument, start, stop, limit)
         wanted = [row for row in rows if (start or 0) <= milliseconds(row.get("timestamp")) <= stop]
         wanted.sort(key=lambda row: milliseconds(row.get("timestamp")))

@@ -109,6 +109,7 @@ class UnifiedMarket:
         # Read before the candles: a candle that ends between the two reads is not yet complete.
         now = await self._reads.market_time(instrument)
         length = round(INTERVALS[span.interval].total_seconds() * 1000)
+        # The candle that runs opens at or before the minute that runs.
         end = now + 1 if span.end is None else min(span.end, now + 1)
         begin = span.start
         if begin is None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from services.common.codec import to_millis
 from services.common.errors import UnimplementedError
 from services.connector.profile import EndpointClass
-from services.connector.row_numbers import milliseconds
 from services.connector.unified_traits import TRAITS
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TIME_SECONDS: Final = 1.0
+# Past the minute that runs, whatever the venue rounds its stamps to.
+_SLACK_MILLIS: Final = 3_600_000
 
 
 class UnifiedReads:
@@ -54,20 +55,26 @@ class UnifiedReads:
         return await venue.read(EndpointClass.WEIGHT, venue.profile.weight(name), call)
 
     async def market_time(self, instrument: Instrument) -> int:
-        """Return a lower bound of the venue's time in ms, at most a second behind it.
+        """Return when the newest minute candle opened (ms): the market's time to the minute.
 
-        The stamp of a ticker where it has one, else the venue's clock: market data is stamped by
-        the matching engine, whose clock need not be the gateway's.
+        Candles are whole minutes long, so it tells which of them are closed; and market data is
+        stamped by the matching engine, whose clock need not be the gateway's.
         """
         now = self.venue.clock.monotonic()
         if self._time_at is None or now - self._time_at >= _TIME_SECONDS:
             exchange = self.venue.exchange
-            row: Any = await self.ask("ticker", lambda: exchange.fetch_ticker(instrument.unified))
-            told = milliseconds(row.get("timestamp")) if isinstance(row, dict) else 0
-            if not told and self.offers("fetchTime"):
-                now_there: Any = await self.ask("time", exchange.fetch_time)
-                told = milliseconds(now_there)
-            # Never back: a candle that was closed once must not open again.
-            self._time = max(self._time, told or to_millis(self.venue.clock.now()))
+            rows: Any = await self.ask(
+                "klines", lambda: exchange.fetch_ohlcv(instrument.unified, "1m", None, 2)
+            )
+            told = [row[0] for row in rows if isinstance(row, list) and isinstance(row[0], int)]
+            # A coin that never traded has no candle; the venue's clock is then all there is. Never
+            # back: a candle that was closed once must not open again.
+            newest = max(told) if told else to_millis(self.venue.clock.now())
+            self._time = max(self._time, newest)
             self._time_at = now
         return self._time
+
+    async def last_instant(self, instrument: Instrument, end: int | None) -> int:
+        """Return where a history that is read up to `end` (ms, None: now) may stop."""
+        latest = await self.market_time(instrument) + _SLACK_MILLIS
+        return latest if end is None else min(end, latest)

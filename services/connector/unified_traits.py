@@ -56,7 +56,6 @@ class DataTraits:
     payment_sign: int = 1
     payments_by_symbol: bool = False
     borrow_period: timedelta | None = None
-    can_borrow: bool = False
     settle_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -85,7 +84,6 @@ TRAITS: Final[dict[str, DataTraits]] = {
         most_candles=100,
         settlements=_OKX_SETTLEMENTS,
         payments=_OKX_PAYMENTS,
-        can_borrow=True,
         # The document gives no period. Hourly is the dearer reading: it errs on the side of not
         # borrowing.
         borrow_period=_HOUR,
@@ -106,7 +104,6 @@ TRAITS: Final[dict[str, DataTraits]] = {
         most_candles=1_000,
         settlements=_BYBIT_SETTLEMENTS,
         payments=_BYBIT_PAYMENTS,
-        can_borrow=True,
     ),
     "bybit-linear": DataTraits(
         params={"type": "swap", "subType": "linear"},
@@ -142,7 +139,6 @@ TRAITS: Final[dict[str, DataTraits]] = {
         most_candles=200,
         settlements=_BITGET_SETTLEMENTS,
         payments=_BITGET_PAYMENTS,
-        can_borrow=True,
     ),
     "bitget-swap": DataTraits(
         params={"type": "swap", "productType": "USDT-FUTURES"},

@@ -146,6 +146,38 @@ class WatchSource(Generic[T]):
                 await client.close()
 
 
+class SweepSource(WatchSource[T]):
+    """Subscribes by `watches`; each return of one makes `sweep` look at what ccxt keeps."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        tap: MessageTap,
+        watches: Sequence[Callable[[], Awaitable[Any]]],
+        *,
+        key: Callable[[T], Hashable] | None = None,
+    ) -> None:
+        swept = [self._sweeping(watch) for watch in watches]
+        super().__init__(venue, tap, swept, lambda _: (), key=key)
+
+    def sweep(self) -> Sequence[T]:
+        """Return the rows that changed since the last look."""
+        raise TypeError("each source says where its rows are kept")
+
+    def _sweeping(self, watch: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+        async def watch_and_sweep() -> None:
+            await watch()
+            try:
+                rows = self.sweep()
+            except _MALFORMED as error:
+                _logger.warning("stream_row_quarantined", error=repr(error))
+                return
+            if rows:
+                self._take(rows)
+
+        return watch_and_sweep
+
+
 def _stream_error(error: Exception) -> Exception:
     """Turn a refusal that a new subscription may overcome into a drop."""
     if isinstance(error, RejectedError) and not isinstance(error, _FINAL):

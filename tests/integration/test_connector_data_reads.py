@@ -23,7 +23,7 @@ from tests.support.connector import (
     order,
     running_connector,
 )
-from tests.support.simulator import Control, running_simulator, simulator_settings
+from tests.support.simulator import Control, running_simulator
 
 E = exchange_pb2
 
@@ -267,17 +267,6 @@ async def test_the_configuration_of_a_good_account_has_no_problems(
     told = await spot.stub.GetAccountConfiguration(request)
     assert list(told.problems) == []
     assert told.position_mode == types_pb2.POSITION_MODE_UNSPECIFIED
-
-
-async def test_a_key_that_may_withdraw_is_named_a_problem(tmp_path: Path) -> None:
-    """The doctor says so."""
-    settings = simulator_settings()
-    accounts = [settings.accounts[0].model_copy(update={"can_withdraw": True})]
-    async with running_simulator(settings.model_copy(update={"accounts": accounts})) as simulator:
-        part = connector_part("binance", simulator.address, tmp_path)
-        async with running_connector(part) as running:
-            told = await running.stub.GetAccountConfiguration(E.GetAccountConfigurationRequest())
-    assert any("withdraw" in problem for problem in told.problems)
 
 
 async def test_spot_balances_tell_wallet_and_debt(

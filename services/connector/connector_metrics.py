@@ -68,6 +68,14 @@ class ConnectorMetrics:
             "Drops, resumes and readers ended for being slow, by stream",
             ("stream", "event"),
         )
+        self._garbage_pause = metrics.gauge(
+            "garbage_pause_longest_seconds", "Longest collection of garbage since the start"
+        )
+        self._stream_silence = metrics.gauge(
+            "stream_silence_seconds",
+            "Time since the quietest running stream of a kind brought or read rows, 0 with none",
+            ("stream",),
+        )
         self._bad_rows = metrics.counter(
             "bad_rows_total", "Rows of the venue that could not be read, by kind", ("kind",)
         )
@@ -84,6 +92,10 @@ class ConnectorMetrics:
     def count_suspicion(self) -> None:
         """Count one order in doubt whose absence a trade or the position speaks against."""
         self._suspicions.inc()
+
+    def watch_garbage(self, read: Callable[[], float]) -> None:
+        """Show the longest collection, which `read` returns."""
+        self._garbage_pause.set_function(read)
 
     def watch_silence(self, read: Callable[[], float]) -> None:
         """Show what `read` returns, whenever the figures are asked for."""
@@ -116,6 +128,10 @@ class ConnectorMetrics:
     def count_stream_event(self, stream: str, event: str) -> None:
         """Count a `drop`, a `resume` or a `slow_subscriber` of a stream that callers follow."""
         self._stream_events.labels(stream, event).inc()
+
+    def watch_stream_silence(self, stream: str, read: Callable[[], float]) -> None:
+        """Show what `read` returns for streams of that name, whenever the figures are asked for."""
+        self._stream_silence.labels(stream).set_function(read)
 
     def count_bad_rows(self, kind: str, count: int) -> None:
         """Count malformed rows that were left out or refused."""

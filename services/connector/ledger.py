@@ -153,12 +153,17 @@ class Ledger:
         state: str = "",
         refusal: str = "",
         order_number: int = 0,
+        patient: bool = False,
     ) -> None:
-        """Write what became of an order; raise sqlite3.Error when it cannot be written."""
+        """Write what became of an order; raise sqlite3.Error when it cannot be written.
+
+        A `patient` write may wait a moment to share the commit of the next row.
+        """
         texts = (exchange_order_id, state, refusal)
         await self._submit(
             lambda connection: update_row(connection, client_order_id, phase, texts, order_number),
             urgent=False,
+            patient=patient,
         )
 
     async def find(self, client_order_id: str) -> LedgerRow | None:
@@ -202,10 +207,12 @@ class Ledger:
                 f"the order ledger cannot be read: {error}", reason="LEDGER_UNAVAILABLE"
             ) from error
 
-    async def _submit(self, work: Callable[[sqlite3.Connection], T], *, urgent: bool) -> T:
+    async def _submit(
+        self, work: Callable[[sqlite3.Connection], T], *, urgent: bool, patient: bool = False
+    ) -> T:
         if self._writer is None:
             raise PreconditionError("the order ledger is closed", reason="LEDGER_UNAVAILABLE")
-        return await self._writer.run(work, urgent=urgent)
+        return await self._writer.run(work, urgent=urgent, patient=patient)
 
     def _prepare(self, connection: sqlite3.Connection, mark: int) -> Birth:
         connection.execute("PRAGMA journal_mode = WAL")

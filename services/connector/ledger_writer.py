@@ -1,7 +1,8 @@
 """The one thread that has the ledger's file: jobs in, commits out, urgent ones first.
 
 Jobs that wait together share one commit, because the fsync is the whole cost of a row. What makes
-exposure smaller waits for the commit under way at most, however many other rows are queued.
+exposure smaller waits for the commit under way at most, however many other rows are queued. What
+nobody waits for is patient: waking the thread costs an order more than the row itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BATCH: Final = 256
+_PATIENCE_SECONDS: Final = 0.01
+"""How long a patient job may wait for one to share its commit with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class LedgerWriter:
         self._others: deque[_Job] = deque()
         self._signals: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._closed = False
+        self._awake = False
+        self._nudge: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     def start(self) -> None:
@@ -64,7 +69,9 @@ class LedgerWriter:
         self._signals.put(False)
         self._thread.join()
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], *, urgent: bool) -> T:
+    async def run(
+        self, work: Callable[[sqlite3.Connection], T], *, urgent: bool, patient: bool = False
+    ) -> T:
         """Run a job inside a transaction and return its result once that is committed.
 
         Raises what the job raised, sqlite3.Error when the commit failed, PreconditionError
@@ -75,8 +82,20 @@ class LedgerWriter:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         (self._urgent if urgent else self._others).append(_Job(work, future, loop))
-        self._signals.put(True)
+        if not patient:
+            self._wake()
+        elif self._nudge is None:
+            self._nudge = loop.call_later(_PATIENCE_SECONDS, self._wake)
         return await future
+
+    def _wake(self) -> None:
+        if self._nudge is not None:
+            self._nudge.cancel()
+            self._nudge = None
+        # The thread takes the mark off before it looks for jobs, so none is left behind.
+        if not self._awake:
+            self._awake = True
+            self._signals.put(True)
 
     def _run(self) -> None:
         going = True
@@ -84,6 +103,7 @@ class LedgerWriter:
             if not self._urgent and not self._others:
                 # Blocks in its own thread; the event loop never waits for the disk.
                 going = self._signals.get() and going
+            self._awake = False
             self._run_batch(self._take())
             going = self._drain_signals() and going
         self._connection.close()

@@ -50,6 +50,8 @@ class ConnectorPart(SettingsPart):
     allowance_scale: float = Field(default=1.0, ge=0.01, le=1_000)
     """Multiplies the venue's documented rate limits: below 1 when several processes share an
     address, above 1 for an account whose limits the venue has raised."""
+    idle_collection: bool = True
+    """Collect garbage between orders; false leaves it to the interpreter, in the midst of them."""
     subscriber_queue_limit: int = Field(default=10_000, ge=1, le=1_000_000)
     allow_withdrawal_key: bool = False
     """Whether to start with a key that may withdraw."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.connector.stream_hub import HubOptions, StreamHub, StreamObserver
+from services.connector.stream_hub import HubOptions, StreamHub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     from opensqt.market_maker.v1 import resources_pb2
+    from services.connector.stream_observer import DataObserver
     from services.connector.stream_sources import StreamSources
     from services.connector.venue import Venue
 
@@ -23,7 +24,7 @@ class AccountStreams:
         venue: Venue,
         sources: StreamSources,
         options: HubOptions,
-        observer: StreamObserver | None = None,
+        observer: DataObserver | None = None,
     ) -> None:
         self._venue = venue
         clock = venue.clock
@@ -33,6 +34,9 @@ class AccountStreams:
         self.positions: StreamHub[str, resources_pb2.Position] = StreamHub(
             "positions", lambda _: sources.positions(), clock, options, observer=observer
         )
+        if observer is not None:
+            for hub in (self.account, self.positions):
+                observer.watch_stream_silence(hub.name, hub.silence_seconds)
 
     def subscribe_account(
         self,

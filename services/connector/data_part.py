@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from services.connector.account_reader import AccountReader
 from services.connector.account_stream import AccountStreams
@@ -14,8 +14,8 @@ from services.connector.market_stream import MarketStreams
 from services.connector.raw_account import RawAccount
 from services.connector.raw_funding import RawFunding
 from services.connector.raw_market import RawMarket
-from services.connector.row_quarantine import RowObserver, RowQuarantine
-from services.connector.stream_hub import HubOptions, StreamObserver
+from services.connector.row_quarantine import RowQuarantine
+from services.connector.stream_hub import HubOptions
 from services.connector.stream_sources import RawSources, UnifiedSources
 from services.connector.stream_tap import MessageTap
 from services.connector.unified_account import UnifiedAccount
@@ -27,6 +27,7 @@ from services.connector.venue_reads import CALLS, VenueReads
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from services.connector.stream_observer import DataObserver
     from services.connector.stream_sources import StreamSources
     from services.connector.venue import Venue
     from services.connector.venue_questions import (
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
         FundingQuestions,
         MarketQuestions,
     )
-
-
-class DataObserver(StreamObserver, RowObserver, Protocol):
-    """Who counts what goes wrong while reading."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from services.common.errors import InvalidFieldError
-from services.connector.stream_hub import HubOptions, StreamHub, StreamObserver
+from services.connector.stream_hub import HubOptions, StreamHub
 from services.connector.stream_keys import CandleKey, candle_key, funding_key, price_key
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from opensqt.market_maker.v1 import events_pb2, resources_pb2
     from services.connector.market_reader import MarketReader
+    from services.connector.stream_observer import DataObserver
     from services.connector.stream_sources import StreamSources
     from services.connector.venue import Venue
 
@@ -30,7 +31,7 @@ class MarketStreams:
         sources: StreamSources,
         market: MarketReader,
         options: HubOptions,
-        observer: StreamObserver | None = None,
+        observer: DataObserver | None = None,
     ) -> None:
         self._venue = venue
         self._market = market
@@ -45,6 +46,9 @@ class MarketStreams:
         self.candles: StreamHub[CandleKey, resources_pb2.Candle] = StreamHub(
             "candles", sources.candles, clock, options, key=candle_key, observer=observer
         )
+        if observer is not None:
+            for hub in (self.prices, self.funding, self.candles):
+                observer.watch_stream_silence(hub.name, hub.silence_seconds)
 
     def subscribe_prices(
         self, symbols: Iterable[str]

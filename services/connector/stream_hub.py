@@ -89,7 +89,7 @@ class StreamObserver(Protocol):
         ...
 
 
-# Not frozen: `live` follows the source, and readers come and go.
+# Not frozen: `live` and `heard_at` follow the source, and readers come and go.
 @dataclass(slots=True, eq=False)
 class _Channel(Generic[T]):
     """A running source with its subscribers."""
@@ -98,6 +98,7 @@ class _Channel(Generic[T]):
     subscribers: set[Subscriber[T]] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
     live: bool = False
+    heard_at: float = 0.0
 
 
 class StreamHub(Generic[K, T]):
@@ -133,6 +134,17 @@ class StreamHub(Generic[K, T]):
         """Keys whose source is running."""
         return tuple(self._channels)
 
+    @property
+    def name(self) -> str:
+        """What the stream is called in metrics and logs."""
+        return self._name
+
+    def silence_seconds(self) -> float:
+        """Return how long the quietest running source has brought no rows; 0 when none runs."""
+        # A copy: the exporter asks from a thread of its own.
+        heard = [channel.heard_at for channel in tuple(self._channels.values())]
+        return self._clock.monotonic() - min(heard) if heard else 0.0
+
     @asynccontextmanager
     async def subscribe(self, key: K) -> AsyncIterator[AsyncIterator[T]]:
         """Yield the rows of `key`: snapshot, changes, and a snapshot again after each resume.
@@ -144,6 +156,7 @@ class StreamHub(Generic[K, T]):
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = _Channel(self._make_source(key))
+            channel.heard_at = self._clock.monotonic()
             # A context of its own: the first subscriber's deadline must not bound the others.
             channel.task = asyncio.create_task(
                 self._run(key, channel), name=f"stream {self._name} {key}", context=Context()
@@ -182,6 +195,7 @@ class StreamHub(Generic[K, T]):
             subscriber.end(error)
 
     def _publish(self, channel: _Channel[T], rows: Sequence[T]) -> None:
+        channel.heard_at = self._clock.monotonic()
         for subscriber in channel.subscribers:
             if not subscriber.offer(rows):
                 self.stats.slow_subscribers += 1

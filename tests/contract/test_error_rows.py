@@ -23,6 +23,7 @@ from tests.support.canned_venue import Answer, open_canned, open_venue
 from tests.support.error_rows import ORDER_PATHS, VERDICTS, ErrorRow, own_rows, recorded_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.canned_venue import CannedVenue
@@ -122,7 +123,7 @@ def test_every_recorded_answer_is_classified_by_table() -> None:
 
 @pytest.mark.recorded
 async def test_every_recorded_answer_is_judged_end_to_end(
-    tmp_path: Path, record_property: pytest.RecordProperty
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """All rows of error_classification.csv through ccxt and HTTPS under the venue's own host."""
     count, rows = recorded_rows()

@@ -67,13 +67,14 @@ def order_row(row: Mapping[str, Any]) -> VenueOrder:
     executed = read_optional(row, "baseVolume") or ZERO
     # In the list of unfilled spot orders the limit price stands under priceAvg.
     price = row.get("price") if "price" in row else row.get("priceAvg")
-    quote = read_optional(row, "quoteVolume")
+    # Each tells the other; the documents' own examples agree on the average alone.
+    average = read_price(row.get("priceAvg"))
     return _order(
         row,
         symbol=read_text(row, "symbol"),
         executed=executed,
         price=price,
-        quote=quote if executed > ZERO else None,
+        quote=read_optional(row, "quoteVolume") if average is None else None,
         is_spot="marginCoin" not in row,
         fills=(),
     )

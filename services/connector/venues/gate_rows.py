@@ -66,7 +66,8 @@ def fill_row(row: Mapping[str, Any]) -> VenueFill:
     """Read a row of my_trades; raise ValueError when it is not one."""
     contract = row.get("contract")
     if contract is None:
-        symbol, quantity = read_text(row, "currency_pair"), read_number(row, "amount")
+        # The documents leave it out of answers to a question about one pair.
+        symbol, quantity = str(row.get("currency_pair") or ""), read_number(row, "amount")
         side = Side(read_text(row, "side"))
     else:
         symbol, size = str(contract), read_number(row, "size")

@@ -1,0 +1,284 @@
+"""The venue's rate limits: who goes first, what a 429 and a ban stop. Its request log witnesses."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opensqt.market_maker.v1 import exchange_pb2, trading_state_pb2, types_pb2
+from services.common.call_errors import translated
+from services.common.errors import RetryableError
+from services.connector.order_types import OrderClass, OrderType
+from services.connector.servicer import ExchangeServicer
+from services.simulator.app import Application
+from services.simulator.gateway import Plan, Reply, Request
+from tests.support.connector import (
+    BUY,
+    SELL,
+    RunningConnector,
+    best_prices,
+    connector_part,
+    eventually,
+    order,
+    running_connector,
+)
+from tests.support.connector_orders import order_request
+from tests.support.simulator import Control, running_simulator, simulator_settings
+
+SCALE = 0.05
+"""USD-M's 2,400 weight a minute and 300 orders in 10 s become 120 and 15, on both sides."""
+
+FILLED = types_pb2.ORDER_STATUS_FILLED
+ENTRY, EXIT = types_pb2.ORDER_CLASS_ENTRY, types_pb2.ORDER_CLASS_EXIT
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One request at the venue."""
+
+    at: float
+    method: str
+    path: str
+    status: int
+    is_exit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Every request that reached a simulator, in order."""
+
+    rows: list[Arrived] = field(default_factory=list)
+
+    def watch(self, application: Application) -> None:
+        """Note all that the simulator's gateway handles."""
+        handle = application.gateway.handle
+
+        def noted(plan: Plan) -> Reply:
+            reply = handle(plan)
+            request: Request = plan.request
+            text = request.query + request.body
+            self.rows.append(
+                Arrived(
+                    time.monotonic(),
+                    request.method,
+                    request.path,
+                    reply.status,
+                    "reduceOnly=true" in text,
+                )
+            )
+            return reply
+
+        application.gateway.handle = noted  # type: ignore[method-assign]  # the witness
+
+    @property
+    def orders(self) -> list[Arrived]:
+        """Return the requests that place an order."""
+        return [row for row in self.rows if row.method == "POST" and row.path == "/fapi/v1/order"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A connector on a simulator that keeps its limits."""
+
+    connector: RunningConnector
+    control: Control
+    log: Log
+
+    @property
+    def stub(self) -> Any:
+        """Return the connector's stub."""
+        return self.connector.stub
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """Run a USD-M connector with a twentieth of the venue's allowances."""
+    settings = simulator_settings(
+        rules={"tick_seconds": 0.02, "processing_bound_seconds": 1.0, "limit_scale": SCALE}
+    )
+    log = Log()
+    async with running_simulator(settings) as simulator:
+        log.watch(simulator)
+        part = connector_part("binanceusdm", simulator.address, tmp_path, allowance_scale=SCALE)
+        async with running_connector(part) as connector:
+            yield Bench(connector, Control(simulator.address), log)
+
+
+async def place(bench: Bench, side: Any = BUY, seconds: float = 5.0, **fields: Any) -> Any:
+    """Place an order of 0.01 BTC, an entry unless told; translate its error."""
+    with translated():
+        return await bench.stub.PlaceOrder(
+            order(side, "0.01", **{"order_class": ENTRY, **fields}), timeout=seconds
+        )
+
+
+async def leave(bench: Bench) -> Any:
+    """Place an exit of 0.01 BTC."""
+    return await place(bench, SELL, reduce_only=True, order_class=EXIT)
+
+
+async def read(bench: Bench, seconds: float = 5.0) -> Any:
+    """Read a book; translate its error."""
+    with translated():
+        return await bench.stub.GetOrderBook(
+            exchange_pb2.GetOrderBookRequest(symbol="BTCUSDT", depth=5), timeout=seconds
+        )
+
+
+async def refusals(calls: list[Coroutine[Any, Any, Any]]) -> list[str]:
+    """Run calls at once and return the reasons of those that were refused."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    return [one.reason for one in found if isinstance(one, RetryableError)]
+
+
+async def test_a_flood_of_reads_leaves_orders_and_exits_served(bench: Bench) -> None:
+    """Far more reads than the venue allows: they are told to wait, orders go on, and no 429."""
+    refused = await refusals([read(bench, 0.5) for _ in range(120)])
+    assert 60 <= len(refused) < 120
+    assert set(refused) == {"VENUE_RATE_LIMITED"}
+    assert (await place(bench)).status == FILLED
+    assert (await leave(bench)).status == FILLED
+    assert {row.status for row in bench.log.rows} == {200}
+
+
+async def test_exits_go_on_when_the_entries_allowance_is_spent(bench: Bench) -> None:
+    """Twelve of fifteen orders are for entries; the thirteenth is not sent, an exit is."""
+    placed = await asyncio.gather(*(place(bench) for _ in range(12)))
+    assert {one.status for one in placed} == {FILLED}
+    with pytest.raises(RetryableError) as spent:
+        await place(bench, seconds=0.5, client_order_id="late1")
+    assert spent.value.reason == "VENUE_RATE_LIMITED"
+    assert spent.value.retry_after is not None
+    for _ in range(3):
+        assert (await leave(bench)).status == FILLED
+    assert len(bench.log.orders) == 15
+    assert {row.status for row in bench.log.rows} == {200}
+
+
+async def test_after_429_its_class_keeps_silent_until_retry_after(bench: Bench) -> None:
+    """Nothing of the class is sent for the second that the venue asked for; orders are."""
+    await bench.control.fault({"type": "rate_limit", "retry_after": 1}, path="/fapi/v1/depth")
+    with pytest.raises(RetryableError) as limited:
+        await read(bench)
+    assert limited.value.retry_after is not None
+    assert limited.value.retry_after.total_seconds() == 1
+    refused = bench.log.rows[-1]
+    await bench.control.delete("faults")
+    assert (await place(bench)).status == FILLED
+    await asyncio.gather(read(bench), read(bench))
+    later = [row for row in bench.log.rows if row.at > refused.at]
+    weighty = [row.at for row in later if row not in bench.log.orders]
+    assert weighty
+    assert min(weighty) - refused.at >= 1.0
+    assert bench.log.orders[0].at - refused.at < 1.0
+
+
+async def test_after_418_nothing_at_all_is_sent_until_the_ban_ends(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """No read, order, exit, cancel or listen key; another venue goes on, then all goes on."""
+    await bench.control.fault(
+        {"type": "rate_limit", "status": 418, "retry_after": 2}, path="/fapi/v1/depth"
+    )
+    with pytest.raises(RetryableError):
+        await read(bench)
+    banned = bench.log.rows[-1]
+    assert banned.status == 418
+    await bench.control.delete("faults")
+    # A dropped user stream wants a listen key, which ccxt asks for on its own.
+    await bench.control.post("streams/cut")
+    calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+        lambda: read(bench, 0.3),
+        lambda: place(bench, seconds=0.3),
+        lambda: place(bench, SELL, 0.3, reduce_only=True, order_class=EXIT),
+        lambda: cancel(bench, 0.3),
+    ]
+    assert await refusals([call() for call in calls]) == ["VENUE_BANNED"] * len(calls)
+    state = await bench.stub.GetTradingState(trading_state_pb2.GetTradingStateRequest())
+    assert state.state.HasField("banned_until")
+    async with running_simulator() as other:
+        part = connector_part("binance", other.address, tmp_path)
+        async with running_connector(part) as second:
+            with translated():
+                assert (await second.stub.PlaceOrder(order(BUY, "0.01"))).status == FILLED
+    assert [row for row in bench.log.rows if banned.at < row.at < banned.at + 2.0] == []
+    assert (await place(bench, seconds=5.0)).status == FILLED
+    assert (await leave(bench)).status == FILLED
+
+
+async def cancel(bench: Bench, seconds: float) -> Any:
+    """Cancel all orders of the symbol; translate its error."""
+    with translated():
+        return await bench.stub.CancelAllOrders(
+            exchange_pb2.CancelAllOrdersRequest(symbol="BTCUSDT"), timeout=seconds
+        )
+
+
+def flood_of(servicer: ExchangeServicer, price: Decimal) -> list[asyncio.Task[Any]]:
+    """Start 1,000 resting entries and 200 reads inside the connector, past the server's quotas."""
+    desk, market = servicer._orders.desk, servicer._data.market
+    found = servicer._orders.venue.instruments.get("BTCUSDT")
+    entries = [
+        order_request(
+            client_order_id=f"flood{number}",
+            type=OrderType.LIMIT,
+            price=price,
+            quantity=Decimal("0.01"),
+            order_class=OrderClass.ENTRY,
+        )
+        for number in range(1_000)
+    ]
+    tasks = [asyncio.create_task(desk.place(entry, found)) for entry in entries]
+    return tasks + [asyncio.create_task(market.order_book("BTCUSDT", 5)) for _ in range(200)]
+
+
+async def test_an_exit_and_a_cancel_overtake_a_flood_of_entries_and_reads(tmp_path: Path) -> None:
+    """1,000 entries and 200 reads are under way; at the venue the exit is among the next hundred.
+
+    Counted in arrivals, not in seconds: what the machine can do does not matter.
+    """
+    rules = {"tick_seconds": 0.02, "processing_bound_seconds": 1.0, "limits": False}
+    log = Log()
+    async with running_simulator(simulator_settings(rules=rules)) as simulator:
+        log.watch(simulator)
+        part = connector_part(
+            "binanceusdm",
+            simulator.address,
+            tmp_path,
+            allowance_scale=1000,
+            drain_orders_seconds=0.1,
+        )
+        async with running_connector(part) as connector:
+            assert connector.servicer is not None
+            bench = Bench(connector, Control(simulator.address), log)
+            await place(bench)
+            bid, _ = await best_prices(bench.stub)
+            flood = flood_of(connector.servicer, Decimal(round(bid * 9 / 10)))
+            before = len(log.rows)
+
+            async def started() -> bool:
+                return len(log.rows) > before + 20
+
+            await eventually(started)
+            sent = len(log.rows)
+            await asyncio.gather(leave(bench), cancel(bench, 20.0))
+            arrived = log.rows[sent:]
+            backlog = sum(not task.done() for task in flood)
+            for task in flood:
+                task.cancel()
+            await asyncio.gather(*flood, return_exceptions=True)
+    way_out = [number for number, row in enumerate(arrived) if row.is_exit]
+    cancelled = [
+        number for number, row in enumerate(arrived) if row.path == "/fapi/v1/allOpenOrders"
+    ]
+    assert len(way_out) == len(cancelled) == 1
+    assert way_out[0] < 200
+    assert cancelled[0] < 200
+    assert backlog > 500

@@ -183,6 +183,7 @@ class OrderStream:
     async def _read_gap(self) -> list[VenueOrder]:
         # Before the first session there were no readers: what is live is in their snapshot.
         if self._gap_since is None:
+            await self._stamps.learn()
             return await self._gap.read_unfinished()
         symbols = {symbol for symbol, _ in self._foreign}
         return await self._gap.read(self._gap_since, symbols, self._told)

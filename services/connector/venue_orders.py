@@ -56,6 +56,8 @@ class VenueOrders:
                 EndpointClass.ORDER, 1, send, priority=order_priority(intent)
             )
             row = profile.place_reply(reply)
+            if isinstance(row, VenueOrder):
+                check_amounts(row)
         except Exception as error:
             return judge_send_error(error, left=trace.left, profile=profile)
         if isinstance(row, VenueOrder):
@@ -101,7 +103,7 @@ class VenueOrders:
             if error.reason == "ORDER_NOT_FOUND":
                 return None
             raise
-        return None if reply is None else self._row(reply)
+        return None if reply is None else self._row_of(reply, key)
 
     async def cancel(self, key: OrderKey) -> VenueOrder | None:
         """Ask to cancel; return the venue's row, None when it tells none: gone, or acknowledged."""
@@ -116,7 +118,7 @@ class VenueOrders:
             if error.reason == "ORDER_NOT_FOUND":
                 return None
             raise
-        return None if reply is None else self._row(reply)
+        return None if reply is None else self._row_of(reply, key)
 
     async def cancel_all(self, instrument: Instrument, *, use_margin: bool) -> None:
         """Cancel all live orders of a symbol; having none is no error."""
@@ -220,6 +222,21 @@ class VenueOrders:
         )
         return None if price is None else instrument.to_base_price(price)
 
+    def _row_of(self, reply: Mapping[str, Any], key: OrderKey) -> VenueOrder:
+        row = self._row(reply)
+        named, given = row.client_order_id, key.venue_client_id
+        if not key.by_client_id:
+            named, given = row.exchange_order_id, key.exchange_order_id
+        try:
+            # A row about another order is neither this one nor its absence.
+            if named not in ("", given) or row.exchange_symbol != key.instrument.exchange_symbol:
+                raise ValueError("the venue answered about another order")
+            if key.venue_client_id:
+                check_amounts(row)
+        except ValueError as error:
+            raise to_read_error(error, self._venue.profile) from error
+        return row
+
     def _row(self, reply: Mapping[str, Any]) -> VenueOrder:
         try:
             return self._venue.profile.order_row(reply)
@@ -232,6 +249,15 @@ class VenueOrders:
             return self._venue.profile.fill_row(reply)
         except Exception as error:
             raise to_read_error(error, self._venue.profile) from error
+
+
+def check_amounts(row: VenueOrder) -> None:
+    """Raise ValueError when a row of an order of ours tells amounts that cannot be.
+
+    Orders of others may be sized in the quote, and may execute more units than they ask for.
+    """
+    if row.executed < 0 or row.quantity <= 0 or row.executed > row.quantity:
+        raise ValueError("the venue's row has an impossible executed quantity")
 
 
 def order_priority(intent: OrderIntent) -> Priority:

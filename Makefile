@@ -12,6 +12,8 @@ PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-deps
 UV := $(VENV)/bin/uv pip install -q --python $(PY) --no-deps
 # How many processes share the tests; one more than two cores, since many tests wait for a fence.
 WORKERS ?= 3
+# Lives and deaths of a connector in test-kills.
+KILL_SEQUENCES ?= 500
 # Recorded market data for the demo, for example: make demo DATA=../shared/data
 DATA ?=
 
@@ -78,6 +80,10 @@ test: $(STAMP) ## All tests that need Python packages alone
 .PHONY: test-faults
 test-faults: $(STAMP) ## The fault table: each fault on each family of venues, printed as a table
 	@$(PYTEST) tests/faults
+
+.PHONY: test-kills
+test-kills: $(STAMP) ## Random faults and SIGKILL against a live connector; KILL_SEQUENCES=N (500)
+	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) --dist load tests/kills
 
 .PHONY: coverage
 coverage: $(STAMP) ## The same tests, with branch coverage

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ from services.common.errors import (
     UnimplementedError,
     UnreachableError,
 )
-from services.common.observation import CallContext, CallerGoneError, CallWatch, Observation
+from services.common.observation import CallContext, CallWatch, Observation
+from services.common.reply_writer import ReplyWriter
 from services.common.scopes import MethodRule, lane_of_request
 
 if TYPE_CHECKING:
@@ -147,25 +148,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         replies: Any,
         encode: Callable[[Any], bytes],
     ) -> None:
-        async with _closing(replies) as iterator:
+        async with ReplyWriter(context, replies, self._bounds.write_seconds) as writer:
             while True:
                 self._check_not_draining()
                 try:
-                    response = await self._interruptible(held, anext(iterator))
+                    response = await self._interruptible(held, anext(replies))
                 except StopAsyncIteration:
                     return
-                await self._write(context, encode(response))
-
-    async def _write(self, context: CallContext, encoded: bytes) -> None:
-        try:
-            async with asyncio.timeout(self._bounds.write_seconds):
-                await context.write(encoded)
-        except TimeoutError:
-            # As if its caller had left: a status cannot overtake the reply that is stuck.
-            raise asyncio.CancelledError from None
-        except Exception as error:
-            # Writing fails only when the call is over; no status can reach the caller any more.
-            raise CallerGoneError from error
+                await writer.write(encode(response))
 
     def _let_in(self, rule: MethodRule | None, context: CallContext, held: Call) -> MethodRule:
         principal = self._guard.identify(rule, _metadata(context), self._names(context))
@@ -224,15 +214,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _observe(self, method: str, context: CallContext, *, is_streaming: bool) -> Observation:
         return Observation(self._watch, method, context, is_streaming=is_streaming)
-
-
-@asynccontextmanager
-async def _closing(iterator: Any) -> AsyncIterator[Any]:
-    try:
-        yield iterator
-    finally:
-        if hasattr(iterator, "aclose"):
-            await iterator.aclose()
 
 
 def _draining() -> UnreachableError:

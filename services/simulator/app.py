@@ -15,6 +15,9 @@ from services.simulator.bybit_ws import BybitStreams
 from services.simulator.control import ControlHandlers
 from services.simulator.gateway import Gateway
 from services.simulator.http import RestHandler
+from services.simulator.okx_gateway import PREFIX as OKX_PREFIX
+from services.simulator.okx_gateway import OkxGateway
+from services.simulator.okx_ws import OkxStreams
 from services.simulator.simulation import Simulation
 from services.simulator.user_streams import UserStreams
 from services.simulator.ws import StreamHandlers
@@ -43,6 +46,8 @@ class Application:
         self._bybit_streams = BybitStreams(
             simulation, self._user_streams, self._streams, stream_queue
         )
+        self._okx = OkxGateway(simulation)
+        self._okx_streams = OkxStreams(simulation, self._user_streams, self._streams, stream_queue)
         self._host = host
         self._port = port
         self._control_token = control_token
@@ -66,6 +71,8 @@ class Application:
         ControlHandlers(self.simulation, self._streams, self._control_token).register(application)
         self._streams.register(application)
         self._bybit_streams.register(application)
+        self._okx_streams.register(application)
+        application.router.add_route("*", OKX_PREFIX + "{tail:.*}", RestHandler(self._okx).handle)
         application.router.add_route(
             "*", BYBIT_PREFIX + "{tail:.*}", RestHandler(self._bybit).handle
         )

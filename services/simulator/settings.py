@@ -40,6 +40,8 @@ class AccountSettings(SettingsPart):
     name: str = "default"
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
+    passphrase: SecretStr | None = None
+    """What OKX asks for besides; any will do where none is set."""
     api_key_file: SecretFile | None = None
     api_secret_file: SecretFile | None = None
     spot: Mapping[str, Amount] = {}
@@ -66,6 +68,7 @@ class AccountSettings(SettingsPart):
             dict(self.margin),
             dict(self.futures),
             self.can_withdraw,
+            "" if self.passphrase is None else self.passphrase.get_secret_value(),
         )
 
 

@@ -34,8 +34,12 @@ class Connection:
 
     def send(self, message: Any) -> None:
         """Queue a message; a reader that is too slow is cut, as by the venue."""
+        self.send_text(json.dumps(message, separators=(",", ":")))
+
+    def send_text(self, text: str) -> None:
+        """Queue a message that is no JSON."""
         try:
-            self._outbox.put_nowait(json.dumps(message, separators=(",", ":")))
+            self._outbox.put_nowait(text)
         except asyncio.QueueFull:
             self.cut()
 
@@ -228,6 +232,10 @@ class StreamHandlers:
 
 
 def _answer(connection: Connection, text: str, answer: Any) -> None:
+    # A word of its own, as OKX has it, not the protocol's ping.
+    if text == "ping":
+        connection.send_text("pong")
+        return
     try:
         message = json.loads(text)
     except ValueError:

@@ -122,7 +122,7 @@ class FuturesWallet:
 
 @dataclass(frozen=True, slots=True)
 class AccountSeed:
-    """An account as the settings describe it."""
+    """An account as the settings describe it; without a passphrase any will do."""
 
     name: str
     api_key: str
@@ -131,6 +131,7 @@ class AccountSeed:
     margin: Mapping[str, Decimal] = field(default_factory=dict)
     futures: Mapping[str, Decimal] = field(default_factory=dict)
     can_withdraw: bool = False
+    passphrase: str = field(default="", repr=False)
 
 
 # Not frozen: the wallets inside change, the identity does not.
@@ -146,6 +147,7 @@ class Account:
     loans: Loans = field(default_factory=Loans)
     futures: FuturesWallet = field(default_factory=FuturesWallet)
     can_withdraw: bool = False
+    passphrase: str = field(default="", repr=False)
 
 
 class Accounts:
@@ -171,6 +173,7 @@ class Accounts:
             account.margin.get(asset).free = amount
         account.futures.balances.update(seed.futures)
         account.can_withdraw = seed.can_withdraw
+        account.passphrase = seed.passphrase or account.passphrase
         return account
 
     def by_key(self, api_key: str) -> Account | None:

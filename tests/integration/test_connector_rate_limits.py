@@ -140,12 +140,12 @@ async def refusals(calls: list[Coroutine[Any, Any, Any]]) -> list[str]:
 
 async def test_a_flood_of_reads_leaves_orders_and_exits_served(bench: Bench) -> None:
     """Far more reads than the venue allows: they are told to wait, orders go on, and no 429."""
-    refused = await refusals([read(bench, 0.5) for _ in range(120)])
+    refused = await refusals([read(bench) for _ in range(120)])
     assert 60 <= len(refused) < 120
     assert set(refused) == {"VENUE_RATE_LIMITED"}
     assert (await place(bench)).status == FILLED
     assert (await leave(bench)).status == FILLED
-    assert {row.status for row in bench.log.rows} == {200}
+    assert {row.status for row in bench.log.rows} & {418, 429} == set()
 
 
 async def test_exits_go_on_when_the_entries_allowance_is_spent(bench: Bench) -> None:
@@ -159,7 +159,7 @@ async def test_exits_go_on_when_the_entries_allowance_is_spent(bench: Bench) -> 
     for _ in range(3):
         assert (await leave(bench)).status == FILLED
     assert len(bench.log.orders) == 15
-    assert {row.status for row in bench.log.rows} == {200}
+    assert {row.status for row in bench.log.rows} & {418, 429} == set()
 
 
 async def test_after_429_its_class_keeps_silent_until_retry_after(bench: Bench) -> None:

@@ -123,6 +123,7 @@ class VenueProfile:
     about orders); they raise ValueError on a broken one. `stream_ready` tells whether a message
     (None: the opening of the socket) means that the user stream is on, `stream_ended` that the
     venue ended it. `unwanted_headers` are what ccxt adds unasked (broker tags); they are not sent.
+    `fills_by_id`: executions can be listed from a trade id on; else they go on by time.
     `market_names` gives a market's name in the venue's rows, and its base as the venue writes it.
     """
 
@@ -153,6 +154,7 @@ class VenueProfile:
     trades_window: timedelta
     margin_supported: bool
     unwanted_headers: frozenset[str] = frozenset()
+    fills_by_id: bool = True
     market_names: Callable[[Mapping[str, Any]], tuple[str, str]] = ccxt_names
 
     def weight(self, name: str) -> int:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from services.common.codec import from_millis, to_millis
-from services.common.errors import InvalidFieldError
+from services.common.errors import Code, InvalidFieldError, RejectedError
 from services.connector.order_mapping import to_fill
 from services.connector.order_types import Side
 
@@ -101,8 +101,10 @@ class TradeReader:
         # Rows at or past the end: the span is read.
         if len(kept) < len(rows):
             return kept, None
-        if len(rows) >= limit:
+        if len(rows) >= limit and self._venue.profile.fills_by_id:
             return kept, _Cursor(trade_id=str(int(rows[-1].trade_id) + 1))
+        if len(rows) >= limit:
+            return _cut_by_time(kept[:limit])
         if until is None or until >= end:
             return kept, None
         return kept, _Cursor(until)
@@ -117,6 +119,22 @@ class TradeReader:
             name = "" if record is None else record.client_order_id
             found.extend(_mapped([row], request.instrument, name))
         return found
+
+
+def _cut_by_time(rows: list[VenueFill]) -> tuple[list[VenueFill], _Cursor]:
+    """Leave out the last instant, which may go on behind the page, and begin the next with it.
+
+    Raises RejectedError (HISTORY_TOO_DENSE) when the page has no other.
+    """
+    last = _required(rows[-1].time)
+    kept = [row for row in rows if row.time is not None and row.time < last]
+    if not kept:
+        raise RejectedError(
+            "more executions at one instant than a page holds",
+            reason="HISTORY_TOO_DENSE",
+            code=Code.FAILED_PRECONDITION,
+        )
+    return kept, _Cursor(last)
 
 
 def _mapped(fills: Iterable[VenueFill], instrument: Instrument, client_order_id: str) -> list[Fill]:

@@ -111,7 +111,7 @@ def _profile(kind: InstrumentKind, *, orders_per_second: int) -> VenueProfile:
             EndpointClass.ORDER: (Allowance(orders_per_second, 1.0),),
         },
         # Requests count one each; these calls make more than one.
-        weights={"order_query": 2, "all_open_orders": 2},
+        weights={"order_query": 2, "all_open_orders": 2, "recent_orders": 3},
         read_refusal=read_refusal,
         answers=ANSWERS,
         answer_messages={},
@@ -133,6 +133,7 @@ def _profile(kind: InstrumentKind, *, orders_per_second: int) -> VenueProfile:
         # execution/list: startTime and endTime at most 7 days apart.
         trades_window=timedelta(days=7),
         margin_supported=False,
+        fills_by_id=False,
         # ccxt's broker tag, on every POST.
         unwanted_headers=frozenset({"Referer"}),
     )

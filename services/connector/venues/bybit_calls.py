@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import InstrumentKind
-from services.connector.order_calls import UnifiedOrderCalls
+from services.connector.order_calls import RecentOrders, UnifiedOrderCalls, refuse_from_id
 from services.connector.venues.bybit_rows import is_fill
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class BybitOrderCalls(UnifiedOrderCalls):
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
         """Return executions on a symbol, oldest first: all of a range, else the newest page."""
+        refuse_from_id(wanted)
         request = {**self._market(instrument), "limit": _FILL_PAGE}
         if wanted.since is None:
             rows = _rows(await exchange.privateGetV5ExecutionList(request))
@@ -92,6 +93,26 @@ class BybitOrderCalls(UnifiedOrderCalls):
         if wanted.until is not None:
             request["endTime"] = wanted.until
         return _oldest_first(await _pages(exchange.privateGetV5ExecutionList, request))
+
+    async def recent_orders(
+        self, exchange: Any, instrument: Instrument, *, use_margin: bool
+    ) -> RecentOrders:
+        """Return the live orders of a symbol and the last fifty that have closed."""
+        live = await self.open_orders(exchange, instrument, use_margin=use_margin)
+        request = {**self._market(instrument), "limit": _ORDER_PAGE}
+        # The list of lately closed ones, and not the history, which lags behind.
+        closed = _rows(await exchange.privateGetV5OrderRealtime({**request, "openOnly": 1}))
+        past = _rows(await exchange.privateGetV5OrderHistory(request))
+        # Read last, so that an order that closes meanwhile is in one of the lists.
+        rows = {str(row["orderId"]): row for row in (*live, *past, *closed)}
+        # Five hundred closed orders are remembered, and none after a restart of the venue.
+        return RecentOrders(list(rows.values()), whole=False)
+
+    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
+        """Return the symbols of all executions since an instant in ms."""
+        request = {"category": self.category, "startTime": since, "limit": _FILL_PAGE}
+        rows = await _pages(exchange.privateGetV5ExecutionList, request)
+        return {str(row["symbol"]) for row in rows if is_fill(row)}
 
     async def watch(self, exchange: Any) -> None:
         """Watch orders and executions: the order's rows tell no single fill and no fee asset."""

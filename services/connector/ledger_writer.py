@@ -92,7 +92,7 @@ class LedgerWriter:
         if self._nudge is not None:
             self._nudge.cancel()
             self._nudge = None
-        # The thread takes the mark off before it looks for jobs, so none is left behind.
+        # The thread takes the mark off with the signal and then looks for jobs: none is left.
         if not self._awake:
             self._awake = True
             self._signals.put(True)
@@ -103,18 +103,9 @@ class LedgerWriter:
             if not self._urgent and not self._others:
                 # Blocks in its own thread; the event loop never waits for the disk.
                 going = self._signals.get() and going
-            self._awake = False
+                self._awake = False
             self._run_batch(self._take())
-            going = self._drain_signals() and going
         self._connection.close()
-
-    def _drain_signals(self) -> bool:
-        going = True
-        while True:
-            try:
-                going = self._signals.get_nowait() and going
-            except queue.Empty:
-                return going
 
     def _take(self) -> list[_Job]:
         batch: list[_Job] = []

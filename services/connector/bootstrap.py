@@ -108,7 +108,9 @@ async def open_servicer(
         # Clock before markets: signed calls of a skewed host would all be refused (-1021).
         await _retry_first(upkeep.measure_clock, stopping)
         await _retry_first(upkeep.load_markets, stopping)
-        bounds = HubOptions(queue_limit=part.subscriber_queue_limit)
+        bounds = HubOptions(
+            queue_limit=part.subscriber_queue_limit, poll_seconds=part.funding_poll_seconds
+        )
         data = build_data_part(venue, _reload(upkeep), bounds, observer=metrics)
         witness = AccountWitness(data.account)
         orders, stream = _build_orders(part, venue, ledger, limits.guard, witness, metrics)

@@ -104,7 +104,7 @@ def build_data_part(
     sources: StreamSources = (
         RawSources(reads, tap, market, funding, account)
         if isinstance(reads, VenueReads)
-        else UnifiedSources(reads, tap, market, funding, account)
+        else UnifiedSources(reads, tap, market, funding, account, bounds.poll_seconds)
     )
     return DataPart(
         venue=venue,

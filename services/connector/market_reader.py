@@ -92,7 +92,11 @@ class MarketReader:
             None if request.end is None else to_millis(request.end),
         )
         found = await self._questions.candles(instrument, span)
-        return sorted(found, key=lambda candle: candle.timestamp)
+        found.sort(key=lambda candle: candle.timestamp)
+        for candle in found[:-1]:
+            # A later one has begun, whatever the venue's time was when it was last asked.
+            candle.is_closed = True
+        return found
 
     def read_interval(self, interval: str) -> str:
         """Return a candle length the venue takes; raise InvalidFieldError for any other."""

@@ -53,6 +53,9 @@ class ConnectorPart(SettingsPart):
     idle_collection: bool = True
     """Collect garbage between orders; false leaves it to the interpreter, in the midst of them."""
     subscriber_queue_limit: int = Field(default=10_000, ge=1, le=1_000_000)
+    funding_poll_seconds: Annotated[float, Field(ge=0.1, le=50)] = 10.0
+    """How often a funding stream is fed on a venue that streams none; below the minute after which
+    a silent stream is taken for broken."""
     allow_withdrawal_key: bool = False
     """Whether to start with a key that may withdraw."""
     symbols: tuple[str, ...] = ()

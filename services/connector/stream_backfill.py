@@ -94,6 +94,8 @@ class CandleBackfill:
             if start is not None:
                 _logger.warning("candles_missed", symbol=row.symbol, interval=self._interval)
                 missed = await self._read(row.symbol, start, row.timestamp)
+                for candle in missed:
+                    candle.is_closed = True
                 found.extend(missed)
             # Noted only once what came before it was read: a failed read leaves the gap known.
             self._log.note(row)

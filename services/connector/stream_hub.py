@@ -63,12 +63,16 @@ class StreamSource(Protocol[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class HubOptions:
-    """Bounds of a hub: rows a subscriber may lag behind, backoff, silence taken for a drop."""
+    """Bounds of a hub: rows a subscriber may lag behind, backoff, silence taken for a drop.
+
+    `poll_seconds`: how often that is read which a venue does not stream.
+    """
 
     queue_limit: int = 10_000
     first_backoff_seconds: float = 0.2
     max_backoff_seconds: float = 15.0
     idle_seconds: float = 60.0
+    poll_seconds: float = 10.0
 
 
 # Not frozen: counted in place, by the hub alone.

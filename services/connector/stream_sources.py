@@ -100,12 +100,14 @@ class UnifiedSources:
         market: MarketReader,
         funding: FundingReader,
         account: AccountReader,
+        poll_seconds: float,
     ) -> None:
         self._reads = reads
         self._tap = tap
         self._market = market
         self._funding = funding
         self._account = account
+        self._poll_seconds = poll_seconds
 
     def prices(self, symbols: tuple[str, ...]) -> StreamSource[events_pb2.PriceChange]:
         """Return tickers and best prices, merged."""
@@ -113,7 +115,7 @@ class UnifiedSources:
 
     def funding(self, symbol: str) -> StreamSource[events_pb2.FundingUpdate]:
         """Return rates as polled: few venues stream them, and none of all symbols at once."""
-        return UnifiedFundingSource(self._reads.venue, self._funding, symbol)
+        return UnifiedFundingSource(self._reads.venue, self._funding, symbol, self._poll_seconds)
 
     def candles(self, key: CandleKey) -> StreamSource[resources_pb2.Candle]:
         """Return candles as ccxt keeps them."""

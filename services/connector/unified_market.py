@@ -110,7 +110,7 @@ class UnifiedMarket:
         now = await self._reads.market_time(instrument)
         length = round(INTERVALS[span.interval].total_seconds() * 1000)
         # The candle that runs opens at or before the minute that runs.
-        end = now + 1 if span.end is None else min(span.end, now + 1)
+        end = now + 1 if span.end is None else span.end
         begin = span.start
         if begin is None:
             # The opening of the last candle wanted, and as many before it.

@@ -6,7 +6,7 @@ watches only wake, and what changed is taken from the state of every symbol that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opensqt.market_maker.v1 import events_pb2, resources_pb2
 from services.common.codec import from_millis, to_timestamp
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from services.connector.stream_tap import MessageTap
     from services.connector.unified_reads import UnifiedReads
     from services.connector.venue import Venue
-
-_POLL_SECONDS: Final = 10.0
 
 
 class UnifiedPriceSource(SweepSource[events_pb2.PriceChange]):
@@ -166,7 +164,7 @@ class UnifiedFundingSource:
         venue: Venue,
         funding: FundingReader,
         symbol: str,
-        poll_seconds: float = _POLL_SECONDS,
+        poll_seconds: float,
     ) -> None:
         self._venue = venue
         self._funding = funding

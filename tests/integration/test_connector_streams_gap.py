@@ -1,0 +1,189 @@
+"""What a gap in a stream hides is read and told: candles, settlements, positions, balances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from opensqt.market_maker.v1 import exchange_pb2
+from services.connector.data_part import DataPart
+from services.simulator.app import Application
+from tests.support.connector import (
+    BUY,
+    SELL,
+    RunningConnector,
+    connector_part,
+    eventually,
+    number,
+    order,
+    running_connector,
+)
+from tests.support.simulator import Control, running_simulator
+
+E = exchange_pb2
+PERPETUALS = ("binanceusdm", "bybit-linear")
+MINUTE = 60_000
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Application]:
+    """A small market."""
+    async with running_simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def control(simulator: Application) -> Control:
+    """The simulator's switches."""
+    return Control(simulator.address)
+
+
+@pytest.fixture(params=PERPETUALS)
+async def perpetual(
+    request: pytest.FixtureRequest, simulator: Application, tmp_path: Path
+) -> AsyncIterator[RunningConnector]:
+    """A connector of perpetuals of each family."""
+    part = connector_part(request.param, simulator.address, tmp_path, funding_poll_seconds=0.3)
+    async with running_connector(part) as running:
+        yield running
+
+
+def data_of(running: RunningConnector) -> DataPart:
+    """Return the data half of a connector in this process."""
+    assert running.servicer is not None
+    return running.servicer._data
+
+
+async def read_until(call: Any, wanted: Callable[[Any], bool], seconds: float = 15) -> list[Any]:
+    """Read a stream up to the first row that is wanted; return all that was read."""
+    found = []
+    async with asyncio.timeout(seconds):
+        while True:
+            row = await call.read()
+            assert row is not grpc.aio.EOF, await call.details()
+            found.append(row)
+            if wanted(row):
+                return found
+
+
+async def resumed(hub: Any, times: int = 1) -> None:
+    """Wait until a hub has resumed."""
+
+    async def enough() -> bool:
+        return bool(hub.stats.resumes >= times)
+
+    await eventually(enough, 10)
+
+
+def closed_minutes(rows: list[Any]) -> set[int]:
+    """Return the opening minutes of the candles that were told closed."""
+    return {row.timestamp // MINUTE for row in rows if row.is_closed}
+
+
+async def test_candles_that_closed_while_the_stream_was_cut_are_told(
+    perpetual: RunningConnector, control: Control
+) -> None:
+    """Seven minutes pass in the gap: each of them comes closed, in order, none left out."""
+    request = E.SubscribeKlinesRequest(symbols=["BTCUSDT"], interval="1m")
+    call = perpetual.stub.SubscribeKlines(request)
+    before = [await call.read(), await call.read()]
+    hub = data_of(perpetual).market_streams.candles
+    await control.post("streams/cut")
+    await control.post("clock", {"advance_seconds": 420})
+    await resumed(hub)
+    last = before[-1].timestamp + 7 * MINUTE
+    rows = await read_until(call, lambda row: row.timestamp >= last)
+    first = before[-1].timestamp // MINUTE
+    assert closed_minutes([*before, *rows]) >= set(range(first - 1, first + 7))
+    call.cancel()
+
+
+async def test_candles_missing_within_a_live_stream_are_read_before_the_next_one(
+    perpetual: RunningConnector, control: Control
+) -> None:
+    """The market jumps five minutes and the venue tells only the newest candle."""
+    request = E.SubscribeKlinesRequest(symbols=["BTCUSDT"], interval="1m")
+    call = perpetual.stub.SubscribeKlines(request)
+    before = [await call.read(), await call.read()]
+    await control.post("clock", {"advance_seconds": 300})
+    last = before[-1].timestamp + 5 * MINUTE
+    rows = await read_until(call, lambda row: row.timestamp >= last)
+    first = before[-1].timestamp // MINUTE
+    assert closed_minutes([*before, *rows]) >= set(range(first - 1, first + 5))
+    assert data_of(perpetual).market_streams.candles.stats.drops == 0
+    call.cancel()
+
+
+async def test_a_settlement_that_passed_in_a_gap_is_told_as_one(
+    perpetual: RunningConnector, control: Control
+) -> None:
+    """First what was paid, at its own time, then the present rate."""
+    call = perpetual.stub.SubscribeFundingRate(E.SubscribeFundingRateRequest(symbol="BTCUSDT"))
+    first = await call.read()
+    await control.post("streams/cut")
+    await control.post("clock", {"advance_seconds": 9 * 3600})
+    rows = await read_until(
+        call, lambda row: not row.settled and row.next_funding_time > first.next_funding_time
+    )
+    settled = [row for row in rows if row.settled]
+    assert [row.timestamp for row in settled] == [first.next_funding_time]
+    assert settled[0].HasField("rate")
+    call.cancel()
+
+
+async def test_positions_and_balances_of_a_gap_are_in_the_next_snapshot(
+    perpetual: RunningConnector, control: Control
+) -> None:
+    """A position opened while the stream was down is there, with its sign, after the resume."""
+    positions = perpetual.stub.SubscribePositions(E.SubscribePositionsRequest())
+    account = perpetual.stub.SubscribeAccount(E.SubscribeAccountRequest())
+    await read_until(positions, lambda row: row.caught_up)
+    await account.read()
+    streams = data_of(perpetual).account_streams
+    await control.post("streams/cut")
+    await perpetual.stub.PlaceOrder(order(SELL, "0.02"))
+    await resumed(streams.positions)
+    rows = await read_until(positions, lambda row: row.symbol == "BTCUSDT")
+    assert number(rows[-1].size) == Decimal("-0.02")
+    await resumed(streams.account)
+    told = await read_until(account, lambda row: bool(row.positions))
+    assert number(told[-1].positions[0].size) == Decimal("-0.02")
+    positions.cancel()
+    account.cancel()
+
+
+async def test_positions_change_live_and_end_with_zero(perpetual: RunningConnector) -> None:
+    """Opened, then closed: the last row says zero, without any resume."""
+    call = perpetual.stub.SubscribePositions(E.SubscribePositionsRequest(symbol="BTCUSDT"))
+    await read_until(call, lambda row: row.caught_up)
+    await perpetual.stub.PlaceOrder(order(BUY, "0.02"))
+    opened = await read_until(call, lambda row: row.symbol == "BTCUSDT")
+    assert number(opened[-1].size) == Decimal("0.02")
+    assert opened[-1].HasField("update_time")
+    await perpetual.stub.PlaceOrder(order(SELL, "0.02", reduce_only=True))
+    closed = await read_until(call, lambda row: row.symbol == "BTCUSDT" and row.size.value == "0")
+    assert closed
+    assert data_of(perpetual).account_streams.positions.stats.drops == 0
+    call.cancel()
+
+
+async def test_prices_go_on_after_a_cut_with_the_book_of_after_it(
+    perpetual: RunningConnector, control: Control
+) -> None:
+    """The first row after the resume is whole, and bid stays below ask."""
+    call = perpetual.stub.SubscribePrice(E.SubscribePriceRequest(symbols=["BTCUSDT"]))
+    await call.read()
+    hub = data_of(perpetual).market_streams.prices
+    await control.post("streams/cut")
+    await resumed(hub)
+    rows = await read_until(call, lambda row: row.symbol == "BTCUSDT")
+    for row in rows:
+        assert number(row.best_bid_price) < number(row.best_ask_price)
+        assert row.HasField("price")
+    call.cancel()

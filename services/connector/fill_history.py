@@ -37,7 +37,12 @@ async def read_fills_since(
     for _ in range(_MOST_PAGES):
         until = min(cursor + window, end)
         rows = await orders.fills(
-            instrument, start=cursor, end=until, limit=_PAGE, priority=priority
+            instrument,
+            start=cursor,
+            # The venue's end is inclusive, and a full window one instant too long.
+            end=until - timedelta(milliseconds=1),
+            limit=_PAGE,
+            priority=priority,
         )
         new = [row for row in rows if row.trade_id not in found]
         found.update((row.trade_id, row) for row in new)

@@ -1,0 +1,163 @@
+"""What happens while the user stream is off reaches the subscribers, each fill once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opensqt.market_maker.v1 import events_pb2, exchange_pb2, types_pb2
+from tests.support.connector import (
+    BUY,
+    SELL,
+    connector_part,
+    eventually,
+    number,
+    order,
+    running_connector,
+)
+from tests.support.simulator import ACCOUNT, Control, ccxt_exchange, running_simulator
+
+LOST_EVENTS = {"type": "event_late", "seconds": 600}
+
+
+@dataclass
+class Bench:
+    """A connector on its simulator, and what a subscriber has been told."""
+
+    code: str
+    address: str
+    stub: Any
+    control: Control
+    told: list[events_pb2.OrderUpdate] = field(default_factory=list)
+
+    async def trade_elsewhere(self, symbol: str) -> None:
+        """Trade on the same account past the connector."""
+        async with ccxt_exchange(self.code, self.address) as exchange:
+            await exchange.load_markets()
+            unified = exchange.markets_by_id[symbol][0]["symbol"]
+            await exchange.create_order(unified, "market", "buy", 1)
+
+    async def close_gap(self) -> None:
+        """Cut the stream and wait until the next snapshot has been told."""
+        markers = self.count_markers()
+        await self.control.post("streams/cut")
+
+        async def caught_up() -> bool:
+            return self.count_markers() > markers
+
+        await eventually(caught_up, 10)
+
+    def count_markers(self) -> int:
+        """Return how many snapshots have ended."""
+        return sum(update.caught_up for update in self.told)
+
+    def trade_ids(self) -> list[str]:
+        """Return the ids of the trades told, in order."""
+        return [one.last_trade.trade_id for one in self.told if one.HasField("last_trade")]
+
+    async def true_ids(self) -> list[str]:
+        """Return the ids of all trades in the venue's books."""
+        return [str(fill["trade_id"]) for fill in await self.control.get("trades")]
+
+
+@pytest.fixture(params=["binance", "binanceusdm"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    """Run a simulator, a connector of each kind on it, and a subscriber that is caught up."""
+    async with running_simulator() as simulator:
+        part = connector_part(request.param, simulator.address, tmp_path)
+        async with running_connector(part) as connector:
+            control = Control(simulator.address)
+            made = Bench(request.param, simulator.address, connector.stub, control)
+            reading = asyncio.create_task(listen(made))
+            await eventually(lambda: is_caught_up(made))
+            yield made
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+
+async def listen(bench: Bench) -> None:
+    """Keep what SubscribeOrders tells."""
+    async for update in bench.stub.SubscribeOrders(exchange_pb2.SubscribeOrdersRequest()):
+        bench.told.append(update)
+
+
+async def is_caught_up(bench: Bench) -> bool:
+    """Tell whether the first snapshot has ended."""
+    return bench.count_markers() > 0
+
+
+async def test_fills_of_the_gap_are_told_once_ours_and_others(bench: Bench) -> None:
+    """Orders that began and ended while no event came are told after the resume, trade by trade."""
+    await bench.stub.PlaceOrder(order(BUY, "0.01", client_order_id="before"), timeout=5)
+    await bench.control.fault(LOST_EVENTS, operation="order_event")
+    await bench.stub.PlaceOrder(order(BUY, "0.02", client_order_id="within"), timeout=5)
+    await bench.trade_elsewhere("ETHUSDT")
+    await bench.control.delete("faults")
+    await bench.close_gap()
+    assert sorted(bench.trade_ids()) == sorted(await bench.true_ids())
+    ours = [one for one in bench.told if one.client_order_id == "within"]
+    assert sum(number(one.last_trade.quantity) for one in ours if one.HasField("last_trade")) == (
+        Decimal("0.02")
+    )
+    others = [one for one in bench.told if one.symbol == "ETHUSDT"]
+    assert others[-1].status == types_pb2.ORDER_STATUS_FILLED
+    # What was missed is told before the snapshot ends.
+    assert bench.told[-1].caught_up
+    await bench.close_gap()
+    assert len(bench.trade_ids()) == len(await bench.true_ids())
+
+
+async def test_forced_fill_of_the_gap_is_told_as_such(bench: Bench) -> None:
+    """A liquidation that no event told is marked when it is read afterwards."""
+    if bench.code == "binance":
+        return
+    await bench.stub.PlaceOrder(order(BUY, "0.01"), timeout=5)
+    await bench.control.fault(LOST_EVENTS, operation="order_event")
+    await bench.control.post("liquidate", {"account": ACCOUNT, "symbol": "BTCUSDT"})
+    await bench.control.delete("faults")
+    await bench.close_gap()
+    forced = [one for one in bench.told if one.forced_fill]
+    assert {one.forced_fill for one in forced} == {types_pb2.FORCED_FILL_LIQUIDATION}
+    assert any(one.HasField("last_trade") and one.side == SELL for one in forced)
+    assert sorted(bench.trade_ids()) == sorted(await bench.true_ids())
+
+
+async def test_a_gap_that_cannot_be_read_stays_open(bench: Bench) -> None:
+    """No snapshot says "caught up" before the trades of the gap were read."""
+    await bench.stub.PlaceOrder(order(BUY, "0.01"), timeout=5)
+    await bench.control.fault(LOST_EVENTS, operation="order_event")
+    await bench.stub.PlaceOrder(order(SELL, "0.01"), timeout=5)
+    await bench.control.post(
+        "faults",
+        [
+            {
+                "id": "unread",
+                "match": {"operation": "get_trades", "times": 2},
+                "action": {"type": "http_status", "status": 502, "body": "<html>"},
+            }
+        ],
+    )
+    await bench.close_gap()
+    await bench.control.delete("faults")
+    assert sorted(bench.trade_ids()) == sorted(await bench.true_ids())
+
+
+async def test_an_event_that_comes_twice_tells_its_trade_once(bench: Bench) -> None:
+    """A duplicate of an event is no second execution."""
+    await bench.control.fault({"type": "event_duplicate"}, operation="order_event")
+    await bench.stub.PlaceOrder(order(BUY, "0.01"), timeout=5)
+
+    async def all_told() -> bool:
+        return len(bench.trade_ids()) >= len(await bench.true_ids()) > 0
+
+    await eventually(all_told)
+    await bench.close_gap()
+    assert sorted(bench.trade_ids()) == sorted(await bench.true_ids())

@@ -10,14 +10,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from services.common.errors import InvalidFieldError
+from services.common.errors import InvalidFieldError, UnreachableError
 from services.connector.instruments import InstrumentKind, TradingStatus
 from services.connector.order_calls import (
     FillsRange,
     NewOrder,
     OrderKey,
     UnifiedOrderCalls,
-    refuse_from_id,
 )
 from services.connector.order_types import TimeInForce
 from services.connector.profile import (
@@ -97,7 +96,6 @@ class BitgetSpotCalls(UnifiedOrderCalls):
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
         """Return executions on a symbol, oldest first."""
-        refuse_from_id(wanted)
         span = {"startTime": wanted.since, "endTime": wanted.until}
         asked = {name: value for name, value in span.items() if value is not None}
         rows = await self._all_fills(exchange, {"symbol": instrument.exchange_symbol, **asked})
@@ -111,8 +109,8 @@ class BitgetSpotCalls(UnifiedOrderCalls):
             rows = await self._fills_page(exchange, {**wanted, "limit": _PAGE, **older})
             found.extend(rows)
             if len(rows) < _PAGE:
-                break
-        return found
+                return found
+        raise UnreachableError("more fills than can be read at once")
 
     async def _fills_page(self, exchange: Any, params: dict[str, Any]) -> list[Mapping[str, Any]]:
         reply = await exchange.privateSpotGetV2SpotTradeFills(params)
@@ -149,8 +147,9 @@ class BitgetSwapCalls(BitgetSpotCalls):
             rows = reply["data"]["entrustedList"] or ()
             found.extend(rows)
             if len(rows) < _PAGE:
-                break
-        return found
+                return found
+        # A live order that is left out would be believed to be gone.
+        raise UnreachableError("more live orders than can be read at once")
 
     async def _fills_page(self, exchange: Any, params: dict[str, Any]) -> list[Mapping[str, Any]]:
         reply = await exchange.privateMixGetV2MixOrderFills({**params, "productType": _PRODUCT})
@@ -234,6 +233,7 @@ _SPOT: Final = VenueProfile(
     # Fills: startTime and endTime at most 7 days apart on contracts (90 on spot).
     trades_window=timedelta(days=7),
     margin_supported=False,
+    fills_by_id=False,
     # A rebate code that ccxt puts on each signed request.
     unwanted_headers=frozenset({"X-CHANNEL-API-CODE"}),
 )

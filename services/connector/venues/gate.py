@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from services.common.codec import to_millis
 from services.common.errors import InvalidFieldError, UnreachableError
 from services.connector.instruments import InstrumentKind, TradingStatus
 from services.connector.order_calls import (
@@ -18,7 +19,6 @@ from services.connector.order_calls import (
     NewOrder,
     OrderKey,
     UnifiedOrderCalls,
-    refuse_from_id,
 )
 from services.connector.order_types import TimeInForce
 from services.connector.outcome import AnswerClass
@@ -44,11 +44,13 @@ from services.connector.venues.gate_rows import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from services.connector.instruments import Instrument
     from services.connector.order_types import OrderIntent
 
 _PAGE: Final = 100
+_FILLS_PAGE: Final = 1_000
 _MOST_PAGES: Final = 10
 _STATES: Final = {
     # One-sided markets match what they take; the venue itself refuses the other side.
@@ -61,6 +63,11 @@ _STATES: Final = {
     "circuit_breaker": TradingStatus.BREAK,
     "suspend": TradingStatus.BREAK,
 }
+_LEFT: Final = {
+    "remaining_header": "x-gate-ratelimit-requests-remain",
+    "limit_header": "x-gate-ratelimit-limit",
+}
+"""What is left to the endpoint of the reply."""
 _OPTIONS: Final[dict[str, Any]] = {
     # Else the first call of all signs one to /account/detail, and takes any failure for "no".
     "unifiedAccount": False,
@@ -118,8 +125,32 @@ class GateOrderCalls(UnifiedOrderCalls):
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
         """Return executions on a symbol, oldest first."""
-        refuse_from_id(wanted)
-        return await super().fills(exchange, instrument, wanted)
+        since, until = wanted.since, wanted.until
+        # The venue counts in seconds, gives the newest first and cuts the oldest off.
+        span: dict[str, Any] = {"limit": wanted.limit if since is None else _FILLS_PAGE}
+        if since is not None:
+            span["from"] = since // 1000
+        if until is not None:
+            span["to"] = until // 1000 + 1
+        found: list[Mapping[str, Any]] = []
+        for page in range(_MOST_PAGES if since is not None else 1):
+            rows = await self._fills_page(exchange, instrument.exchange_symbol, span, page)
+            found.extend(row for row in rows if _is_within(fill_row(row).time, since, until))
+            if len(rows) < _FILLS_PAGE:
+                break
+        else:
+            if since is not None:
+                raise UnreachableError("more fills in that time than can be read at once")
+        return found[::-1][: wanted.limit]
+
+    async def _fills_page(
+        self, exchange: Any, symbol: str, span: dict[str, Any], page: int
+    ) -> list[Any]:
+        if self._product == "Spot":
+            params = {**span, "currency_pair": symbol, "page": page + 1}
+            return list(await exchange.privateSpotGetMyTrades(params))
+        params = {**span, "contract": symbol, "settle": self._settle, "offset": page * _FILLS_PAGE}
+        return list(await exchange.privateFuturesGetSettleMyTradesTimerange(params))
 
     async def _find_closed(self, exchange: Any, key: OrderKey) -> Mapping[str, Any] | None:
         wanted = f"{ID_PREFIX}{key.venue_client_id}"
@@ -168,6 +199,13 @@ def _expiry_headers(millis: int) -> dict[str, str]:
     return {"X-Gate-Exptime": str(millis)}
 
 
+def _is_within(time: datetime | None, since: int | None, until: int | None) -> bool:
+    if time is None:
+        return True
+    millis = to_millis(time)
+    return (since is None or millis >= since) and (until is None or millis <= until)
+
+
 def _is_spot(market: Mapping[str, Any]) -> bool:
     return market.get("spot") is True
 
@@ -203,7 +241,7 @@ _SPOT: Final = VenueProfile(
     allowances={
         # Each endpoint has 200 of its own; one window for all is on the safe side.
         EndpointClass.WEIGHT: (Allowance(200, 10.0),),
-        EndpointClass.ORDER: (Allowance(10, 1.0),),
+        EndpointClass.ORDER: (Allowance(10, 1.0, **_LEFT),),
     },
     weights={},
     read_refusal=read_refusal,
@@ -228,6 +266,7 @@ _SPOT: Final = VenueProfile(
     # my_trades: from and to at most 30 days apart.
     trades_window=timedelta(days=30),
     margin_supported=False,
+    fills_by_id=False,
     # A broker's name that ccxt puts on every request.
     unwanted_headers=frozenset({"X-Gate-Channel-Id"}),
 )
@@ -243,7 +282,7 @@ _SWAP: Final = replace(
     },
     allowances={
         EndpointClass.WEIGHT: (Allowance(200, 10.0),),
-        EndpointClass.ORDER: (Allowance(100, 1.0),),
+        EndpointClass.ORDER: (Allowance(100, 1.0, **_LEFT),),
     },
     is_listed=_is_linear,
     calls=GateOrderCalls("Futures", "usdt"),

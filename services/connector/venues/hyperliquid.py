@@ -134,6 +134,7 @@ _PROFILE: Final = VenueProfile(
     # By time any span may be asked; two thousand rows come at most.
     trades_window=timedelta(days=7),
     margin_supported=False,
+    fills_by_id=False,
     market_names=_market_names,
 )
 PROFILES: Final = (_PROFILE,)

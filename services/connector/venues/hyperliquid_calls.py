@@ -18,7 +18,6 @@ from services.connector.order_calls import (
     OrderKey,
     RecentOrders,
     UnifiedOrderCalls,
-    refuse_from_id,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +110,6 @@ class HyperliquidOrderCalls(UnifiedOrderCalls):
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
         """Return executions on a symbol, oldest first."""
-        refuse_from_id(wanted)
         span: dict[str, Any] = {"startTime": wanted.since or 0}
         if wanted.until is not None:
             span["endTime"] = wanted.until

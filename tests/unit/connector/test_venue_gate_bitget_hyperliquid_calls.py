@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.errors import UnimplementedError, UnreachableError
+from services.common.errors import UnreachableError
 from services.connector.order_calls import OrderKey
 from services.connector.order_types import OrderStatus
 from services.connector.symbols import split_base
@@ -125,6 +126,25 @@ async def test_gate_fills_of_an_order_are_asked_by_its_id(tmp_path: Path) -> Non
     assert [fill.quantity for fill in fills] == [Decimal(15)]
 
 
+async def test_gate_fills_of_a_time_are_read_whole(tmp_path: Path) -> None:
+    """The newest come first; the filter counts seconds, what was asked is in milliseconds."""
+    start = datetime(2026, 7, 4, tzinfo=UTC)
+    row = {"contract": "BTC_USDT", "order_id": "7", "size": 1, "price": "38026"}
+    stamp = start.timestamp()
+    rows = [{**row, "id": number, "create_time": stamp + number} for number in (3, 2, 1)]
+    path = "GET /api/v4/futures/usdt/my_trades_timerange"
+    async with opened("gate-swap", tmp_path) as (canned, _, orders, instrument):
+        canned.answers[path] = Answer([*rows, {**row, "id": 0, "create_time": stamp - 0.5}])
+        fills = await orders.fills(
+            instrument, start=start, end=start + timedelta(seconds=2.5), limit=10
+        )
+        assert [fill.trade_id for fill in fills] == ["1", "2"]
+        # Full pages without end: what was cut off is the oldest.
+        canned.answers[path] = Answer(rows[:1] * 1000)
+        with pytest.raises(UnreachableError):
+            await orders.fills(instrument, start=start, end=None, limit=10)
+
+
 @pytest.mark.parametrize(
     ("code", "query", "data", "cancel"),
     [
@@ -194,8 +214,6 @@ async def test_bitget_fills_come_oldest_first(tmp_path: Path) -> None:
         )
         fills = await orders.fills(instrument, start=None, end=None, limit=10)
         assert [fill.trade_id for fill in fills] == ["1", "2"]
-        with pytest.raises(UnimplementedError):
-            await orders.fills(instrument, start=None, end=None, limit=10, first_trade_id="2")
 
 
 async def test_hyperliquid_asks_and_cancels_by_client_id(tmp_path: Path) -> None:

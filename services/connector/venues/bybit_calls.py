@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import InstrumentKind
-from services.connector.order_calls import RecentOrders, UnifiedOrderCalls, refuse_from_id
+from services.connector.order_calls import RecentOrders, UnifiedOrderCalls
 from services.connector.venues.bybit_rows import is_fill
 
 if TYPE_CHECKING:
@@ -84,7 +84,6 @@ class BybitOrderCalls(UnifiedOrderCalls):
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
         """Return executions on a symbol, oldest first: all of a range, else the newest page."""
-        refuse_from_id(wanted)
         request = {**self._market(instrument), "limit": _FILL_PAGE}
         if wanted.since is None:
             rows = _rows(await exchange.privateGetV5ExecutionList(request))

@@ -99,7 +99,7 @@ async def test_a_halt_outlives_the_connector_and_lets_exits_through(
         assert await bench.place() == "FILLED"
         await bench.change(halt=True, reason="odd fills")
         assert await bench.place(client_order_id="later1") == "TRADING_HALTED"
-        assert await bench.place(SELL, "0.02", order_class=EXIT) == "FILLED"
+        assert await bench.place(SELL, order_class=EXIT) == "FILLED"
         assert await bench.sent() == 2
     async with bench_on(simulator, tmp_path, "binance", completing_seconds=0) as bench:
         state = await bench.state()

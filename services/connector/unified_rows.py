@@ -145,7 +145,8 @@ def to_unified_funding(
         rate=wire(number(row, "fundingRate")),
         predicted_rate=wire(number(row, "nextFundingRate")),
         next_funding_time=milliseconds(row.get("fundingTimestamp")),
-        timestamp=milliseconds(row.get("timestamp")),
+        # OKX stamps its rows, and ccxt leaves the stamp out.
+        timestamp=milliseconds(row.get("timestamp") or (row.get("info") or {}).get("ts")),
         interval=None if told is None else to_duration(told),
         mark_price=wire(None if mark is None else instrument.to_base_price(mark)),
         index_price=wire(None if index is None else instrument.to_base_price(index)),

@@ -1,8 +1,9 @@
-"""Every method of ExchangeService, once on spot and once on perpetuals, through real gRPC."""
+"""Every method of ExchangeService on every venue the simulator speaks, through real gRPC."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
+from opensqt.market_maker.v1 import exchange_pb2, resources_pb2, trading_state_pb2
 from tests.support.connector import (
     GTC,
     LIMIT,
@@ -76,7 +77,18 @@ CALLS: dict[str, Any] = {
     "SubscribeKlines": E.SubscribeKlinesRequest(symbols=[SYMBOL], interval="1m"),
     "SubscribeAccount": E.SubscribeAccountRequest(),
     "SubscribePositions": E.SubscribePositionsRequest(),
+    "EnterOrders": None,
+    "GetTradingState": trading_state_pb2.GetTradingStateRequest(),
+    "HaltTrading": trading_state_pb2.HaltTradingRequest(reason="a test", changed_by="a test"),
+    "ResumeTrading": trading_state_pb2.ResumeTradingRequest(reason="a test", changed_by="a test"),
 }
+CODES = ("binance", "binanceusdm", "okx-spot", "okx-swap", "bybit-spot", "bybit-linear")
+# Only a venue whose margin account our orders can use has a price of borrowing.
+LACKS = {
+    code: PERPETUAL_LACKS if code in ("binanceusdm", "okx-swap", "bybit-linear") else SPOT_LACKS
+    for code in CODES
+} | {code: SPOT_LACKS | {"GetBorrowRates"} for code in ("okx-spot", "bybit-spot")}
+NO_SUCH_THING = {"NOT_ON_SPOT", "NOT_ON_FUTURES", "NOT_SUPPORTED_BY_VENUE"}
 
 
 @pytest.fixture(params=["binance", "binanceusdm"])
@@ -84,17 +96,25 @@ async def connector(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[str, RunningConnector]]:
     """A connector of each kind on a simulator."""
+    async with serving(request.param, tmp_path) as running:
+        yield request.param, running
+
+
+@asynccontextmanager
+async def serving(code: str, folder: Path) -> AsyncIterator[RunningConnector]:
+    """Serve one venue account on a simulator of its own."""
     async with (
         running_simulator() as simulator,
-        running_connector(connector_part(request.param, simulator.address, tmp_path)) as running,
+        running_connector(connector_part(code, simulator.address, folder)) as running,
     ):
-        yield request.param, running
+        yield running
 
 
 async def answer_of(stub: Any, name: str, request: Any) -> Any:
     """Return the reply, or the first message of a stream; raises AioRpcError."""
-    call = getattr(stub, name)(request, timeout=10)
-    if not name.startswith("Subscribe"):
+    method = getattr(stub, name)
+    call = method(timeout=10) if request is None else method(request, timeout=10)
+    if not name.startswith(("Subscribe", "Enter")):
         return await call
     try:
         first = await call.read()
@@ -119,23 +139,23 @@ def test_the_table_names_every_method_of_the_service() -> None:
     assert set(CALLS) == {method.name for method in service.methods}
 
 
+@pytest.mark.parametrize("code", CODES)
 async def test_every_method_works_or_says_that_the_venue_has_no_such_thing(
-    connector: tuple[str, RunningConnector],
+    code: str, tmp_path: Path
 ) -> None:
     """OK with something in it, or UNIMPLEMENTED with a reason."""
-    code, running = connector
-    lacks = SPOT_LACKS if code == "binance" else PERPETUAL_LACKS
-    for name, request in CALLS.items():
-        if name in lacks:
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await answer_of(running.stub, name, request)
-            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, name
-            assert reason_of(caught.value) in {"NOT_ON_SPOT", "NOT_ON_FUTURES"}, name
-            continue
-        reply = await answer_of(running.stub, name, request)
-        assert reply is not grpc.aio.EOF, name
-        if isinstance(reply, resources_pb2.Order):
-            assert reply.symbol == SYMBOL
+    async with serving(code, tmp_path) as running:
+        for name, request in CALLS.items():
+            if name in LACKS[code]:
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await answer_of(running.stub, name, request)
+                assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, name
+                assert reason_of(caught.value) in NO_SUCH_THING, name
+                continue
+            reply = await answer_of(running.stub, name, request)
+            assert reply is not grpc.aio.EOF, name
+            if isinstance(reply, resources_pb2.Order):
+                assert reply.symbol == SYMBOL
 
 
 BAD_FIELDS = (

@@ -27,7 +27,7 @@ from tests.support.connector import (
 from tests.support.simulator import Control, running_simulator
 
 E = exchange_pb2
-PERPETUALS = ("binanceusdm", "bybit-linear")
+PERPETUALS = ("binanceusdm", "okx-swap", "bybit-linear")
 MINUTE = 60_000
 
 

@@ -29,12 +29,12 @@ from services.connector.venues import find_profile
 from tests.support.certificates import CertificateAuthority
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
 HOSTS = (
     *("api.binance.com", "fapi.binance.com", "www.okx.com", "api.bybit.com", "api.gateio.ws"),
-    *("api.bitget.com", "api.hyperliquid.xyz"),
+    *("api.bitget.com", "api.hyperliquid.xyz", "fx-ws.gateio.ws", "ws.bitget.com"),
 )
 WALLET = "0x" + "1" * 40
 KEY = "0x" + "2" * 64
@@ -63,17 +63,24 @@ class Answer:
 # Not frozen: tests exchange answers, and requests gather.
 @dataclass(slots=True)
 class CannedVenue:
-    """Answers by "METHOD /path"; to a POST that carries a `type`, by "METHOD /path type"."""
+    """Answers by "METHOD /path"; to a POST that carries a `type`, by "METHOD /path type".
+
+    `tell` gives what a WebSocket sends back for a message, `heard` keeps the messages.
+    """
 
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
+    tell: Callable[[Any], list[Any]] = lambda message: []
+    heard: list[Any] = field(default_factory=list)
 
     def names(self) -> list[str]:
         """Return what was asked, in order, as the keys of `answers`."""
         return [_name(one) for one in self.asked]
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Record a request and answer it; what has no answer gets 599, which proves nothing."""
+        if "upgrade" in request.headers:
+            return await self._talk(request)
         text = await request.text()
         asked = Asked(
             host=request.host.partition(":")[0],
@@ -87,6 +94,18 @@ class CannedVenue:
         answer = self.answers.get(_name(asked), Answer("no such answer", 599))
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
         return web.Response(status=answer.status, text=text, content_type="application/json")
+
+    async def _talk(self, request: web.Request) -> web.WebSocketResponse:
+        socket_ = web.WebSocketResponse()
+        await socket_.prepare(request)
+        async for frame in socket_:
+            if frame.type is not aiohttp.WSMsgType.TEXT or frame.data[:1] != "{":
+                continue
+            message = json.loads(frame.data)
+            self.heard.append(message)
+            for one in self.tell(message):
+                await socket_.send_str(json.dumps(one))
+        return socket_
 
 
 def _name(asked: Asked) -> str:

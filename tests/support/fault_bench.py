@@ -37,7 +37,7 @@ class VenueWords:
 WORDS: Mapping[str, VenueWords] = {
     "binance": VenueWords((-2010, "insufficient balance"), (-1007, 408), (-1008, 503)),
     "binanceusdm": VenueWords((-2019, "Margin is insufficient."), (-1007, 408), (-1008, 503)),
-    "okx-swap": VenueWords((51008, "Insufficient balance"), (50004, 400), (50001, 503)),
+    "okx-swap": VenueWords((51008, "Insufficient balance"), (50004, 400), (50026, 500)),
     "bybit-linear": VenueWords((110007, "Balance is insufficient"), (10016, 200), (10016, 500)),
 }
 

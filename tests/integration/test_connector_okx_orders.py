@@ -1,4 +1,4 @@
-"""Orders of a connector on the OKX dialect: acknowledged only, contracts on swaps, base units out."""
+"""Orders of a connector on the OKX dialect: acknowledged only, contracts in, base units out."""
 
 from __future__ import annotations
 

@@ -20,11 +20,17 @@ from opensqt.market_maker.v1 import (
 from services.common.call_errors import SERVICE_UNREACHABLE, from_call_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cli.settings import ArbSettings
+    from opensqt.market_maker.v1 import exchange_pb2_grpc
     from services.common.settings import VenueSettings
 
 MAX_SKEW_SECONDS = 1.0
 """Beyond this the engine's fences and the venue's request windows no longer hold."""
+
+MOST_SYMBOLS = 10
+"""Positions whose leverage and margin mode are looked at: each costs a call to the venue."""
 
 _NOT_ASKED_YET = "NOT_ASKED_YET"
 _TEXTS = {_NOT_ASKED_YET: "the engine has not asked it anything yet"}
@@ -109,13 +115,15 @@ async def _connector(venue: VenueSettings) -> list[Finding]:
                 exchange_pb2.GetAccountConfigurationRequest()
             )
             trading = await connector.GetTradingState(trading_state_pb2.GetTradingStateRequest())
+            symbols = await _symbols(connector, kind)
     except grpc.aio.AioRpcError as error:
         return [_unreachable(subject, venue.address, error)]
     findings = [
         # Two swapped addresses both answer well, each for the other's account.
         Finding(subject, name == venue.name, f"answers as {name} ({kind.exchange_code})"),
         _trading_finding(subject, trading.state),
-        *_account_findings(subject, kind, account),
+        *account_findings(subject, kind, account),
+        *symbols_findings(subject, symbols),
     ]
     findings += [Finding(subject, False, problem) for problem in account.problems]
     return findings
@@ -126,11 +134,46 @@ def _trading_finding(subject: str, state: trading_state_pb2.TradingState) -> Fin
     return Finding(subject, not stopped, describe(state))
 
 
-def _account_findings(
+async def _symbols(
+    connector: exchange_pb2_grpc.ExchangeServiceAsyncStub, kind: exchange_pb2.GetTypeResponse
+) -> dict[str, exchange_pb2.GetAccountConfigurationResponse]:
+    """Return what the symbols that hold a position are set to."""
+    if kind.type != types_pb2.EXCHANGE_TYPE_FUTURES:
+        return {}
+    try:
+        held = await connector.GetPositions(exchange_pb2.GetPositionsRequest())
+        names = sorted({position.symbol for position in held.positions})[:MOST_SYMBOLS]
+        return {
+            name: await connector.GetAccountConfiguration(
+                exchange_pb2.GetAccountConfigurationRequest(symbol=name)
+            )
+            for name in names
+        }
+    except grpc.aio.AioRpcError:
+        # A connector without a key has none, and what is unread is among its problems.
+        return {}
+
+
+def symbols_findings(
+    subject: str, symbols: Mapping[str, exchange_pb2.GetAccountConfigurationResponse]
+) -> list[Finding]:
+    """Return leverage and margin mode of each symbol; isolated margin wants doing something."""
+    findings = []
+    for name, told in symbols.items():
+        leverage = f"leverage {told.leverage}" if told.leverage else "leverage not told"
+        isolated = told.margin_mode == "isolated"
+        todo = "; switch it to cross margin once it is flat" if isolated else ""
+        text = f"{name}: {leverage}, {told.margin_mode or 'margin mode not told'}{todo}"
+        findings.append(Finding(subject, not isolated, text))
+    return findings
+
+
+def account_findings(
     subject: str,
     kind: exchange_pb2.GetTypeResponse,
     account: exchange_pb2.GetAccountConfigurationResponse,
 ) -> list[Finding]:
+    """Return what the account's key, clock and mode are like, and what to do about them."""
     findings: list[Finding] = []
     # Absent where the venue does not tell; that is no reason for alarm.
     if account.HasField("key_can_withdraw"):
@@ -140,6 +183,12 @@ def _account_findings(
             else ("the API key may not withdraw")
         )
         findings.append(Finding(subject, not account.key_can_withdraw, text))
+    else:
+        text = "the venue does not tell whether the API key may withdraw; look at its key page"
+        findings.append(Finding(subject, True, text))
+    # A key that works from anywhere is among the problems already.
+    if account.HasField("ip_restricted") and account.ip_restricted:
+        findings.append(Finding(subject, True, "the API key works from its own addresses only"))
     if account.HasField("key_can_trade"):
         text = "the API key may trade" if account.key_can_trade else "the API key may not trade"
         findings.append(Finding(subject, account.key_can_trade, text))

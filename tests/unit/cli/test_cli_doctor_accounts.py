@@ -1,0 +1,45 @@
+"""What the doctor says of an account's key and of the symbols that hold positions."""
+
+from __future__ import annotations
+
+from cli.doctor import Finding, account_findings, symbols_findings
+from opensqt.market_maker.v1 import exchange_pb2
+
+FUTURES = exchange_pb2.GetTypeResponse()
+
+
+def told(**fields: object) -> list[Finding]:
+    """Return the findings about an account with these settings."""
+    answer = exchange_pb2.GetAccountConfigurationResponse(**fields)  # type: ignore[arg-type]  # the test's own
+    return account_findings("connector x", FUTURES, answer)
+
+
+def test_a_venue_that_does_not_tell_of_withdrawal_is_said_not_to() -> None:
+    """Not an alarm, but not silence either."""
+    (finding,) = told()
+    assert finding.ok
+    assert "does not tell" in finding.text
+
+
+def test_a_key_that_may_withdraw_is_a_fault_and_one_that_may_not_is_none() -> None:
+    """The word of the venue decides."""
+    assert [one.ok for one in told(key_can_withdraw=True)] == [False]
+    assert [one.ok for one in told(key_can_withdraw=False)] == [True]
+
+
+def test_a_key_bound_to_addresses_is_told() -> None:
+    """A key that works from anywhere is among the problems the connector names."""
+    assert any("addresses" in one.text for one in told(ip_restricted=True))
+    assert not any("addresses" in one.text for one in told(ip_restricted=False))
+
+
+def test_leverage_and_margin_mode_stand_beside_each_symbol() -> None:
+    """Isolated margin is a fault and says what to do; what is not told is said so."""
+    cross = exchange_pb2.GetAccountConfigurationResponse(leverage=5, margin_mode="cross")
+    isolated = exchange_pb2.GetAccountConfigurationResponse(leverage=3, margin_mode="isolated")
+    silent = exchange_pb2.GetAccountConfigurationResponse()
+    rows = symbols_findings("c", {"BTCUSDT": cross, "ETHUSDT": isolated, "SOLUSDT": silent})
+    assert [one.ok for one in rows] == [True, False, True]
+    assert rows[0].text == "BTCUSDT: leverage 5, cross"
+    assert "switch it to cross margin" in rows[1].text
+    assert rows[2].text == "SOLUSDT: leverage not told, margin mode not told"

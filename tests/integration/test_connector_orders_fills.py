@@ -210,13 +210,15 @@ async def test_batch_places_the_good_and_names_the_bad(bench: Bench) -> None:
             order(BUY, "0.01", client_order_id="b1"),
             order(BUY, "0.0123456789", client_order_id="b2"),
             order(BUY, "0.02", client_order_id="b3"),
+            order(BUY, "0.03", client_order_id="b1"),
         ]
     )
     response = await bench.stub.BatchPlaceOrders(request, timeout=5)
     assert not response.all_success
     assert [one.client_order_id for one in response.orders] == ["b1", "b3"]
-    (failed,) = response.errors
+    failed, twice = response.errors
     assert (failed.index, failed.client_order_id, failed.reason) == (1, "b2", "FIELD_INVALID")
+    assert (twice.index, twice.client_order_id, twice.reason) == (3, "b1", "FIELD_INVALID")
     assert failed.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from opensqt.market_maker.v1 import exchange_pb2, types_pb2
+from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc, types_pb2
 from services.common.call_errors import translated
 from services.common.errors import AlreadyExistsError, NotFoundError
 from services.connector.settings import ConnectorPart
@@ -154,3 +154,37 @@ async def test_two_connectors_never_share_a_ledger(tmp_path: Path) -> None:
             with pytest.raises(AssertionError, match="ended before it was ready"):
                 async with connector_process(part, other):
                     pass
+
+
+@KINDS
+async def test_a_caller_that_hangs_up_in_mid_send_cancels_nothing(
+    code: str, tmp_path: Path
+) -> None:
+    """Its connection breaks while the venue works; whoever asks again joins the one order."""
+    async with running_simulator() as simulator:
+        control = Control(simulator.address)
+        part = connector_part(code, simulator.address, tmp_path)
+        await control.fault(
+            {"type": "delay", "seconds": 0.5, "when": "before"}, operation="place_order"
+        )
+
+        async def struck() -> bool:
+            return bool((await control.get("faults"))[0]["applied"])
+
+        async with connector_process(part, tmp_path) as connector:
+            async with grpc.aio.insecure_channel(connector.address) as broken:
+                call = bench_call(exchange_pb2_grpc.ExchangeServiceStub(broken), "hung1")
+                await eventually(struck)
+                # Closing the channel cancels the call at the server in the middle of the send.
+                del call
+            with pytest.raises(grpc.aio.AioRpcError) as late:
+                await connector.stub.PlaceOrder(
+                    order(BUY, "0.01", client_order_id="hung1"), timeout=0.05
+                )
+            assert late.value.code() in (
+                grpc.StatusCode.UNKNOWN,
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+            )
+            joined = await bench_call(connector.stub, "hung1")
+        assert number(joined.executed_qty) == Decimal("0.01")
+        assert len(await control.get("requests")) == 1

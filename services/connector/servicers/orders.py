@@ -9,7 +9,13 @@ import grpc
 
 from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
 from services.common.codec import optional_time
-from services.common.errors import InvalidFieldError, OpensqtError, OutcomeUnknownError
+from services.common.errors import (
+    FatalError,
+    InvalidFieldError,
+    OpensqtError,
+    OutcomeUnknownError,
+)
+from services.common.logs import get_logger
 from services.connector.order_codec import (
     decode_request,
     encode_batch_error,
@@ -20,7 +26,7 @@ from services.connector.order_ids import OrderIds, read_order_ids
 from services.connector.trade_reader import TradesRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from grpc.aio import ServicerContext
 
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
     Context = ServicerContext[Any, Any]
 
+_logger = get_logger(__name__)
 MAX_BATCH: Final = 50
 """Orders in one batch; more are refused whole, before any is sent."""
 
@@ -49,10 +56,11 @@ class OrderMethods:
         self, request: exchange_pb2.BatchPlaceOrdersRequest, context: Context
     ) -> exchange_pb2.BatchPlaceOrdersResponse:
         """Send several orders at the same time, each on its own."""
-        _check_batch(request)
+        if not 1 <= len(request.orders) <= MAX_BATCH:
+            raise InvalidFieldError("orders", f"give 1 to {MAX_BATCH}")
         # Each on its own: the venue's batch endpoint hides which leg failed how.
         results = await asyncio.gather(
-            *(self._place(one, f"orders[{index}].") for index, one in enumerate(request.orders)),
+            *(self._place_leg(request.orders, index) for index in range(len(request.orders))),
             return_exceptions=True,
         )
         response = exchange_pb2.BatchPlaceOrdersResponse(all_success=True)
@@ -148,6 +156,16 @@ class OrderMethods:
             async for row in rows:
                 yield row
 
+    async def _place_leg(
+        self, orders: Sequence[resources_pb2.PlaceOrderRequest], index: int
+    ) -> resources_pb2.Order:
+        name = orders[index].client_order_id
+        path = f"orders[{index}]."
+        # The first goes out: one bad order does not stop the others, nor its own namesake.
+        if name and any(one.client_order_id == name for one in orders[:index]):
+            raise InvalidFieldError(f"{path}client_order_id", "is given twice")
+        return await self._place(orders[index], path)
+
     async def _place(
         self, request: resources_pb2.PlaceOrderRequest, path: str = ""
     ) -> resources_pb2.Order:
@@ -192,21 +210,11 @@ class OrderMethods:
         ]
 
 
-def _check_batch(request: exchange_pb2.BatchPlaceOrdersRequest) -> None:
-    if not 1 <= len(request.orders) <= MAX_BATCH:
-        raise InvalidFieldError("orders", f"give 1 to {MAX_BATCH}")
-    names = [one.client_order_id for one in request.orders if one.client_order_id]
-    for index, one in enumerate(request.orders):
-        if one.client_order_id and names.count(one.client_order_id) > 1:
-            raise InvalidFieldError(f"orders[{index}].client_order_id", "is given twice")
-
-
 def _to_row(index: int, client_order_id: str, error: object) -> exchange_pb2.BatchOrderError:
-    # A bug is not a leg's failure; hidden in a row it would look like a refusal.
     if not isinstance(error, OpensqtError):
-        if isinstance(error, BaseException):
-            raise error
-        raise TypeError("a batch result is an order or an error")
+        # A bug in one leg must not hide what became of the others; as INTERNAL it proves nothing.
+        _logger.error("batch_leg_broke", index=index, problem=repr(error))
+        error = FatalError("an unforeseen error; ask by client order id", reason="INTERNAL")
     if isinstance(error, OutcomeUnknownError):
         # The id we made for a caller who gave none is the only handle on that order.
         client_order_id = error.client_order_id

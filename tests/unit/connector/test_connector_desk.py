@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from services.common.errors import (
 from services.connector.instruments import TradingStatus
 from services.connector.ledger import Phase
 from services.connector.order_mapping import to_state
-from services.connector.order_types import OrderStatus, OrderType
+from services.connector.order_types import OrderClass, OrderIntent, OrderStatus, OrderType
 from services.connector.rate_budget import CALL_DEADLINE
 from services.connector.send_judgement import SendResult, Verdict
 from tests.support.connector_orders import instrument, order_request
@@ -253,7 +254,7 @@ async def test_refusal_loses_against_the_stream_while_the_row_is_written(tmp_pat
     async with open_desk(orders, tmp_path) as (desk, ledger):
         update = ledger.update
 
-        async def slow_update(name: str, phase: Phase, **texts: str) -> None:
+        async def slow_update(name: str, phase: Phase, **texts: Any) -> None:
             record = desk.shelf.find(name)
             assert record is not None
             desk.learn(record, to_state(venue_row(name), instrument(), name))
@@ -335,3 +336,32 @@ async def test_another_order_under_our_id_is_not_ours(tmp_path: Path) -> None:
         assert not desk.learn(record, to_state(other, instrument(), "mine"))
         assert record.state is not None
         assert record.state.executed == Decimal("0.01")
+
+
+class Gated(HandOrders):
+    """A venue that answers exits at once and entries when the gate opens."""
+
+    async def place(self, intent: OrderIntent, _instrument: Any, name: str) -> SendResult:
+        """Count the sending and answer by class."""
+        self.sent.append(name)
+        if intent.order_class is not OrderClass.EXIT:
+            await self.gate.wait()
+        return self.reply(name)
+
+
+async def test_a_thousand_entries_under_way_do_not_hold_an_exit(tmp_path: Path) -> None:
+    """Entries that the venue keeps waiting share no lock and no queue with an exit."""
+    orders = Gated(accept)
+    async with open_desk(orders, tmp_path, kept_records=2_000) as (desk, _ledger):
+        entries = [
+            asyncio.create_task(desk.place(order_request(client_order_id=f"e{n}"), instrument()))
+            for n in range(1_000)
+        ]
+        await asyncio.sleep(0)
+        asked = order_request(client_order_id="exit", order_class=OrderClass.EXIT)
+        state = await desk.place(asked, instrument())
+        assert state.executed == Decimal("0.01")
+        assert not any(task.done() for task in entries)
+        orders.gate.set()
+        await asyncio.gather(*entries)
+    assert len(orders.sent) == 1_001

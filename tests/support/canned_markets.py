@@ -159,6 +159,28 @@ MARKETS: dict[str, dict[str, Answer]] = {
     "okx-swap": {
         "GET /api/v5/public/instruments": Answer({"code": "0", "msg": "", "data": [_OKX_SWAP]})
     },
+    "okx-spot": {
+        "GET /api/v5/public/instruments": Answer(
+            {
+                "code": "0",
+                "msg": "",
+                "data": [
+                    {
+                        **_OKX_SWAP,
+                        "instType": "SPOT",
+                        "instId": "BTC-USDT",
+                        "baseCcy": "BTC",
+                        "quoteCcy": "USDT",
+                        "settleCcy": "",
+                        "ctVal": "",
+                        "ctType": "",
+                        "lotSz": "0.00000001",
+                        "minSz": "0.00001",
+                    }
+                ],
+            }
+        )
+    },
     "bybit-linear": {
         "GET /v5/market/instruments-info": Answer(
             bybit({"category": "linear", "list": [_BYBIT], "nextPageCursor": ""})

@@ -31,6 +31,7 @@ VERDICTS = {
 ORDER_PATHS = {
     "binance": "POST /api/v3/order",
     "binanceusdm": "POST /fapi/v1/order",
+    "okx-spot": "POST /api/v5/trade/order",
     "okx-swap": "POST /api/v5/trade/order",
     "bybit-linear": "POST /v5/order/create",
     "bybit-spot": "POST /v5/order/create",
@@ -60,7 +61,7 @@ class ErrorRow:
         return {
             "binance_spot": ("binance",),
             "binance_usdm": ("binanceusdm",),
-            "okx": ("okx-swap",),
+            "okx": ("okx-spot", "okx-swap"),
             "gate": ("gate-spot", "gate-swap"),
             "bitget": ("bitget-spot", "bitget-swap"),
         }[self.venue]

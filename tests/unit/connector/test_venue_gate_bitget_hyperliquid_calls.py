@@ -260,6 +260,46 @@ async def test_hyperliquid_cancels_all_of_one_coin(tmp_path: Path) -> None:
     assert actions == [{"type": "cancel", "cancels": [{"a": 0, "o": 91}]}]
 
 
+@pytest.mark.parametrize(
+    ("code", "answers", "ids"),
+    [
+        ("gate-swap", {"GET /api/v4/futures/usdt/orders": [GATE_ROW]}, {"trend-1"}),
+        (
+            "bitget-swap",
+            {
+                "GET /api/v2/mix/order/orders-pending": bitget(
+                    {"entrustedList": [{**BITGET_ROW, "marginCoin": "USDT"}], "endId": "11"}
+                ),
+                "GET /api/v2/mix/order/orders-history": bitget(
+                    {"entrustedList": None, "endId": None}
+                ),
+            },
+            {"trend-1"},
+        ),
+        (
+            "hyperliquid",
+            {
+                "POST /info frontendOpenOrders": [HYPERLIQUID_ORDER],
+                "POST /info historicalOrders": [
+                    {"order": {**HYPERLIQUID_ORDER, "cloid": None}, "status": "filled"},
+                    {"order": {**HYPERLIQUID_ORDER, "coin": "kPEPE"}, "status": "filled"},
+                ],
+            },
+            {CLOID, ""},
+        ),
+    ],
+)
+async def test_the_latest_orders_are_listed(
+    code: str, answers: dict[str, Any], ids: set[str], tmp_path: Path
+) -> None:
+    """Live and closed, of one symbol; a short list is all the venue remembers."""
+    async with opened(code, tmp_path) as (canned, _, orders, instrument):
+        canned.answers |= {name: Answer(body) for name, body in answers.items()}
+        rows, whole = await orders.recent_orders(instrument, use_margin=False)
+    assert {row.client_order_id for row in rows} == ids
+    assert whole
+
+
 async def test_hyperliquid_names_and_multiples(tmp_path: Path) -> None:
     """Rows name coins, not numbers; the small k is a thousand, a K is a letter."""
     async with opened("hyperliquid", tmp_path) as (_, venue, _orders, _instrument):

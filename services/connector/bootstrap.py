@@ -21,6 +21,7 @@ from services.connector.evidence_reader import EvidenceReader
 from services.connector.exchange_factory import build_exchange, new_session
 from services.connector.garbage_keeper import GarbageKeeper
 from services.connector.instruments import InstrumentBook
+from services.connector.kept_answers import ConfigWatch
 from services.connector.ledger import Ledger
 from services.connector.limits_gate import OrderGate
 from services.connector.limits_part import build_limits
@@ -44,6 +45,7 @@ from services.connector.venue_orders import VenueOrders
 from services.connector.venue_stamps import VenueStamps
 from services.connector.venue_upkeep import VenueUpkeep
 from services.connector.venues import find_profile
+from services.connector.websocket_entry import WebSocketEntry
 from services.connector.withdrawal_guard import check_withdrawal
 
 if TYPE_CHECKING:
@@ -111,9 +113,17 @@ async def open_servicer(
         bounds = HubOptions(
             queue_limit=part.subscriber_queue_limit, poll_seconds=part.funding_poll_seconds
         )
-        data = build_data_part(venue, _reload(upkeep), bounds, observer=metrics)
+        data = build_data_part(
+            venue,
+            _reload(upkeep),
+            bounds,
+            observer=metrics,
+            kept_seconds=part.kept_answers_seconds,
+        )
         witness = AccountWitness(data.account)
-        orders, stream = _build_orders(part, venue, ledger, limits.guard, witness, metrics)
+        entry = _websocket_entry(part, venue)
+        orders, stream = _build_orders(part, venue, ledger, limits.guard, witness, metrics, entry)
+        venue.trading.observer = ConfigWatch(stream, data.kept.forget)
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
         if part.has_key:
@@ -121,6 +131,8 @@ async def open_servicer(
         errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets, *limits.errands(data)]
         if part.has_key:
             errands.append(stream.run)
+        if entry is not None:
+            errands.append(entry.run)
         if owns_process:
             keeper = GarbageKeeper(lambda: orders.desk.is_idle, held)
             metrics.watch_garbage(lambda: keeper.longest_seconds)
@@ -174,6 +186,14 @@ async def _open_venue(
     )
 
 
+def _websocket_entry(part: ConnectorPart, venue: Venue) -> WebSocketEntry | None:
+    form = venue.profile.websocket
+    if part.order_entry != "websocket" or form is None or not part.has_key:
+        return None
+    session = venue.trading.session
+    return WebSocketEntry(session, venue.trading, form, venue.clock, part.request_timeout())
+
+
 def _build_upkeep(part: ConnectorPart, venue: Venue) -> VenueUpkeep:
     return VenueUpkeep(
         venue,
@@ -190,8 +210,9 @@ def _build_orders(
     guard: LimitsGuard,
     witness: PositionWitness,
     metrics: ConnectorMetrics,
+    entry: WebSocketEntry | None,
 ) -> tuple[OrderPart, OrderStream]:
-    calls = VenueOrders(venue)
+    calls = VenueOrders(venue, entry)
     options = DeskOptions(
         max_wait_seconds=part.order_wait_seconds, fill_seconds=part.fill_wait_seconds
     )

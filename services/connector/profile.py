@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from services.connector.instruments import InstrumentKind, TradingStatus
-    from services.connector.order_calls import OrderCalls
+    from services.connector.order_calls import NewOrder, OrderCalls
     from services.connector.order_types import (
         OrderIntent,
         VenueAcknowledgement,
@@ -106,6 +106,20 @@ class ClientIdForm:
     derive: Callable[[str], str]
 
 
+@dataclass(frozen=True, slots=True)
+class WebSocketForm:
+    """How orders are sent over a venue's WebSocket; only for venues where each gets its own reply.
+
+    `takes` tells whether an order can go that way, `encode` signs it under an id that the reply
+    repeats, `decode` returns the venue's row of a reply or raises VenueAnswerError.
+    """
+
+    url: Callable[[Any], str]
+    takes: Callable[[NewOrder], bool]
+    encode: Callable[[Any, NewOrder, str], Mapping[str, Any]]
+    decode: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
 DEFAULT_RECV_WINDOW: Final = timedelta(seconds=5)
 """What a request of a venue without a fence is told to stay valid, where ccxt sends such a word."""
 
@@ -125,6 +139,7 @@ class VenueProfile:
     venue ended it. `unwanted_headers` are what ccxt adds unasked (broker tags); they are not sent.
     `fills_by_id`: executions can be listed from a trade id on; else they go on by time.
     `market_names` gives a market's name in the venue's rows, and its base as the venue writes it.
+    `websocket`: how orders may be sent over it, None where that is not offered.
     """
 
     code: str
@@ -156,6 +171,7 @@ class VenueProfile:
     unwanted_headers: frozenset[str] = frozenset()
     fills_by_id: bool = True
     market_names: Callable[[Mapping[str, Any]], tuple[str, str]] = ccxt_names
+    websocket: WebSocketForm | None = None
 
     def weight(self, name: str) -> int:
         """Return the documented weight of a call named in `weights`; 1 when it is not there."""

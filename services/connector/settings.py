@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -47,6 +47,8 @@ class ConnectorPart(SettingsPart):
     market_reload_seconds: Seconds = 900.0
     clock_check_seconds: Seconds = 60.0
     drain_orders_seconds: Seconds = 5.0
+    kept_answers_seconds: Seconds = 300.0
+    """How long the account's position mode and fees are believed once they were read."""
     allowance_scale: float = Field(default=1.0, ge=0.01, le=1_000)
     """Multiplies the venue's documented rate limits: below 1 when several processes share an
     address, above 1 for an account whose limits the venue has raised."""
@@ -58,6 +60,8 @@ class ConnectorPart(SettingsPart):
     a silent stream is taken for broken."""
     allow_withdrawal_key: bool = False
     """Whether to start with a key that may withdraw."""
+    order_entry: Literal["rest", "websocket"] = "rest"
+    """How new orders go to the venue; while the WebSocket is down they go by REST."""
     symbols: tuple[str, ...] = ()
     """Canonical symbols to serve; empty: all the venue lists."""
     limits: LimitsPart = LimitsPart()
@@ -68,6 +72,12 @@ class ConnectorPart(SettingsPart):
         if code not in KNOWN_VENUES:
             raise ValueError(f"unknown venue; known: {', '.join(KNOWN_VENUES)}")
         return code
+
+    @model_validator(mode="after")
+    def _websocket_is_offered(self) -> Self:
+        if self.order_entry == "websocket" and find_profile(self.exchange).websocket is None:
+            raise ValueError(f"{self.exchange} takes no orders by WebSocket here; use rest")
+        return self
 
     @model_validator(mode="after")
     def _whole_key(self) -> Self:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from services.connector.instruments import Instrument
     from services.connector.order_types import VenueFill
     from services.connector.venue import Venue
+    from services.connector.websocket_entry import WebSocketEntry
 
 _WAYS_OUT: Final = (OrderClass.HEDGE, OrderClass.UNWIND, OrderClass.EXIT)
 
@@ -30,8 +31,9 @@ _WAYS_OUT: Final = (OrderClass.HEDGE, OrderClass.UNWIND, OrderClass.EXIT)
 class VenueOrders:
     """Order calls on one venue. Reads raise errors of the common tree; `place` never raises one."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, entry: WebSocketEntry | None = None) -> None:
         self._venue = venue
+        self._entry = entry
 
     async def place(
         self, intent: OrderIntent, instrument: Instrument, venue_client_id: str
@@ -48,6 +50,9 @@ class VenueOrders:
         async def send() -> Mapping[str, Any]:
             # Stamped as it leaves: time spent waiting for the rate limit is not the venue's.
             trace.headers = self._expiry_headers()
+            # Asked as it leaves: the wait for the rate limit may have outlived the connection.
+            if self._entry is not None and self._entry.takes(order):
+                return await self._entry.place(order)
             return await profile.calls.place(self._venue.trading, order)
 
         try:
@@ -171,6 +176,7 @@ class VenueOrders:
         end: datetime | None,
         limit: int,
         first_trade_id: str = "",
+        use_margin: bool = False,
         priority: Priority = Priority.DATA,
     ) -> list[VenueFill]:
         """Return executions on a symbol, oldest first; from an id on when one is given."""
@@ -179,6 +185,7 @@ class VenueOrders:
             until=None if end is None else to_millis(end),
             limit=limit,
             first_trade_id=first_trade_id,
+            use_margin=use_margin,
         )
         rows = await self._venue.read(
             EndpointClass.WEIGHT,

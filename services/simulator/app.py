@@ -41,7 +41,7 @@ class Application:
         self.simulation = simulation
         self.gateway = Gateway(simulation)
         self._user_streams = UserStreams(simulation)
-        self._streams = StreamHandlers(simulation, self._user_streams, stream_queue)
+        self._streams = StreamHandlers(simulation, self.gateway, self._user_streams, stream_queue)
         self._bybit = BybitGateway(simulation)
         self._bybit_streams = BybitStreams(
             simulation, self._user_streams, self._streams, stream_queue

@@ -19,7 +19,8 @@ from services.simulator.dialects.bybit_streams import subscription
 from services.simulator.market.source import Kind
 from services.simulator.simulation import Simulation
 from services.simulator.user_streams import StreamDialect, Subscriber, UserStreams
-from services.simulator.ws import MAX_SUBSCRIPTIONS, Connection, StreamHandlers
+from services.simulator.ws import MAX_SUBSCRIPTIONS, StreamHandlers
+from services.simulator.ws_connection import Connection
 
 BYBIT_STREAM: Final = StreamDialect(VENUES, write_event)
 # ccxt's stream host has the first segment in its name; tests keep it in the path.

@@ -20,7 +20,8 @@ from services.simulator.dialects.okx_streams import subscription
 from services.simulator.okx_gateway import is_signed
 from services.simulator.simulation import Simulation
 from services.simulator.user_streams import StreamDialect, Subscriber, UserStreams
-from services.simulator.ws import MAX_SUBSCRIPTIONS, Connection, StreamHandlers
+from services.simulator.ws import MAX_SUBSCRIPTIONS, StreamHandlers
+from services.simulator.ws_connection import Connection
 
 OKX_STREAM: Final = StreamDialect(VENUES, write_event)
 _ROOT: Final = "/ws/v5"

@@ -14,45 +14,15 @@ from services.simulator.core.clock import millis
 from services.simulator.core.errors import VenueError
 from services.simulator.core.orders import Product
 from services.simulator.dialects.auth import account_of_key, check_timestamp, check_ws_signature
-from services.simulator.dialects.market_streams import Subscription, subscription
+from services.simulator.dialects.market_streams import subscription
+from services.simulator.gateway import Gateway
 from services.simulator.market.source import Kind
 from services.simulator.simulation import Simulation
 from services.simulator.user_streams import Subscriber, UserStreams
+from services.simulator.ws_connection import Connection
+from services.simulator.ws_orders import WebSocketOrders
 
 MAX_SUBSCRIPTIONS = 1024
-
-
-class Connection:
-    """One WebSocket: a bounded outbox, its subscriptions, and a way to break it."""
-
-    def __init__(self, request: web.Request, outbox_size: int) -> None:
-        self.request = request
-        # pings are answered past the outbox: a full one must not look like a dead venue
-        self.socket = web.WebSocketResponse(autoping=True)
-        self.subscriptions: dict[str, Subscription] = {}
-        self._outbox: asyncio.Queue[str] = asyncio.Queue(outbox_size)
-
-    def send(self, message: Any) -> None:
-        """Queue a message; a reader that is too slow is cut, as by the venue."""
-        self.send_text(json.dumps(message, separators=(",", ":")))
-
-    def send_text(self, text: str) -> None:
-        """Queue a message that is no JSON."""
-        try:
-            self._outbox.put_nowait(text)
-        except asyncio.QueueFull:
-            self.cut()
-
-    def cut(self) -> None:
-        """Break the connection without a closing handshake."""
-        if self.request.transport is not None:
-            self.request.transport.abort()
-
-    async def write(self) -> None:
-        """Send the outbox until the connection ends."""
-        with contextlib.suppress(ConnectionError):
-            while True:
-                await self.socket.send_str(await self._outbox.get())
 
 
 class WrappedSink:
@@ -74,8 +44,15 @@ class WrappedSink:
 class StreamHandlers:
     """Routes and connections of every stream."""
 
-    def __init__(self, simulation: Simulation, user_streams: UserStreams, outbox_size: int) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        gateway: Gateway,
+        user_streams: UserStreams,
+        outbox_size: int,
+    ) -> None:
         self._simulation = simulation
+        self._orders = WebSocketOrders(gateway)
         self._user_streams = user_streams
         self._outbox_size = outbox_size
         self._connections: set[Connection] = set()
@@ -98,6 +75,7 @@ class StreamHandlers:
             application.router.add_get(path + r"{number:(/\d+)?}", self._futures_market)
         application.router.add_get("/private/ws", self._futures_user)
         application.router.add_get("/ws-api/v3", self._spot_api)
+        application.router.add_get("/ws-fapi/v1", self._futures_api)
 
     def poll(self) -> None:
         """Ask every market subscription for what is new."""
@@ -158,6 +136,9 @@ class StreamHandlers:
         sinks: list[WrappedSink] = []
 
         def answer(message: dict[str, Any]) -> None:
+            if message.get("method") == "order.place":
+                self._orders.take(connection, message, "/api/v3/order")
+                return
             try:
                 result = self._call(connection, sinks, message)
                 reply: dict[str, object] = {"status": 200, "result": result}
@@ -173,6 +154,18 @@ class StreamHandlers:
         finally:
             for sink in sinks:
                 self._user_streams.unsubscribe(sink)
+
+    async def _futures_api(self, request: web.Request) -> web.StreamResponse:
+        connection = Connection(request, self._outbox_size)
+
+        def answer(message: dict[str, Any]) -> None:
+            if message.get("method") == "order.place":
+                self._orders.take(connection, message, "/fapi/v1/order")
+                return
+            error = {"code": -1100, "msg": "Unknown method."}
+            connection.send({"id": message.get("id"), "status": 400, "error": error})
+
+        return await self.serve(connection, answer)
 
     def _call(
         self, connection: Connection, sinks: list[WrappedSink], message: dict[str, Any]

@@ -32,6 +32,7 @@ from services.connector.venues.binance_rows import (
     stream_ended,
     stream_orders,
 )
+from services.connector.venues.binance_websocket import websocket_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +104,7 @@ _PROFILE: Final = VenueProfile(
     stream_ended=stream_ended,
     # myTrades: startTime and endTime at most 24 h apart.
     trades_window=timedelta(hours=24),
+    websocket=websocket_form("spot"),
     margin_supported=True,
 )
 PROFILES: Final = (_PROFILE,)

@@ -32,6 +32,7 @@ from services.connector.venues.binance_rows import (
     stream_ended,
     stream_orders,
 )
+from services.connector.venues.binance_websocket import websocket_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +123,7 @@ _PROFILE: Final = VenueProfile(
     stream_ended=stream_ended,
     # userTrades: startTime and endTime at most 7 days apart.
     trades_window=timedelta(days=7),
+    websocket=websocket_form("linear"),
     margin_supported=False,
 )
 PROFILES: Final = (_PROFILE,)

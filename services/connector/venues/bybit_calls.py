@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ORDER_PAGE: Final = 50
 _FILL_PAGE: Final = 100
 _MOST_PAGES: Final = 100
+_HISTORY_PAGES: Final = 10
 # The coins that linear perpetuals settle in: a list of open orders must name a symbol or one.
 _SETTLE_COINS: Final = ("USDT", "USDC")
 
@@ -96,16 +97,18 @@ class BybitOrderCalls(UnifiedOrderCalls):
     async def recent_orders(
         self, exchange: Any, instrument: Instrument, *, use_margin: bool
     ) -> RecentOrders:
-        """Return the live orders of a symbol and the last fifty that have closed."""
-        live = await self.open_orders(exchange, instrument, use_margin=use_margin)
+        """Return the live orders of a symbol, those closed lately, and the history's last pages.
+
+        The history goes back seven days unless it is told otherwise, and lags behind; the lately
+        closed orders bridge that.
+        """
         request = {**self._market(instrument), "limit": _ORDER_PAGE}
-        # The list of lately closed ones, and not the history, which lags behind.
-        closed = _rows(await exchange.privateGetV5OrderRealtime({**request, "openOnly": 1}))
-        past = _rows(await exchange.privateGetV5OrderHistory(request))
+        live = await self.open_orders(exchange, instrument, use_margin=use_margin)
+        past, whole = await _some_pages(exchange.privateGetV5OrderHistory, request, _HISTORY_PAGES)
         # Read last, so that an order that closes meanwhile is in one of the lists.
+        closed = _rows(await exchange.privateGetV5OrderRealtime({**request, "openOnly": 1}))
         rows = {str(row["orderId"]): row for row in (*live, *past, *closed)}
-        # Five hundred closed orders are remembered, and none after a restart of the venue.
-        return RecentOrders(list(rows.values()), whole=False)
+        return RecentOrders(list(rows.values()), whole)
 
     async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
         """Return the symbols of all executions since an instant in ms."""
@@ -154,13 +157,23 @@ def _oldest_first(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 async def _pages(call: Any, request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the rows of all pages; ValueError when they do not end."""
+    found, whole = await _some_pages(call, request, _MOST_PAGES)
+    if not whole:
+        raise ValueError("the venue's pages do not end")
+    return found
+
+
+async def _some_pages(
+    call: Any, request: Mapping[str, Any], most: int
+) -> tuple[list[Mapping[str, Any]], bool]:
+    """Return the rows of at most so many pages, and whether there are no more."""
     found: list[Mapping[str, Any]] = []
     cursor = ""
-    for _ in range(_MOST_PAGES):
+    for _ in range(most):
         reply = await call({**request, "cursor": cursor} if cursor else request)
         rows = _rows(reply)
         found += rows
         cursor = str(reply["result"].get("nextPageCursor") or "")
         if not cursor or not rows:
-            return found
-    raise ValueError("the venue's pages do not end")
+            return found, True
+    return found, False

@@ -78,6 +78,7 @@ class EvidenceReader:
                 self._stamps.now() + timedelta(days=1),
                 self._venue.profile.trades_window,
                 Priority.ORDER,
+                use_margin=record.use_margin,
             )
             row, trades = await self._explain(record, fills)
         except OpensqtError as error:

@@ -26,6 +26,8 @@ async def read_fills_since(
     end: datetime,
     window: timedelta,
     priority: Priority,
+    *,
+    use_margin: bool = False,
 ) -> list[VenueFill]:
     """Return the executions from `start` to `end` by the venue's stamps, oldest first.
 
@@ -42,6 +44,7 @@ async def read_fills_since(
             # The venue's end is inclusive, and a full window one instant too long.
             end=until - timedelta(milliseconds=1),
             limit=_PAGE,
+            use_margin=use_margin,
             priority=priority,
         )
         new = [row for row in rows if row.trade_id not in found]

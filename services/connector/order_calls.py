@@ -60,12 +60,16 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True)
 class FillsRange:
-    """Executions on one symbol: from `first_trade_id`, or between two instants in ms."""
+    """Executions on one symbol: from `first_trade_id`, or between two instants in ms.
+
+    `use_margin` asks for those of the margin account, where that has a list of its own.
+    """
 
     since: int | None
     until: int | None
     limit: int
     first_trade_id: str = ""
+    use_margin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,7 @@ class UnifiedOrderCalls:
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
         """Return executions on a symbol, oldest first."""
-        params: dict[str, Any] = {}
+        params = self.account(use_margin=wanted.use_margin)
         if wanted.first_trade_id:
             params["fromId"] = wanted.first_trade_id
         elif wanted.until is not None:

@@ -97,6 +97,9 @@ class OrderDesk:
         Their sending ended with the last process at the latest, so the fence runs from now.
         """
         rows = await self._ledger.open_rows()
+        if rows:
+            # Trades are asked for from the sending on, by the stamps they carry.
+            await self._stamps.learn()
         for row in rows:
             self._restore(row)
         return len(rows)

@@ -59,8 +59,12 @@ class OrderGap:
         """
         start = since - _MARGIN
         found = await self.read_unfinished()
+        margin = {one.instrument.symbol for one in self._desk.shelf if one.use_margin}
         for instrument in await self._instruments(start, symbols):
-            found.extend(await self._read_symbol(instrument, start, told))
+            for use_margin in (False, True) if instrument.symbol in margin else (False,):
+                found.extend(
+                    await self._read_symbol(instrument, start, told, use_margin=use_margin)
+                )
         return found
 
     async def read_unfinished(self) -> list[VenueOrder]:
@@ -90,9 +94,10 @@ class OrderGap:
         return list(found.values())
 
     async def _read_symbol(
-        self, instrument: Instrument, start: datetime, told: ToldFills
+        self, instrument: Instrument, start: datetime, told: ToldFills, *, use_margin: bool
     ) -> list[VenueOrder]:
-        rows = {row.exchange_order_id: row for row in await self._recent(instrument)}
+        recent = await self._recent(instrument, use_margin=use_margin)
+        rows = {row.exchange_order_id: row for row in recent}
         fills = await read_fills_since(
             self._orders,
             instrument,
@@ -100,13 +105,15 @@ class OrderGap:
             self._stamps.now() + timedelta(days=1),
             self._venue.profile.trades_window,
             Priority.DATA,
+            use_margin=use_margin,
         )
         found = []
         for fill in fills:
             if (instrument.symbol, fill.trade_id) in told:
                 continue
             name = fill.exchange_order_id
-            row = rows.get(name) or await self._orders.query(OrderKey(instrument, "", name))
+            key = OrderKey(instrument, "", name, use_margin)
+            row = rows.get(name) or await self._orders.query(key)
             if row is None:
                 _logger.error("order_of_fill_unlisted", exchange_order_id=name)
                 row = _row_of_fills([one for one in fills if one.exchange_order_id == name])
@@ -114,10 +121,10 @@ class OrderGap:
         changed = [row for row in rows.values() if row.update_time and row.update_time >= start]
         return [*found, *(replace(row, fills=()) for row in changed)]
 
-    async def _recent(self, instrument: Instrument) -> list[VenueOrder]:
+    async def _recent(self, instrument: Instrument, *, use_margin: bool) -> list[VenueOrder]:
         try:
             rows, _ = await self._orders.recent_orders(
-                instrument, use_margin=False, priority=Priority.DATA
+                instrument, use_margin=use_margin, priority=Priority.DATA
             )
         except UnimplementedError:
             return []

@@ -89,6 +89,10 @@ test-kills: $(STAMP) ## Random faults and SIGKILL against a live connector; KILL
 coverage: $(STAMP) ## The same tests, with branch coverage
 	@$(PYTEST) --cov --cov-report=term:skip-covered $(TEST_FOLDERS)
 
+.PHONY: test-wire
+test-wire: $(STAMP) ## A hundred thousand malformed requests, ten thousand hanging calls; minutes
+	@$(PY) -m pytest -q -s tests/wire
+
 .PHONY: test-system
 test-system: $(STAMP) ## Tests that need Debian packages or root
 	@grep -rlq 'mark\.system' tests || { echo "test-system: no test needs Debian packages or root yet"; exit 0; } && \

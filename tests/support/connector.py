@@ -77,15 +77,25 @@ async def running_connector(part: ConnectorPart) -> AsyncIterator[RunningConnect
 
 
 @contextlib.asynccontextmanager
-async def connector_process(part: ConnectorPart, folder: Path) -> AsyncIterator[RunningConnector]:
-    """Start `python -m services.connector` and wait until it is ready; ends it if it still runs."""
+async def connector_process(
+    part: ConnectorPart, folder: Path, *, tables: str = "", output: Path | None = None
+) -> AsyncIterator[RunningConnector]:
+    """Start `python -m services.connector` and wait until it is ready; ends it if it still runs.
+
+    `tables` is TOML put behind the connector's own; `output` takes what it says, both ways.
+    """
     ready = folder / f"{part.exchange}.ready"
     ready.unlink(missing_ok=True)
     config = folder / f"{part.exchange}.toml"
-    config.write_text(_toml(part, ready))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.connector", "--config", str(config), env=dict(os.environ)
-    )
+    config.write_text(_toml(part, ready) + "\n" + tables)
+    with contextlib.ExitStack() as stack:
+        said = None if output is None else stack.enter_context(output.open("ab"))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "services.connector", "--config", str(config)),
+            env=dict(os.environ),
+            stdout=said,
+            stderr=said,
+        )
     try:
         address = await _ready_address(ready, process)
         async with grpc.aio.insecure_channel(address) as channel:

@@ -1,0 +1,195 @@
+"""A hundred thousand malformed requests and ten thousand hanging calls: `make test-wire`.
+
+Real processes on loopback. What is compared is said in the output: a good caller beside a flood of
+valid cheap calls, and beside as wide a flood of malformed ones. Beside an idle server the figure is
+shown as well; on two cores any flood doubles it, a valid one too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.type import decimal_pb2
+
+from opensqt.market_maker.v1 import exchange_pb2, resources_pb2, trading_state_pb2, types_pb2
+from tests.support.raw_wire import ATTACKS, attack
+from tests.support.wire_stage import (
+    FLOODER,
+    GOOD,
+    Latencies,
+    Stage,
+    good_channel,
+    run_json,
+    steady,
+    symbol_info,
+    wire_stage,
+)
+
+COUNT = 5_000
+RAW_COUNT = 100
+HANGING = 10_000
+AT_ONCE = 32
+PAUSE = 0.01
+MAX_RATIO = 2.0
+MAX_GROWTH_MIB = 64.0
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Return what prints a line past the capture."""
+
+    def line(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(text + "\n")
+
+    return line
+
+
+def told(counts: Counter[str]) -> str:
+    """Return counts on one line."""
+    return ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
+
+
+def figures(latencies: Latencies) -> str:
+    """Return median, p99 and count."""
+    return (
+        f"p50 {latencies.percentile(0.5):7.2f} ms  p99 {latencies.percentile(0.99):7.2f} ms"
+        f"  ({len(latencies.seconds)} calls, failed: {sum(latencies.failed.values())})"
+    )
+
+
+async def flooded(stage: Stage, *, malformed: bool, seconds: float) -> tuple[Any, Latencies]:
+    """Run a flood and the good caller beside it."""
+    plan = {
+        "address": stage.address,
+        "token": FLOODER,
+        "malformed": malformed,
+        "count": COUNT,
+        "seed": 1,
+        "at_once": AT_ONCE,
+        "seconds": seconds,
+    }
+    result: tuple[Any, Latencies] = await steady(
+        symbol_info(stage.stub), run_json("wire_flood", plan), PAUSE
+    )
+    return result
+
+
+@pytest.mark.timeout(1_200)
+async def test_a_hundred_thousand_malformed_requests(tmp_path: Path, say: Say) -> None:
+    """No crash, no UNKNOWN, no INTERNAL; a good caller's p99 at most doubled by their being bad."""
+    async with wire_stage(tmp_path) as stage:
+        call = symbol_info(stage.stub)
+        _, idle = await steady(call, asyncio.sleep(5), PAUSE)
+        (_, _), sound = await flooded(stage, malformed=False, seconds=20)
+        before = stage.resident_mib()
+        (counts, seconds), bad = await flooded(stage, malformed=True, seconds=1_000)
+        raw: Counter[str] = Counter()
+        beside_raw = Latencies()
+        for name in ATTACKS:
+            ends, during = await steady(call, attack(stage.address, name, RAW_COUNT, seed=1), PAUSE)
+            raw += ends
+            beside_raw.seconds += during.seconds
+            beside_raw.failed += during.failed
+        after = stage.resident_mib()
+        await call()
+    codes: Counter[str] = Counter()
+    for name, count in counts.items():
+        codes[name.partition(" ")[2]] += count
+    say(f"\nmalformed requests: {sum(codes.values())} in {seconds:.0f} s, {AT_ONCE} at once")
+    say(f"  by kind and code: {told(Counter(counts))}")
+    say(f"  codes: {told(codes)}")
+    say(f"  connections that speak no gRPC, by attack and end: {told(raw)}")
+    say(f"  good caller, idle server             {figures(idle)}")
+    say(f"  good caller beside valid flood       {figures(sound)}")
+    say(f"  good caller beside malformed flood   {figures(bad)}")
+    say(f"  good caller beside raw attacks       {figures(beside_raw)}")
+    ratio = bad.percentile(0.99) / sound.percentile(0.99)
+    raw_ratio = beside_raw.percentile(0.99) / sound.percentile(0.99)
+    say(f"  p99 ratio to the valid flood: malformed {ratio:.2f}, raw {raw_ratio:.2f}")
+    say(f"  p99 ratio to the idle server: {bad.percentile(0.99) / idle.percentile(0.99):.2f}")
+    say(f"  resident memory: {before:.0f} MiB before, {after:.0f} MiB after")
+    assert sum(codes.values()) == COUNT
+    assert not {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"} & set(codes)
+    assert sum((idle.failed + sound.failed + bad.failed + beside_raw.failed).values()) == 0
+    assert max(ratio, raw_ratio) <= MAX_RATIO
+    assert after - before <= MAX_GROWTH_MIB
+
+
+def leave() -> Any:
+    """Return an exit: a market sale of a little of what the account holds."""
+    return resources_pb2.PlaceOrderRequest(
+        symbol="BTCUSDT",
+        side=types_pb2.ORDER_SIDE_SELL,
+        type=types_pb2.ORDER_TYPE_MARKET,
+        quantity=decimal_pb2.Decimal(value="0.001"),
+        order_class=types_pb2.ORDER_CLASS_EXIT,
+    )
+
+
+async def exits(address: str, token: str, count: int) -> dict[str, Latencies]:
+    """Make exits, cancels and halts one after the other on a connection of their own."""
+    found = {"exit": Latencies(), "cancel all": Latencies(), "halt": Latencies()}
+    cancel = exchange_pb2.CancelAllOrdersRequest(symbol="ETHUSDT")
+    halt = trading_state_pb2.HaltTradingRequest(reason="wire test")
+    async with good_channel(address, token) as stub:
+        for _ in range(count):
+            await found["exit"].measure(lambda: stub.PlaceOrder(leave(), timeout=10))
+            await found["cancel all"].measure(lambda: stub.CancelAllOrders(cancel, timeout=10))
+            await found["halt"].measure(lambda: stub.HaltTrading(halt, timeout=10))
+            await asyncio.sleep(0.1)
+    return found
+
+
+@pytest.mark.timeout(300)
+async def test_ten_thousand_hanging_calls(tmp_path: Path, say: Say) -> None:
+    """Of one principal: its own exits, cancels and halts and the other's are all served."""
+    async with wire_stage(tmp_path) as stage:
+        quiet = await exits(stage.address, GOOD, 10)
+        before = stage.resident_mib()
+        plan = {
+            "address": stage.address,
+            "token": FLOODER,
+            "count": HANGING,
+            "settle": 10,
+            "seconds": 8,
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.support.wire_hang", json.dumps(plan)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        meanwhile = await exits(stage.address, GOOD, 30)
+        standing = json.loads(await process.stdout.readline())
+        good, own = await asyncio.gather(
+            exits(stage.address, GOOD, 25), exits(stage.address, FLOODER, 25)
+        )
+        peak = stage.resident_mib()
+        last = json.loads(await process.stdout.readline())
+        await process.wait()
+    say(f"\nhanging calls by one principal: {sum(standing.values())}")
+    say(f"  how they stand: {told(Counter(standing))}")
+    say(f"  seconds later:  {told(Counter(last))}")
+    rows = (
+        ("other principal, before", quiet),
+        ("other principal, while they arrive", meanwhile),
+        ("other principal, while they hang", good),
+        ("same principal, while they hang", own),
+    )
+    for text, found in rows:
+        for name, latencies in found.items():
+            say(f"  {text:36s} {name:10s} {figures(latencies)}")
+    say(f"  resident memory: {before:.0f} MiB before, {peak:.0f} MiB meanwhile")
+    assert sum(standing.values()) == HANGING
+    assert sum(count for name, count in standing.items() if "hanging" in name) > 100
+    assert [sum(latencies.failed.values()) for _, row in rows for latencies in row.values()] == [
+        0
+    ] * 12

@@ -18,10 +18,24 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from benchmarks.canned_rows import exchange_info, fill_event, now_millis, order_reply
+from benchmarks.processes import write_address
 from services.common.run import run_service
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455: what a server adds to the client's key."""
+
+_ANSWERS: Final[dict[str, bytes]] = {
+    "/fapi/v1/listenKey": b'{"listenKey":"canned"}',
+    # Nothing of the past: an account that has never traded.
+    "/fapi/v1/allOrders": b"[]",
+    "/fapi/v1/openOrders": b"[]",
+    "/fapi/v1/userTrades": b"[]",
+    "/fapi/v1/klines": b"[]",
+    "/fapi/v3/positionRisk": b"[]",
+    "/sapi/v1/account/apiRestrictions": (
+        b'{"ipRestrict":true,"enableReading":true,"enableWithdrawals":false,"enableFutures":true}'
+    ),
+}
 
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
 
@@ -38,24 +52,27 @@ class CannedVenue:
     def answer(self, method: str, path: str, text: str) -> tuple[int, bytes]:
         """Return status and body for a request; `text` is its query or form."""
         if method == "POST" and path == "/fapi/v1/order":
-            order = dict(parse_qsl(text))
-            order_id = next(self._order_ids)
-            if order["type"] == "MARKET":
-                frame = _frame(_TEXT, fill_event(order, order_id))
-                for stream in self.streams:
-                    stream.write(frame)
-            return 200, order_reply(order, order_id)
+            return 200, self._take_order(dict(parse_qsl(text)))
         if path == "/fapi/v1/exchangeInfo":
             return 200, self._markets
         if path in ("/fapi/v1/time", "/fapi/v1/ping"):
             return 200, b'{"serverTime":%d}' % now_millis()
-        if path == "/fapi/v1/listenKey":
-            return 200, b'{"listenKey":"canned"}'
         if path == "/connections":
             return 200, b'{"count":%d}' % self.connection_count
         if path == "/fapi/v1/order":
             return 400, b'{"code":-2013,"msg":"Order does not exist."}'
+        body = _ANSWERS.get(path)
+        if body is not None:
+            return 200, body
         return 404, json.dumps({"code": -1102, "msg": f"not canned: {method} {path}"}).encode()
+
+    def _take_order(self, order: dict[str, str]) -> bytes:
+        order_id = next(self._order_ids)
+        if order["type"] == "MARKET":
+            frame = _frame(_TEXT, fill_event(order, order_id))
+            for stream in self.streams:
+                stream.write(frame)
+        return order_reply(order, order_id)
 
 
 class CannedConnection(asyncio.Protocol):
@@ -152,7 +169,7 @@ async def serve_venue(stop: asyncio.Event, ready: Path, symbol_count: int) -> No
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: CannedConnection(venue), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    ready.write_text(json.dumps({"address": f"127.0.0.1:{port}"}))
+    write_address(ready, f"127.0.0.1:{port}")
     await stop.wait()
     server.close()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 
+from benchmarks.processes import write_address
 from services.common.run import run_service
 
 METHOD: Final = "/bench.Echo/Echo"
@@ -23,11 +23,11 @@ async def _echo(request: bytes, _context: Any) -> bytes:
 async def serve_echo(stop: asyncio.Event, ready: Path) -> None:
     """Serve on a free port of loopback until `stop` is set; the address goes into `ready`."""
     server = grpc.aio.server()
-    handlers = {"Echo": grpc.unary_unary_rpc_method_handler(_echo)}
+    handlers: dict[str, Any] = {"Echo": grpc.unary_unary_rpc_method_handler(_echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Echo", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    ready.write_text(json.dumps({"address": f"127.0.0.1:{port}"}))
+    write_address(ready, f"127.0.0.1:{port}")
     await stop.wait()
     await server.stop(1.0)
 

@@ -60,7 +60,7 @@ def place_call(channel: grpc.aio.Channel, *, is_market: bool = False) -> Call:
 
 def echo_call(channel: grpc.aio.Channel) -> Call:
     """Return the call that the empty gRPC server answers."""
-    echo = channel.unary_unary(METHOD)
+    echo: Any = channel.unary_unary(METHOD)
 
     async def call() -> object:
         return await echo(b"", timeout=30.0)

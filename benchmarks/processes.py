@@ -24,6 +24,7 @@ class Started:
     """A process that serves: where, its id, and the seconds from exec until it was ready."""
 
     address: str
+    metrics_address: str
     pid: int
     ready_seconds: float
 
@@ -34,6 +35,24 @@ class Started:
     def peak_bytes(self) -> int:
         """Return the most it has held in memory so far."""
         return _status_bytes(self.pid, "VmHWM")
+
+
+def write_address(ready: Path, address: str) -> None:
+    """Tell whoever waits for a server where it listens."""
+    ready.write_text(json.dumps({"address": address}))
+
+
+def read_ready(ready: Path) -> dict[str, str]:
+    """Return what a ready file says, nothing while it is not whole."""
+    try:
+        found: dict[str, str] = json.loads(ready.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found
+
+
+def _forget(ready: Path) -> None:
+    ready.unlink(missing_ok=True)
 
 
 @contextlib.asynccontextmanager
@@ -47,28 +66,30 @@ async def started(
     """
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    ready.unlink(missing_ok=True)
+    _forget(ready)
     begun = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, env=environment
     )
     try:
-        address = await _wait_ready(process, ready)
-        yield Started(address, process.pid, time.perf_counter() - begun)
+        found = await _wait_ready(process, ready)
+        seconds = time.perf_counter() - begun
+        address = found.get("grpc_address") or found["address"]
+        yield Started(address, found.get("metrics_address", ""), process.pid, seconds)
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
 
 
-async def _wait_ready(process: asyncio.subprocess.Process, ready: Path) -> str:
+async def _wait_ready(process: asyncio.subprocess.Process, ready: Path) -> dict[str, str]:
     async with asyncio.timeout(_READY_SECONDS):
         while True:
             if process.returncode is not None:
                 raise RuntimeError("a process under measurement ended before it was ready")
-            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-                found = json.loads(ready.read_text())
-                return str(found.get("grpc_address") or found["address"])
+            found = read_ready(ready)
+            if found:
+                return found
             await asyncio.sleep(_POLL_SECONDS)
 
 

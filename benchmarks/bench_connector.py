@@ -1,0 +1,171 @@
+"""What a connector adds to an order: PlaceOrder against its floor, from one run.
+
+The floor is ccxt's own `create_order` with its limiter off, an empty grpc.aio echo and one
+committed ledger row, each measured here in turns with the orders. Ends with code 1 when a bound is
+broken. Run it with `make bench-connector` on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import uvloop
+
+from benchmarks.order_calls import aiohttp_call, ccxt_call, echo_call, ledger_call, place_call
+from benchmarks.report import Report
+from benchmarks.stage import Shape, Stage, longest_pause
+from benchmarks.timing import Sample, run_round
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from benchmarks.processes import Started
+
+    Call = Callable[[], Awaitable[object]]
+
+_ROUNDS: Final = 7
+_FLOOR: Final = ("ccxt", "echo", "ledger")
+_TEXTS: Final = {
+    "place": "PlaceOrder, resting",
+    "market": "PlaceOrder, filled, its fee from the user stream",
+    "quiet": "PlaceOrder, resting",
+    "reloading": "PlaceOrder, resting, markets reloaded all the time",
+    "interpreter": "PlaceOrder, resting, garbage left to the interpreter",
+    "ccxt": "floor: ccxt create_order, limiter off",
+    "echo": "floor: empty grpc.aio echo",
+    "ledger": "floor: one committed ledger row",
+    "aiohttp": "beside: the same order over bare aiohttp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured: calls a round one at a time, and at fifty at once."""
+
+    single: int
+    crowd: int
+    symbols: int = 600
+
+
+async def run_rounds(calls: Mapping[str, Call], count: int, at_once: int) -> dict[str, Sample]:
+    """Measure all calls in turns, so that what else the machine does falls on all of them."""
+    samples = {name: Sample() for name in calls}
+    for number in range(_ROUNDS + 1):
+        for name, call in calls.items():
+            # The first round warms connections and caches.
+            await run_round(samples[name] if number else Sample(), call, count, at_once)
+    return samples
+
+
+def add_part(report: Report, samples: Mapping[str, Sample], at_once: int, limit: float) -> None:
+    """Add the rows of one degree of crowding and the ratio to the floor."""
+    report.title("one at a time" if at_once == 1 else f"{at_once} at once")
+    for name, sample in samples.items():
+        report.sample(f"{name}_{at_once}", _TEXTS[name], sample)
+    floor = sum(samples[name].median for name in _FLOOR)
+    report.figure(f"floor_{at_once}_ms", "floor, the sum of its three medians, ms", floor * 1000)
+    report.figure(
+        f"ratio_{at_once}",
+        "ratio of PlaceOrder to the floor",
+        samples["place"].median / floor,
+        limit,
+    )
+
+
+async def measure(report: Report, folder: Path, size: Size) -> None:
+    """Run everything and fill the report."""
+    async with Stage(folder, size.symbols) as stage:
+        starts = await stage.start_seconds(3)
+        async with stage.connector(Shape("plain")) as plain:
+            fresh = plain.resident_bytes()
+            await _add_orders(report, stage, plain, folder, size)
+            after = plain.resident_bytes()
+        await _add_limiter(report, stage.venue.address, size)
+        await _add_pauses(report, stage, size)
+    report.title("process")
+    report.figure("start_seconds", "exec to serving, s, the best of three", min(starts), 2.0)
+    report.figure(
+        "resident_mib", f"resident with {size.symbols} perpetuals, MiB", fresh / 2**20, 130.0
+    )
+    report.figure("resident_after_mib", "resident after all these orders, MiB", after / 2**20)
+
+
+async def _add_orders(
+    report: Report, stage: Stage, plain: Started, folder: Path, size: Size
+) -> None:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        channel = await enter(grpc.aio.insecure_channel(plain.address))
+        calls: dict[str, Call] = {
+            "place": place_call(channel),
+            "ccxt": await enter(ccxt_call(stage.venue.address, with_limiter=False)),
+            "echo": echo_call(await enter(grpc.aio.insecure_channel(stage.echo.address))),
+            "ledger": await enter(ledger_call(folder / "floor.ledger")),
+            "aiohttp": await enter(aiohttp_call(stage.venue.address)),
+            "market": place_call(channel, is_market=True),
+        }
+        add_part(report, await run_rounds(calls, size.single, 1), 1, 1.5)
+        add_part(report, await run_rounds(calls, size.crowd, 50), 50, 2.0)
+
+
+async def _add_limiter(report: Report, venue: str, size: Size) -> None:
+    sample = Sample()
+    async with ccxt_call(venue, with_limiter=True) as limited:
+        await run_round(sample, limited, max(size.single // 10, 10), 10)
+    report.title("for comparison: ccxt with its own limiter, 10 at once")
+    report.sample("ccxt_limiter", "create_order", sample)
+
+
+async def _add_pauses(report: Report, stage: Stage, size: Size) -> None:
+    """One connector after the other: one that reloads all the time slows all beside it."""
+    report.title("reloads and garbage, one at a time")
+    pauses: dict[str, float] = {}
+    for shape in (
+        Shape("quiet"),
+        Shape("reloading", reload_seconds=0.25),
+        Shape("interpreter", idle_collection=False),
+    ):
+        async with (
+            stage.connector(shape) as connector,
+            grpc.aio.insecure_channel(connector.address) as channel,
+        ):
+            call = place_call(channel)
+            samples = await run_rounds({shape.name: call}, size.single, 1)
+            report.sample(f"pauses_{shape.name}", _TEXTS[shape.name], samples[shape.name])
+            # The interpreter's own full collections come with many objects made.
+            await run_round(Sample(), call, size.crowd * 5, 50)
+            pauses[shape.name] = longest_pause(connector) * 1000
+    report.figure("garbage_pause_ms", "longest collection, between orders, ms", pauses["quiet"])
+    report.figure(
+        "garbage_pause_interpreter_ms",
+        "longest collection, left to the interpreter, in orders, ms",
+        pauses["interpreter"],
+    )
+
+
+def main() -> int:
+    """Measure, write the table, and return 1 when a bound is broken."""
+    parser = argparse.ArgumentParser(description="Measure what a connector adds to an order.")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the calls, to try it")
+    chosen = parser.parse_args()
+    size = Size(30, 60) if chosen.quick else Size(300, 600)
+    report = Report()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-connector-") as folder,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(measure(report, Path(folder), size))
+    sys.stdout.write(report.text())
+    return 0 if report.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

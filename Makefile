@@ -17,7 +17,7 @@ KILL_SEQUENCES ?= 500
 # Recorded market data for the demo, for example: make demo DATA=../shared/data
 DATA ?=
 
-TYPED := services cli scripts tests
+TYPED := services cli scripts tests benchmarks
 TEST_FOLDERS = $(wildcard tests/unit tests/contract tests/integration tests/simulation)
 PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not system"
 
@@ -76,6 +76,13 @@ proto-check: $(STAMP) ## Fail on stale generated code, lint findings or a breaki
 .PHONY: test
 test: $(STAMP) ## All tests that need Python packages alone
 	@$(PYTEST) $(TEST_FOLDERS)
+
+.PHONY: bench
+bench: bench-connector ## All measurements
+
+.PHONY: bench-connector
+bench-connector: $(STAMP) ## An order against its floor, start, memory and pauses: about three minutes
+	@$(PY) -m benchmarks.bench_connector
 
 .PHONY: test-faults
 test-faults: $(STAMP) ## The fault table: each fault on each family of venues, printed as a table

@@ -9,6 +9,7 @@ from services.connector.account_reader import AccountReader
 from services.connector.account_stream import AccountStreams
 from services.connector.configuration_reader import ConfigurationReader
 from services.connector.funding_reader import FundingReader
+from services.connector.kept_answers import KeptAnswers
 from services.connector.market_reader import MarketReader
 from services.connector.market_stream import MarketStreams
 from services.connector.raw_account import RawAccount
@@ -49,6 +50,7 @@ class DataPart:
     market_streams: MarketStreams
     account_streams: AccountStreams
     quarantine: RowQuarantine
+    kept: KeptAnswers
 
     async def close(self) -> None:
         """End all subscribers and stop their sources; call before the ccxt instances are closed."""
@@ -90,8 +92,13 @@ def build_data_part(
     reload_markets: Callable[[], Awaitable[None]],
     options: HubOptions | None = None,
     observer: DataObserver | None = None,
+    *,
+    kept_seconds: float = 300.0,
 ) -> DataPart:
-    """Compose the readers of `venue`; `reload_markets` reads the trading rules anew."""
+    """Compose the readers of `venue`; `reload_markets` reads the trading rules anew.
+
+    `kept_seconds` bounds the age of answers that cost much and change seldom.
+    """
     quarantine = RowQuarantine(observer=observer)
     # One tap for all streams: it replaces methods of the instance, which nests badly.
     tap = MessageTap(venue.exchange)
@@ -115,4 +122,5 @@ def build_data_part(
         market_streams=MarketStreams(venue, sources, market, bounds, observer),
         account_streams=AccountStreams(venue, sources, bounds, observer),
         quarantine=quarantine,
+        kept=KeptAnswers(account, venue.clock, kept_seconds),
     )

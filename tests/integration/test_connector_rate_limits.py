@@ -221,6 +221,24 @@ async def cancel(bench: Bench, seconds: float) -> Any:
         )
 
 
+async def test_position_mode_and_fees_are_asked_once_for_many_entries(tmp_path: Path) -> None:
+    """They weigh 50 on USD-M, more than all else that an entry asks for."""
+    log = Log()
+    async with running_simulator() as simulator:
+        log.watch(simulator)
+        part = connector_part("binanceusdm", simulator.address, tmp_path)
+        async with running_connector(part) as connector:
+            bench = Bench(connector, Control(simulator.address), log)
+            fees = exchange_pb2.GetTradingFeesRequest(symbol="BTCUSDT")
+            for _ in range(5):
+                await bench.stub.GetType(exchange_pb2.GetTypeRequest(), timeout=5)
+                await bench.stub.GetTradingFees(fees, timeout=5)
+                assert (await place(bench)).status == FILLED
+    paths = [row.path for row in log.rows]
+    assert paths.count("/fapi/v1/positionSide/dual") == 1
+    assert paths.count("/fapi/v1/commissionRate") == 1
+
+
 def flood_of(servicer: ExchangeServicer, price: Decimal) -> list[asyncio.Task[Any]]:
     """Start 1,000 resting entries and 200 reads inside the connector, past the server's quotas."""
     desk, market = servicer._orders.desk, servicer._data.market

@@ -49,7 +49,7 @@ class AccountMethods:
         venue = self._data.venue
         hedge = None
         try:
-            hedge = await self._data.account.position_mode()
+            hedge = await self._data.kept.position_mode()
         except RetryableError as error:
             # The rest is known without the venue, and a caller needs the fence most when it is ill.
             _logger.warning("position_mode_unread", reason=error.reason)
@@ -98,7 +98,7 @@ class AccountMethods:
         self, request: exchange_pb2.GetTradingFeesRequest, context: Context
     ) -> exchange_pb2.GetTradingFeesResponse:
         """Return this account's fees."""
-        fees = await self._data.account.trading_fees(request.symbol)
+        fees = await self._data.kept.trading_fees(request.symbol)
         return exchange_pb2.GetTradingFeesResponse(fees=fees)
 
     async def GetBorrowRates(

@@ -127,7 +127,8 @@ class UnifiedAccount:
         placed = self._quarantine.collect_all(
             "income", chosen, lambda row: to_unified_payment(row, book, reads.traits.payment_sign)
         )
-        return Answer(placed, len(chosen))
+        # By place: neighbouring windows may both have the row between them.
+        return Answer(list(dict(placed).items()), len(chosen))
 
     async def trading_fees(self, instrument: Instrument | None) -> list[resources_pb2.TradingFee]:
         """Return this account's fees of one symbol.
@@ -219,7 +220,7 @@ class UnifiedAccount:
             rows = await reads.ask(
                 "income",
                 lambda: exchange.fetch_funding_history(
-                    name, begin, pages.rows, {**_product(reads), **params}
+                    name, begin, pages.rows, {**reads.traits.contract_params, **params}
                 ),
             )
             return rows if isinstance(rows, list) else []
@@ -232,14 +233,10 @@ class UnifiedAccount:
         """Return the params of each question: one per settle asset where the venue wants it."""
         by_settle = self._reads.traits.settle_params
         if not by_settle or instrument is not None:
-            return [dict(self._reads.traits.params)]
+            return [dict(self._reads.traits.contract_params)]
         held = {one.settle_asset for one in self._reads.venue.instruments}
-        base = dict(self._reads.traits.params)
+        base = dict(self._reads.traits.contract_params)
         return [{**base, **more} for settle, more in by_settle.items() if settle in held]
-
-
-def _product(reads: UnifiedReads) -> dict[str, Any]:
-    return dict(reads.traits.params)
 
 
 def _health(totals: AccountTotals) -> Decimal | None:

@@ -40,6 +40,7 @@ class UnifiedFunding:
         self._reads = reads
         self._quarantine = quarantine
         self._intervals: Mapping[str, timedelta | None] = {}
+        self._announced: dict[str, int] = {}
         self._read_at: float | None = None
         self._lock = asyncio.Lock()
 
@@ -94,8 +95,9 @@ class UnifiedFunding:
             raise history_by_symbol_only()
         stop = await self._reads.last_instant(instrument, end)
         rows = await self._raw_settlements(instrument, start, stop, limit)
-        wanted = [row for row in rows if (start or 0) <= milliseconds(row.get("timestamp")) <= stop]
-        wanted.sort(key=lambda row: milliseconds(row.get("timestamp")))
+        # By time: neighbouring windows may both have the row between them.
+        times = {milliseconds(row.get("timestamp")): row for row in rows}
+        wanted = [times[time] for time in sorted(times) if (start or 0) <= time <= stop]
         chosen = wanted[-limit:] if start is None else wanted[:limit]
         name = self._reads.venue.name
         placed = await collect_in_turns(
@@ -138,7 +140,7 @@ class UnifiedFunding:
 
     async def _raw_rates(self) -> dict[str, dict[str, Any]]:
         self._reads.require("fetchFundingRates", "funding rates")
-        exchange, params = self._reads.venue.exchange, dict(self._reads.traits.params)
+        exchange, params = self._reads.venue.exchange, dict(self._reads.traits.contract_params)
         rows = await self._reads.ask(
             "all_funding_rates", lambda: exchange.fetch_funding_rates(None, params)
         )
@@ -159,8 +161,10 @@ class UnifiedFunding:
             row = pair[1]
             if pair[0] in marks:
                 row = {**row, "markPrice": marks[pair[0]].get("markPrice")}
-            interval = interval_of(instrument.exchange_symbol)
-            return to_unified_funding(row, instrument, venue.name, interval)
+            name = instrument.exchange_symbol
+            return to_unified_funding(
+                row, instrument, venue.name, interval_of(name), self._announced.get(name)
+            )
 
         return await collect_in_turns(
             self._quarantine, "funding_rates", list(rows.items()), convert
@@ -184,7 +188,7 @@ class UnifiedFunding:
         book = self._reads.venue.instruments
         found: dict[str, timedelta | None] = {}
         if self._reads.traits.intervals_apart:
-            exchange, params = self._reads.venue.exchange, dict(self._reads.traits.params)
+            exchange, params = self._reads.venue.exchange, dict(self._reads.traits.contract_params)
             rows = await self._reads.ask(
                 "funding_intervals", lambda: exchange.fetch_funding_intervals(None, params)
             )
@@ -192,6 +196,8 @@ class UnifiedFunding:
                 instrument = book.find(name)
                 if instrument is not None:
                     found[instrument.exchange_symbol] = read_interval(row.get("interval"))
+                    coming = milliseconds(row.get("fundingTimestamp"))
+                    self._announced[instrument.exchange_symbol] = coming
             return found
         for rate in await self._convert(await self._raw_rates()):
             if rate.HasField("interval"):

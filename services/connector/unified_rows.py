@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOURS: Final = re.compile(r"([0-9]{1,2})h", re.ASCII)
 _MILLIS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_GATE_SIZES: Final = {"bid": "highest_size", "ask": "lowest_size"}
 _YEAR: Final = timedelta(days=365)
 
 
@@ -73,7 +74,9 @@ def to_unified_ticker(
         open_interest=wire(None if opened is None else instrument.to_base_quantity(opened)),
     )
     for side in ("bid", "ask"):
-        price, size = positive(row, side), positive(row, f"{side}Volume")
+        # Gate's futures tickers have sizes under names that ccxt passes over.
+        price = positive(row, side)
+        size = positive(row, f"{side}Volume") or positive(info, _GATE_SIZES[side])
         if price is None:
             continue
         getattr(ticker, f"best_{side}_price").CopyFrom(wire(instrument.to_base_price(price)))
@@ -130,21 +133,40 @@ def to_unified_candle(
     )
 
 
+def next_settlement(announced: int | None, interval: timedelta | None, observed: int) -> int:
+    """Return the next settlement (ms) of one announced before: moved on once it has passed.
+
+    0 when it is not known.
+    """
+    if not announced or announced > observed:
+        return announced or 0
+    if interval is None:
+        return 0
+    step = round(interval.total_seconds() * 1000)
+    return announced + ((observed - announced) // step + 1) * step
+
+
 def to_unified_funding(
     row: dict[str, Any],
     instrument: Instrument,
     exchange: str,
     interval: timedelta | None,
+    announced: int | None = None,
 ) -> resources_pb2.FundingRate:
-    """Return the present funding; `interval` stands where the row itself tells none."""
+    """Return the present funding.
+
+    `interval` and `announced` (a next settlement, ms) stand where the row itself tells none.
+    """
     mark, index = positive(row, "markPrice"), positive(row, "indexPrice")
     told = read_interval(row.get("interval")) or interval
+    observed = milliseconds(row.get("timestamp"))
+    coming = milliseconds(row.get("fundingTimestamp"))
     return resources_pb2.FundingRate(
         exchange=exchange,
         symbol=instrument.symbol,
         rate=wire(number(row, "fundingRate")),
         predicted_rate=wire(number(row, "nextFundingRate")),
-        next_funding_time=milliseconds(row.get("fundingTimestamp")),
+        next_funding_time=coming or next_settlement(announced, told, observed),
         # OKX stamps its rows, and ccxt leaves the stamp out.
         timestamp=milliseconds(row.get("timestamp") or (row.get("info") or {}).get("ts")),
         interval=None if told is None else to_duration(told),
@@ -235,8 +257,10 @@ def to_unified_payment(
     name = text(row, "symbol")
     instrument = book.find(name)
     symbol = name if instrument is None else instrument.symbol
-    # Gate names no payment: time and symbol do, as one symbol is settled once at a time.
-    key = str(row.get("id") or f"{symbol}-{paid}")
+    told = str(row.get("id") or "")
+    # Gate names no payment and Hyperliquid all alike: time and symbol do, as one symbol is settled
+    # once at a time.
+    key = told if told.strip("0x") else f"{symbol}-{paid}"
     return (paid, key), resources_pb2.FundingPayment(
         symbol=symbol,
         asset=str(row.get("code") or ""),

@@ -35,12 +35,13 @@ class HistoryPages:
 class DataTraits:
     """Traits of one venue code.
 
-    `params` go with bulk reads (product and type). `ticker_volume` names the raw field with the
-    base volume where ccxt takes contracts for it, `ticker_open_interest` the raw field with the
-    open interest in the venue's unit. `depths` are the book sizes the venue takes.
-    `mark_prices_apart` and `intervals_apart` ask for what funding rows lack. `payment_sign` is -1
-    where a payment received is negative. `settle_params` go with position reads, one read per
-    settle asset.
+    `params` go with tickers and balances (product and type), `contract_params` with funding rates,
+    positions and payments: some of ccxt's calls send on what they do not know. `ticker_volume`
+    names the raw field with the base volume where ccxt takes contracts for it,
+    `ticker_open_interest` the raw field with the open interest in the venue's unit. `depths` are
+    the book sizes the venue takes. `mark_prices_apart` and `intervals_apart` ask for what funding
+    rows lack. `payment_sign` is -1 where a payment received is negative. `settle_params` go with
+    position reads, one read per settle asset.
     """
 
     params: Mapping[str, Any]
@@ -48,6 +49,7 @@ class DataTraits:
     most_candles: int
     settlements: HistoryPages
     payments: HistoryPages
+    contract_params: Mapping[str, Any] = field(default_factory=dict)
     ticker_volume: str | None = None
     ticker_open_interest: str | None = None
     candles_in_contracts: bool = False
@@ -111,6 +113,7 @@ TRAITS: Final[dict[str, DataTraits]] = {
         most_candles=1_000,
         settlements=_BYBIT_SETTLEMENTS,
         payments=_BYBIT_PAYMENTS,
+        contract_params={"type": "swap", "subType": "linear"},
         ticker_open_interest="openInterest",
         # execFee of a funding execution is what was paid.
         payment_sign=-1,
@@ -130,6 +133,7 @@ TRAITS: Final[dict[str, DataTraits]] = {
         most_candles=900,
         settlements=_GATE_SETTLEMENTS,
         payments=_GATE_PAYMENTS,
+        contract_params={"settle": "usdt"},
         ticker_open_interest="total_size",
         candles_in_contracts=True,
     ),
@@ -146,6 +150,7 @@ TRAITS: Final[dict[str, DataTraits]] = {
         most_candles=200,
         settlements=_BITGET_SETTLEMENTS,
         payments=_BITGET_PAYMENTS,
+        contract_params={"productType": "USDT-FUTURES"},
         # Its unit is base; contractSize is 1.
         ticker_open_interest="holdingAmount",
         intervals_apart=True,

@@ -181,7 +181,8 @@ class GateSettings:
             wallet=wallet,
             equity=None if wallet is None or profit is None else wallet + profit,
             available=number(row, "available"),
-            maintenance=number(row, "maintenance_margin"),
+            maintenance=number(row, "maintenance_margin")
+            or number(row, "cross_maintenance_margin"),
         )
 
 
@@ -261,7 +262,7 @@ class HyperliquidSettings:
 
     def totals(self, info: Any) -> AccountTotals:
         """Read the clearinghouse state, in USDC."""
-        row = info["marginSummary"]
+        row = info.get("marginSummary") or info["crossMarginSummary"]
         return AccountTotals(
             equity=number(row, "accountValue"),
             available=number(info, "withdrawable"),
@@ -283,6 +284,11 @@ def find_settings(ccxt_id: str) -> VenueSettings:
 
 def _whole(row: dict[str, Any], key: str) -> int:
     return int(number(row, key) or 0)
+
+
+def _first(row: dict[str, Any], *keys: str) -> Decimal | None:
+    found = (number(row, key) for key in keys)
+    return next((one for one in found if one is not None), None)
 
 
 def _truth(value: object) -> bool:

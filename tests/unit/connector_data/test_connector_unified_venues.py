@@ -1,0 +1,415 @@
+"""The questions asked of real ccxt classes over canned answers: units, signs, paths, absences.
+
+For the venues the simulator does not speak. Bodies are worded as the venues' documents word them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opensqt.market_maker.v1 import resources_pb2
+from services.common.codec import from_duration
+from services.common.errors import UnimplementedError
+from services.connector.account_mapping import SymbolConfig
+from services.connector.data_part import Questions, open_questions
+from services.connector.instruments import Instrument
+from services.connector.row_quarantine import RowQuarantine
+from services.connector.venue_questions import CandleSpan, KeyPermissions
+from tests.support.canned_markets import MARKETS, bitget
+from tests.support.canned_venue import Answer, CannedVenue, open_canned, open_venue
+
+HOUR = 3_600_000
+GATE_TIME = 1_694_988_060_000
+BITGET_TIME = 1_695_796_020_000
+HYPERLIQUID_TIME = 1_700_000_040_000
+
+GATE_TICKER = {
+    "contract": "BTC_USDT",
+    "last": "6432",
+    "change_percentage": "4.43",
+    "total_size": "32323904",
+    "volume_24h": "184040233284",
+    "volume_24h_base": "28613220",
+    "volume_24h_quote": "184040233284",
+    "mark_price": "6534",
+    "index_price": "6531",
+    "highest_bid": "6431.5",
+    "highest_size": "100",
+    "lowest_ask": "6432.5",
+    "lowest_size": "1000",
+}
+GATE_CONTRACT: dict[str, Any] = {
+    **MARKETS["gate-swap"]["GET /api/v4/futures/usdt/contracts"].body[0],
+    "funding_rate": "0.0001",
+    "funding_rate_indicative": "0.0002",
+    "funding_next_apply": 1_694_995_200,
+    "funding_interval": 14_400,
+    "index_price": "6531",
+}
+GATE_POSITION = {
+    "contract": "BTC_USDT",
+    "size": -9440,
+    "leverage": "0",
+    "value": "3568.62",
+    "entry_price": "3779.55",
+    "mark_price": "3780.32",
+    "unrealised_pnl": "-0.5",
+    "mode": "single",
+    "update_time": 1_684_994_406,
+    "cross_leverage_limit": "10",
+}
+GATE = {
+    "GET /api/v4/futures/usdt/contracts": Answer([GATE_CONTRACT]),
+    "GET /api/v4/futures/usdt/contracts/BTC_USDT": Answer(GATE_CONTRACT),
+    "GET /api/v4/futures/usdt/tickers": Answer([GATE_TICKER]),
+    "GET /api/v4/futures/usdt/positions": Answer([GATE_POSITION]),
+    "GET /api/v4/futures/usdt/positions/BTC_USDT": Answer(GATE_POSITION),
+    "GET /api/v4/futures/usdt/accounts": Answer(
+        {
+            "currency": "USDT",
+            "total": "1000",
+            "unrealised_pnl": "50",
+            "available": "900",
+            "maintenance_margin": "21",
+            "in_dual_mode": False,
+        }
+    ),
+    "GET /api/v4/futures/usdt/candlesticks": Answer(
+        [
+            {"t": 1_694_988_000, "o": "1", "h": "2", "l": "1", "c": "2", "v": 100},
+            {"t": 1_694_988_060, "o": "2", "h": "2", "l": "1", "c": "2", "v": 50},
+        ]
+    ),
+    "GET /api/v4/futures/usdt/order_book": Answer(
+        {
+            "current": 1_694_988_061.5,
+            "update": 1_694_988_061.4,
+            "asks": [{"p": "102", "s": 20}, {"p": "101", "s": 7}],
+            "bids": [{"p": "100", "s": 10}],
+        }
+    ),
+    "GET /api/v4/futures/usdt/funding_rate": Answer(
+        [{"r": "0.0003", "t": 1_694_966_400}, {"r": "0.0002", "t": 1_694_952_000}]
+    ),
+    "GET /api/v4/futures/usdt/account_book": Answer(
+        [{"time": 1_694_966_400, "change": "-0.5", "text": "BTC_USDT", "type": "fund"}]
+    ),
+    "GET /api/v4/wallet/fee": Answer(
+        {"taker_fee": "0.002", "futures_taker_fee": "0.0005", "futures_maker_fee": "-0.0001"}
+    ),
+    "GET /api/v4/account/detail": Answer({"ip_whitelist": ["192.0.2.4"], "key": {"mode": 1}}),
+}
+BITGET_TICKER = {
+    "symbol": "BTCUSDT",
+    "lastPr": "29904.5",
+    "askPr": "29905",
+    "bidPr": "29903.5",
+    "bidSz": "0.5091",
+    "askSz": "2.2694",
+    "ts": "1695796021400",
+    "open24h": "29600",
+    "baseVolume": "100",
+    "quoteVolume": "3000000",
+    "indexPrice": "29132.3",
+    "fundingRate": "-0.0007",
+    "holdingAmount": "125.6844",
+    "markPrice": "29900",
+}
+BITGET_ACCOUNT = {
+    "marginCoin": "USDT",
+    "crossedMarginLeverage": "20",
+    "isolatedLongLever": "7",
+    "marginMode": "isolated",
+    "posMode": "hedge_mode",
+}
+BITGET_POSITION = {
+    "marginCoin": "USDT",
+    "symbol": "BTCUSDT",
+    "holdSide": "short",
+    "marginSize": "9.67",
+    "total": "0.01",
+    "leverage": "20",
+    "openPriceAvg": "25000",
+    "marginMode": "crossed",
+    "posMode": "one_way_mode",
+    "unrealizedPL": "1",
+    "liquidationPrice": "0",
+    "keepMarginRate": "0.004",
+    "markPrice": "25100",
+    "uTime": "1691382137999",
+}
+BITGET_CANDLES = Answer(
+    bitget(
+        [
+            ["1695795960000", "1", "2", "1", "2", "10", "20"],
+            ["1695796020000", "2", "2", "1", "2", "5", "10"],
+        ]
+    )
+)
+BITGET = {
+    "GET /api/v2/mix/market/tickers": Answer(bitget([BITGET_TICKER])),
+    "GET /api/v2/mix/market/ticker": Answer(bitget([BITGET_TICKER])),
+    "GET /api/v2/mix/market/candles": BITGET_CANDLES,
+    "GET /api/v2/mix/market/history-candles": BITGET_CANDLES,
+    "GET /api/v2/mix/market/current-fund-rate": Answer(
+        bitget(
+            [
+                {
+                    "symbol": "BTCUSDT",
+                    "fundingRate": "-0.0007",
+                    "fundingRateInterval": "4",
+                    "nextUpdate": "1695787200000",
+                }
+            ]
+        )
+    ),
+    "GET /api/v2/mix/market/open-interest": Answer(
+        bitget({"openInterestList": [{"symbol": "BTCUSDT", "size": "100"}], "ts": "1"})
+    ),
+    "GET /api/v2/mix/market/history-fund-rate": Answer(
+        bitget(
+            [
+                {"symbol": "BTCUSDT", "fundingRate": "0.0005", "fundingTime": "1695787200000"},
+                {"symbol": "BTCUSDT", "fundingRate": "0.0004", "fundingTime": "1695772800000"},
+            ]
+        )
+    ),
+    "GET /api/v2/mix/position/all-position": Answer(bitget([BITGET_POSITION])),
+    "GET /api/v2/mix/account/account": Answer(bitget(BITGET_ACCOUNT)),
+    "GET /api/v2/mix/account/bill": Answer(
+        bitget(
+            {
+                "bills": [
+                    {
+                        "billId": "77",
+                        "symbol": "BTCUSDT",
+                        "amount": "-0.005",
+                        "businessType": "contract_settle_fee",
+                        "coin": "USDT",
+                        "cTime": "1695787200000",
+                    }
+                ]
+            }
+        )
+    ),
+    "GET /api/v2/common/trade-rate": Answer(
+        bitget({"makerFeeRate": "0.0002", "takerFeeRate": "0.0006"})
+    ),
+    "GET /api/v2/spot/account/info": Answer(
+        bitget({"authorities": ["coow", "cpow", "wwow"], "ips": "192.0.2.4"})
+    ),
+}
+HYPERLIQUID = {
+    "POST /info clearinghouseState": Answer(
+        {
+            "marginSummary": {"accountValue": "1736", "totalMarginUsed": "10"},
+            "crossMarginSummary": {"accountValue": "1736", "totalMarginUsed": "10"},
+            "crossMaintenanceMarginUsed": "434",
+            "withdrawable": "772.2",
+            "time": HYPERLIQUID_TIME,
+            "assetPositions": [
+                {
+                    "type": "oneWay",
+                    "position": {
+                        "coin": "kPEPE",
+                        "entryPx": "0.0095",
+                        "leverage": {"type": "cross", "value": 5},
+                        "liquidationPx": "0.02",
+                        "marginUsed": "24.8",
+                        "positionValue": "475",
+                        "szi": "-50000",
+                        "unrealizedPnl": "-1.5",
+                    },
+                }
+            ],
+        }
+    ),
+    "POST /info candleSnapshot": Answer(
+        [
+            {"t": 1_699_999_980_000, "o": "1", "h": "2", "l": "1", "c": "2", "v": "10"},
+            {"t": 1_700_000_040_000, "o": "2", "h": "2", "l": "1", "c": "2", "v": "5"},
+        ]
+    ),
+    "POST /info fundingHistory": Answer(
+        [{"coin": "BTC", "fundingRate": "0.0000125", "time": 1_699_999_200_012}]
+    ),
+    "POST /info userFunding": Answer(
+        [
+            {
+                "time": 1_699_999_200_012,
+                "hash": "0x" + "0" * 64,
+                "delta": {"type": "funding", "coin": "BTC", "usdc": "-0.5", "szi": "1"},
+            }
+        ]
+    ),
+    "POST /info userFees": Answer({"userCrossRate": "0.00045", "userAddRate": "0.00015"}),
+    "POST /info activeAssetData": Answer({"leverage": {"type": "isolated", "value": 20}}),
+}
+
+
+@asynccontextmanager
+async def asking(
+    code: str, answers: dict[str, Answer], folder: Path
+) -> AsyncIterator[tuple[Questions, Instrument, CannedVenue]]:
+    """Open the questions of a venue whose answers are canned, and its first instrument."""
+    async with open_canned(folder) as (canned, session):
+        canned.answers = {**MARKETS[code], **answers}
+        async with open_venue(code, session) as venue:
+            questions = open_questions(venue, RowQuarantine())
+            yield questions, next(iter(venue.instruments)), canned
+
+
+def values(message: Any, *fields: str) -> list[Decimal]:
+    """Return the numbers of a message's decimal fields."""
+    return [Decimal(getattr(message, field).value) for field in fields]
+
+
+async def test_gate_counts_contracts_and_signs_sizes(tmp_path: Path) -> None:
+    """A contract is 0.0001 BTC: in books, candles, open interest and the signed position."""
+    async with asking("gate-swap", GATE, tmp_path) as (questions, btc, canned):
+        (ticker,) = await questions.market.tickers()
+        assert values(ticker, "volume", "open_interest", "best_bid_quantity") == [
+            Decimal(28_613_220),
+            Decimal("3232.3904"),
+            Decimal("0.01"),
+        ]
+        found = await questions.market.open_interest(btc)
+        assert (found.quantity, found.notional) == (
+            Decimal("3232.3904"),
+            Decimal("3232.3904") * 6534,
+        )
+        book = await questions.market.depth(btc, 5)
+        assert [values(one, "price", "quantity") for one in book.asks] == [
+            [Decimal(101), Decimal("0.0007")],
+            [Decimal(102), Decimal("0.002")],
+        ]
+        candles = await questions.market.candles(btc, CandleSpan("1m", 2, None, None))
+        assert [values(one, "volume") for one in candles] == [[Decimal("0.01")], [Decimal("0.005")]]
+        assert [one.is_closed for one in candles] == [True, False]
+        (position,) = await questions.account.positions(None)
+        assert values(position, "size", "entry_price") == [Decimal("-0.944"), Decimal("3779.55")]
+        assert position.update_time.seconds == 1_684_994_406
+        account = await questions.account.account()
+        assert values(account, "total_margin_balance", "health_score") == [
+            Decimal(1050),
+            Decimal("0.98"),
+        ]
+        # What ccxt does not know it sends on: nothing but the venue's own words may be there.
+        rates = [one for one in canned.asked if one.path.endswith("/positions")]
+        assert [dict(one.query) for one in rates] == [{}] * len(rates)
+
+
+async def test_gate_tells_funding_fees_and_settings(tmp_path: Path) -> None:
+    """Intervals of four hours, payments without a name, a key without told permissions."""
+    async with asking("gate-swap", GATE, tmp_path) as (questions, btc, _):
+        (rate,) = await questions.funding.rates()
+        assert from_duration(rate.interval) == timedelta(hours=4)
+        assert rate.next_funding_time == 1_694_995_200_000
+        assert values(rate, "rate", "predicted_rate") == [Decimal("0.0001"), Decimal("0.0002")]
+        start = GATE_TIME - 24 * HOUR
+        settled = await questions.funding.settlements(btc, start, None, 10)
+        assert [place for place, _ in settled.rows] == [
+            (1_694_952_000_000, "BTCUSDT"),
+            (1_694_966_400_000, "BTCUSDT"),
+        ]
+        paid = await questions.account.funding_payments(btc, start, None, 10)
+        assert [(place, row.amount.value) for place, row in paid.rows] == [
+            ((1_694_966_400_000, "BTCUSDT-1694966400000"), "-0.5")
+        ]
+        (fee,) = await questions.account.trading_fees(btc)
+        assert values(fee, "maker_fee_ratio", "taker_fee_ratio") == [
+            Decimal("-0.0001"),
+            Decimal("0.0005"),
+        ]
+        assert await questions.account.position_mode() is False
+        assert await questions.account.symbol_configs(btc) == {
+            "BTC_USDT": SymbolConfig(10, "cross")
+        }
+        assert await questions.account.key_permissions() == KeyPermissions(
+            can_read=True, ip_restricted=True
+        )
+        with pytest.raises(UnimplementedError) as caught:
+            await questions.funding.settlements(None, start, None, 10)
+        assert caught.value.reason == "HISTORY_BY_SYMBOL_ONLY"
+
+
+async def test_bitget_takes_interval_and_settlement_from_a_question_of_their_own(
+    tmp_path: Path,
+) -> None:
+    """Its tickers tell the rate alone; a settlement that has passed is moved on by the interval."""
+    async with asking("bitget-swap", BITGET, tmp_path) as (questions, btc, _):
+        (rate,) = await questions.funding.rates()
+        assert from_duration(rate.interval) == timedelta(hours=4)
+        assert rate.next_funding_time == 1_695_787_200_000 + 4 * HOUR
+        assert values(rate, "rate", "mark_price") == [Decimal("-0.0007"), Decimal(29_900)]
+        settled = await questions.funding.settlements(btc, BITGET_TIME - 24 * HOUR, None, 10)
+        assert [place[0] for place, _ in settled.rows] == [1_695_772_800_000, 1_695_787_200_000]
+        paid = await questions.account.funding_payments(btc, BITGET_TIME - 24 * HOUR, None, 10)
+        assert [(place, row.amount.value) for place, row in paid.rows] == [
+            ((1_695_787_200_000, "77"), "-0.005")
+        ]
+        with pytest.raises(UnimplementedError) as caught:
+            await questions.account.funding_payments(None, BITGET_TIME, None, 10)
+        assert caught.value.reason == "HISTORY_BY_SYMBOL_ONLY"
+
+
+async def test_bitget_tells_positions_settings_and_a_key_that_withdraws(tmp_path: Path) -> None:
+    """A short is below zero, its stamp is told under Bitget's own spelling."""
+    async with asking("bitget-swap", BITGET, tmp_path) as (questions, btc, _):
+        (position,) = await questions.account.positions(btc)
+        assert values(position, "size") == [Decimal("-0.01")]
+        assert position.margin_type == "cross"
+        assert not position.HasField("liquidation_price")
+        assert position.update_time.ToMilliseconds() == 1_691_382_137_999
+        assert await questions.account.position_mode() is True
+        assert await questions.account.symbol_configs(btc) == {
+            "BTCUSDT": SymbolConfig(7, "isolated")
+        }
+        assert await questions.account.key_permissions() == KeyPermissions(
+            can_read=True, can_trade=True, can_withdraw=True, ip_restricted=True
+        )
+        candles = await questions.market.candles(btc, CandleSpan("1m", 2, None, None))
+        assert [one.timestamp for one in candles] == [1_695_795_960_000, 1_695_796_020_000]
+        found = await questions.market.open_interest(btc)
+        assert found.notional == Decimal(100) * 29_900
+
+
+async def test_hyperliquid_counts_single_coins_and_signs_with_a_key_that_cannot_withdraw(
+    tmp_path: Path,
+) -> None:
+    """kPEPE is a thousand PEPE; funding is hourly; an API wallet is not the account's owner."""
+    async with asking("hyperliquid", HYPERLIQUID, tmp_path) as (questions, btc, canned):
+        (position,) = await questions.account.positions(None)
+        assert position.symbol == "PEPEUSDC"
+        assert values(position, "size", "entry_price", "liquidation_price") == [
+            Decimal(-50_000_000),
+            Decimal("0.0000095"),
+            Decimal("0.00002"),
+        ]
+        rates = await questions.funding.rates()
+        assert {from_duration(one.interval) for one in rates} == {timedelta(hours=1)}
+        start = HYPERLIQUID_TIME - 2 * HOUR
+        settled = await questions.funding.settlements(btc, start, None, 5)
+        assert [row.rate.value for _, row in settled.rows] == ["0.0000125"]
+        paid = await questions.account.funding_payments(btc, start, None, 5)
+        assert [row.payment_id for _, row in paid.rows] == ["BTCUSDC-1699999200012"]
+        account = await questions.account.account()
+        assert isinstance(account, resources_pb2.Account)
+        assert values(account, "total_margin_balance", "health_score") == [
+            Decimal(1736),
+            Decimal("0.75"),
+        ]
+        assert await questions.account.position_mode() is False
+        assert await questions.account.symbol_configs(btc) == {"BTC": SymbolConfig(20, "isolated")}
+        assert (await questions.account.key_permissions()).can_withdraw is False
+        (fee,) = await questions.account.trading_fees(btc)
+        assert values(fee, "taker_fee_ratio") == [Decimal("0.00045")]
+        # Reads sign nothing: no exchange action is ever posted for them.
+        assert not [one for one in canned.asked if one.path == "/exchange"]

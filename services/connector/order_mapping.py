@@ -207,11 +207,10 @@ def rejected_state(intent: OrderIntent) -> OrderState:
 
 def matches_intent(row: VenueOrder, intent: OrderIntent, instrument: Instrument) -> bool:
     """Tell whether a row is about the order that was sent: an echo of another is no evidence."""
-    return (
-        row.exchange_symbol == instrument.exchange_symbol
-        and row.side is intent.side
-        and instrument.to_base_quantity(row.quantity) == intent.quantity
-    )
+    quantity = instrument.to_base_quantity(row.quantity)
+    # Venues cut an order that reduces to what there is to reduce.
+    fits = quantity == intent.quantity or (intent.reduce_only and quantity < intent.quantity)
+    return row.exchange_symbol == instrument.exchange_symbol and row.side is intent.side and fits
 
 
 def _knows(fill: Fill) -> tuple[bool, bool]:

@@ -212,6 +212,22 @@ async def test_reduce_only_closes_a_position_and_never_opens_one(bench: Bench) -
 
 
 @pytest.mark.parametrize("code", [LINEAR])
+@pytest.mark.parametrize("silent", [False, True])
+async def test_reduce_only_of_more_than_the_position_does_what_there_was(
+    bench: Bench, *, silent: bool
+) -> None:
+    """The venue cuts the order to the position; it is still ours, by stream and by query."""
+    await bench.stub.PlaceOrder(order(BUY, "0.02", client_order_id="in"), timeout=5)
+    if silent:
+        await bench.control.fault({"type": "event_late", "seconds": 60}, operation="order_event")
+    out = order(SELL, "0.05", client_order_id="out", reduce_only=True)
+    placed = await bench.stub.PlaceOrder(out, timeout=8)
+    assert number(placed.executed_qty) == Decimal("0.02")
+    assert await bench.executed("out") == [Decimal("0.02")]
+    assert await bench.control.get("positions") == []
+
+
+@pytest.mark.parametrize("code", [LINEAR])
 async def test_a_killed_connector_leaves_its_order_to_the_next_one(
     code: str, tmp_path: Path
 ) -> None:

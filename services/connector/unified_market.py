@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.common.codec import to_millis
 from services.connector.market_mapping import INTERVALS
-from services.connector.row_numbers import milliseconds, positive
+from services.connector.row_numbers import milliseconds, positive, required
 from services.connector.row_turns import collect_in_turns
 from services.connector.unified_rows import (
-    to_amount,
     to_unified_book,
     to_unified_candle,
     to_unified_ticker,
@@ -75,7 +74,7 @@ class UnifiedMarket:
                 reads.ask("open_interest", lambda: exchange.fetch_open_interest(name)), ticker
             )
             amount = self._quarantine.one(
-                "open_interest", row, lambda one: _required(one, "openInterestAmount")
+                "open_interest", row, lambda one: required(one, "openInterestAmount")
             )
         else:
             # Gate has no such call; its ticker counts the contracts that are open.
@@ -84,7 +83,7 @@ class UnifiedMarket:
             if field is None:
                 raise reads.not_offered("open interest")
             amount = self._quarantine.one(
-                "open_interest", top, lambda one: _required(one["info"], field)
+                "open_interest", top, lambda one: required(one["info"], field)
             )
         quantity = instrument.to_base_quantity(amount)
         price = positive(top, "markPrice") or _last_price(top)
@@ -165,10 +164,3 @@ class UnifiedMarket:
 def _last_price(row: dict[str, Any]) -> Decimal | None:
     # Hyperliquid tells no print, but the middle of the book.
     return positive(row, "last") or positive(row, "close")
-
-
-def _required(row: dict[str, Any], key: str) -> Decimal:
-    found = to_amount(row.get(key), key)
-    if found is None:
-        raise ValueError(f"no {key}")
-    return found

@@ -16,7 +16,7 @@ from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
 from services.common.codec import from_millis, to_duration, to_timestamp
 from services.connector.account_mapping import margin_type_of
 from services.connector.row_numbers import milliseconds, number, positive, required, text, wire
-from services.connector.venue_numbers import optional_venue_decimal, venue_decimal
+from services.connector.venue_numbers import venue_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -295,8 +295,3 @@ def to_unified_borrow_rate(
         annualized_rate=wire(required(row, "rate") * ratio),
         observe_time=to_timestamp(observed),
     )
-
-
-def to_amount(value: object, name: str) -> Decimal | None:
-    """Return a number of a venue's own field, None when it left it out."""
-    return optional_venue_decimal(value, name)

@@ -16,7 +16,10 @@ def venue_decimal(value: object, name: str) -> Decimal:
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise ValueError(f"{name} is not a number")
-    text = format(value, "f") if isinstance(value, Decimal) else str(value)
+    # ccxt's books are floats, and the price of a small coin is written with an exponent then: its
+    # shortest digits are those the venue sent.
+    plain = Decimal(str(value)) if isinstance(value, float) else value
+    text = format(plain, "f") if isinstance(plain, Decimal) else str(plain)
     if not _PATTERN.fullmatch(text):
         raise ValueError(f"{name} is not a plain number")
     return Decimal(text)

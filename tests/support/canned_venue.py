@@ -65,13 +65,15 @@ class Answer:
 class CannedVenue:
     """Answers by "METHOD /path"; to a POST that carries a `type`, by "METHOD /path type".
 
-    `tell` gives what a WebSocket sends back for a message, `heard` keeps the messages.
+    `tell` gives what a WebSocket sends back for a message, `heard` keeps the messages. What is
+    under a request's name in `after` are the answers from that request on.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     tell: Callable[[Any], list[Any]] = lambda message: []
     heard: list[Any] = field(default_factory=list)
+    after: dict[str, dict[str, Answer]] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Return what was asked, in order, as the keys of `answers`."""
@@ -85,13 +87,15 @@ class CannedVenue:
         asked = Asked(
             host=request.host.partition(":")[0],
             method=request.method,
-            path=request.path,
+            # ccxt tells Gate's contracts by these two letters in an address.
+            path=request.path.removeprefix("/fx"),
             query=dict(request.query),
             headers={name.lower(): value for name, value in request.headers.items()},
             body=json.loads(text) if text[:1] in ("{", "[") else text,
         )
         self.asked.append(asked)
         answer = self.answers.get(_name(asked), Answer("no such answer", 599))
+        self.answers |= self.after.get(_name(asked), {})
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
         return web.Response(status=answer.status, text=text, content_type="application/json")
 
@@ -114,7 +118,7 @@ def _name(asked: Asked) -> str:
     action = body.get("action")
     word = action.get("type") if isinstance(action, dict) else body.get("type")
     # Hyperliquid asks everything at one path.
-    return f"{name} {word}" if asked.host == "api.hyperliquid.xyz" else name
+    return f"{name} {word}" if asked.path in ("/info", "/exchange") else name
 
 
 class _Loopback(AbstractResolver):
@@ -151,18 +155,26 @@ async def open_canned(folder: Path) -> AsyncIterator[tuple[CannedVenue, aiohttp.
     serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     serving.load_cert_chain(files.certificate, files.key)
     venue = CannedVenue()
+    async with open_responder(venue, serving) as port:
+        trusting = ssl.create_default_context(cafile=str(authority.file))
+        connector = aiohttp.TCPConnector(resolver=_Loopback(port), ssl=trusting)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            yield venue, session
+
+
+@asynccontextmanager
+async def open_responder(
+    venue: CannedVenue, serving: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Answer on a port of loopback, in the clear or over TLS."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", venue.handle)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=0.2)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=serving)
     await site.start()
-    port: int = runner.addresses[0][1]
-    trusting = ssl.create_default_context(cafile=str(authority.file))
-    connector = aiohttp.TCPConnector(resolver=_Loopback(port), ssl=trusting)
     try:
-        async with aiohttp.ClientSession(connector=connector) as session:
-            yield venue, session
+        yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
 

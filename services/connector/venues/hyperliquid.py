@@ -89,6 +89,9 @@ _PROFILE: Final = VenueProfile(
         "refSet": True,
         "enableUnifiedMargin": False,
         "timeDifference": 0,
+        # ccxt hands both on with the markets and sets them by reads that are not made here.
+        "hip3TokensByName": {},
+        "cachedCurrenciesById": {},
     },
     credentials=_credentials,
     client_ids=ClientIdForm(

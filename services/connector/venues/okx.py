@@ -56,12 +56,13 @@ _OPTIONS: Final[dict[str, Any]] = {
     "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
 }
 _WEIGHTS: Final = {
-    # "Place order", "Order details", "Cancel order", "Order list", "Fills": 60 in 2 s.
+    # "Order details", "Cancel order", "Order list", "Transaction details (3 days)": 60 in 2 s.
     "order_query": 2,
     "order_cancel": 2,
     "open_orders": 2,
     "all_open_orders": 2,
-    "order_trades": 2,
+    # Both lists of executions.
+    "order_trades": 14,
     # The list of orders, then a batch of cancels (300 orders in 2 s).
     "open_orders_cancel": 10,
     # "Transaction details (last 3 months)", balance, positions, time: 10 in 2 s.
@@ -193,6 +194,7 @@ def _profile(
         # What tdMode=cross does on spot depends on the account's mode (a loan, or a position of its
         # own), and the size of a market buy is in the quote there.
         margin_supported=False,
+        fills_by_id=False,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.errors import RejectedError
-from services.connector.order_calls import RecentOrders, UnifiedOrderCalls
+from services.connector.order_calls import RecentOrders, UnifiedOrderCalls, refuse_from_id
 from services.connector.venue_errors import VenueAnswerError
 from services.connector.venues.okx_answers import GONE_CODES
 
@@ -85,32 +85,35 @@ class OkxOrderCalls(UnifiedOrderCalls):
             "ordId": key.exchange_order_id,
             "limit": str(_PAGE),
         }
-        # The last three days answer at once; what is older is in the history.
-        recent = await _back(exchange.privateGetTradeFills, params, lambda _row: False)
-        if recent:
-            return recent
-        return await _back(exchange.privateGetTradeFillsHistory, params, lambda _row: False)
+        # The last three days tell at once; an order that rested for longer has more in the history.
+        older = await _back(exchange.privateGetTradeFillsHistory, params)
+        recent = await _back(exchange.privateGetTradeFills, params)
+        known = {row["tradeId"] for row in older}
+        return [*older, *(row for row in recent if row["tradeId"] not in known)]
 
     async def fills(self, exchange: Any, instrument: Instrument, wanted: FillsRange) -> Rows:
-        """Return executions on a symbol, oldest first; OKX itself answers the newest first."""
+        """Return executions on a symbol, oldest first: all of a range, else the newest page."""
+        refuse_from_id(wanted)
         params = {
             "instType": self.product,
             "instId": instrument.exchange_symbol,
             "limit": str(_PAGE),
         }
         history = exchange.privateGetTradeFillsHistory
-        if not wanted.first_trade_id and wanted.since is None:
+        if wanted.since is None:
             newest = await _rows(history, {**params, "limit": str(min(wanted.limit, _PAGE))})
             return newest[::-1]
-        first = int(wanted.first_trade_id or 0)
-        if wanted.since is not None:
-            # Both ends of the venue's range are exclusive by a millisecond's doubt: one wider.
-            params["begin"] = str(max(wanted.since - 1, 0))
+        # Both ends of the venue's range are exclusive by a millisecond's doubt: one wider.
+        params["begin"] = str(max(wanted.since - 1, 0))
         if wanted.until is not None:
             params["end"] = str(wanted.until + 1)
-        rows = await _back(history, params, lambda row: int(row["tradeId"]) < first)
-        kept = [row for row in rows if int(row["tradeId"]) >= first and _is_within(row, wanted)]
-        return kept[: wanted.limit]
+        return [row for row in await _back(history, params) if _is_within(row, wanted)]
+
+    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
+        """Return the venue's symbols of the product that had executions since an instant in ms."""
+        params = {"instType": self.product, "limit": str(_PAGE), "begin": str(max(since - 1, 0))}
+        rows = await _back(exchange.privateGetTradeFillsHistory, params)
+        return {str(row["instId"]) for row in rows}
 
 
 def _is_within(row: Mapping[str, Any], wanted: FillsRange) -> bool:
@@ -119,18 +122,17 @@ def _is_within(row: Mapping[str, Any], wanted: FillsRange) -> bool:
     return (since is None or stamp >= since) and (until is None or stamp <= until)
 
 
-async def _back(
-    call: Callable[[Any], Awaitable[Any]],
-    params: Mapping[str, str],
-    is_past: Callable[[Mapping[str, Any]], bool],
-) -> Rows:
-    """Read pages from the newest back, until one is short or `is_past`; return the oldest first."""
+async def _back(call: Callable[[Any], Awaitable[Any]], params: Mapping[str, str]) -> Rows:
+    """Read pages from the newest back until one is short; return the oldest rows first.
+
+    Raises RejectedError when there are too many.
+    """
     found: Rows = []
     asked = dict(params)
     for _ in range(_MOST_PAGES):
         page = await _rows(call, asked)
         found.extend(page)
-        if len(page) < _PAGE or is_past(page[-1]):
+        if len(page) < _PAGE:
             return found[::-1]
         asked["after"] = str(page[-1]["billId"])
     raise RejectedError(

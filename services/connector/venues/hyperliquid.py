@@ -114,6 +114,8 @@ _PROFILE: Final = VenueProfile(
         "order_trades": 120,
         "trades": 120,
         "order_book": 2,
+        # The open ones and the history, which has up to two thousand rows.
+        "recent_orders": 140,
     },
     read_refusal=read_refusal,
     answers=ANSWERS,

@@ -313,6 +313,17 @@ async def test_hyperliquid_names_and_multiples(tmp_path: Path) -> None:
     assert split_base("KAS") == ("KAS", Decimal(1))
 
 
+async def test_gate_has_no_margin_here(tmp_path: Path) -> None:
+    """A pair the venue lends on takes no margin order from us: refused at the edge, by name."""
+    listed = MARKETS["gate-spot"]
+    pair = {"id": "BTC_USDT", "base": "BTC", "quote": "USDT", "leverage": 10, "status": 1}
+    async with open_canned(tmp_path) as (canned, session):
+        canned.answers = {**listed, "GET /api/v4/margin/currency_pairs": Answer([pair])}
+        async with open_venue("gate-spot", session) as venue:
+            assert venue.trading.market("BTC/USDT")["margin"] is True
+            assert not venue.instruments.get("BTCUSDT").margin_allowed
+
+
 async def test_gate_contract_units(tmp_path: Path) -> None:
     """One contract is a ten-thousandth of a coin."""
     async with opened("gate-swap", tmp_path) as (_, _venue, _orders, instrument):

@@ -14,6 +14,7 @@ from services.common.ids import RandomIds
 from services.common.logs import get_logger
 from services.common.metrics import ServiceMetrics
 from services.common.server import GrpcServer, serve
+from services.connector.connection_warmer import ConnectionWarmer
 from services.connector.connector_metrics import ConnectorMetrics
 from services.connector.data_part import build_data_part
 from services.connector.desk_options import DeskOptions
@@ -25,6 +26,7 @@ from services.connector.kept_answers import ConfigWatch
 from services.connector.ledger import Ledger
 from services.connector.limits_gate import OrderGate
 from services.connector.limits_part import build_limits
+from services.connector.market_loader import MarketLoader
 from services.connector.order_desk import OrderDesk
 from services.connector.order_gap import OrderGap
 from services.connector.order_part import OrderPart
@@ -33,7 +35,7 @@ from services.connector.order_settler import OrderSettler, SettlePace
 from services.connector.order_source import OrderSource
 from services.connector.order_stream import OrderStream, close_sockets
 from services.connector.position_witness import AccountWitness
-from services.connector.profile import DEFAULT_RECV_WINDOW
+from services.connector.profile import DEFAULT_RECV_WINDOW, Credentials
 from services.connector.rate_budget import RateBudget, scale_allowances
 from services.connector.servicer import SERVICE_NAME, ExchangeServicer
 from services.connector.stream_hub import HubOptions, StreamHub
@@ -50,6 +52,8 @@ from services.connector.withdrawal_guard import check_withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+
+    import aiohttp
 
     from services.common.clock import Clock
     from services.connector.evidence_reader import PositionWitness
@@ -107,9 +111,11 @@ async def open_servicer(
         venue = await _open_venue(part, metrics, held, stack)
         upkeep = _build_upkeep(part, venue)
         stopping = stop or asyncio.Event()
-        # Clock before markets: signed calls of a skewed host would all be refused (-1021).
-        await _retry_first(upkeep.measure_clock, stopping)
-        await _retry_first(upkeep.load_markets, stopping)
+        # Both public, so together; signed calls of a skewed host would all be refused (-1021).
+        await asyncio.gather(
+            _retry_first(upkeep.measure_clock, stopping),
+            _retry_first(upkeep.load_markets, stopping),
+        )
         bounds = HubOptions(
             queue_limit=part.subscriber_queue_limit, poll_seconds=part.funding_poll_seconds
         )
@@ -131,6 +137,7 @@ async def open_servicer(
         errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets, *limits.errands(data)]
         if part.has_key:
             errands.append(stream.run)
+            errands.append(ConnectionWarmer(venue, part.keep_warm_seconds).run)
         if entry is not None:
             errands.append(entry.run)
         if owns_process:
@@ -158,14 +165,7 @@ async def _open_venue(
     async def build() -> Any:
         # Connections of its own, too: reads that wait for one stand in no order's way.
         session = await stack.enter_async_context(new_session())
-        exchange = build_exchange(
-            profile,
-            session,
-            base_url=part.base_url,
-            credentials=part.read_credentials(),
-            recv_window=DEFAULT_RECV_WINDOW if fence is None else fence.recv_window,
-            request_timeout=part.request_timeout(),
-        )
+        exchange = _build_exchange(part, session, part.read_credentials())
         exchange.observer = HeaderObserver(budget)
         exchange.budget = budget
         stack.push_async_callback(_close_exchange, exchange)
@@ -194,10 +194,30 @@ def _websocket_entry(part: ConnectorPart, venue: Venue) -> WebSocketEntry | None
     return WebSocketEntry(session, venue.trading, form, venue.clock, part.request_timeout())
 
 
+def _build_exchange(
+    part: ConnectorPart, session: aiohttp.ClientSession, credentials: Credentials
+) -> Any:
+    fence = part.fence()
+    return build_exchange(
+        find_profile(part.exchange),
+        session,
+        base_url=part.base_url,
+        credentials=credentials,
+        recv_window=DEFAULT_RECV_WINDOW if fence is None else fence.recv_window,
+        request_timeout=part.request_timeout(),
+    )
+
+
 def _build_upkeep(part: ConnectorPart, venue: Venue) -> VenueUpkeep:
+    loader = MarketLoader(
+        # Without keys: what the loader asks is public, and no thread but the loop's holds secrets.
+        lambda session: _build_exchange(part, session, Credentials()),
+        venue.profile,
+        frozenset(part.symbols) or None,
+    )
     return VenueUpkeep(
         venue,
-        allowed=frozenset(part.symbols),
+        loader,
         reload_seconds=part.market_reload_seconds,
         clock_seconds=part.clock_check_seconds,
     )

@@ -52,6 +52,8 @@ class ConnectorPart(SettingsPart):
     allowance_scale: float = Field(default=1.0, ge=0.01, le=1_000)
     """Multiplies the venue's documented rate limits: below 1 when several processes share an
     address, above 1 for an account whose limits the venue has raised."""
+    keep_warm_seconds: float = Field(default=10.0, ge=0.05, le=25)
+    """How often a light request keeps a connection open for the next order."""
     idle_collection: bool = True
     """Collect garbage between orders; false leaves it to the interpreter, in the midst of them."""
     subscriber_queue_limit: int = Field(default=10_000, ge=1, le=1_000_000)

@@ -9,9 +9,9 @@ from services.common.codec import from_millis
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.connector.profile import EndpointClass
-from services.connector.symbols import build_instruments
 
 if TYPE_CHECKING:
+    from services.connector.market_loader import MarketLoader
     from services.connector.venue import Venue
 
 _logger = get_logger(__name__)
@@ -44,13 +44,13 @@ class VenueUpkeep:
     def __init__(
         self,
         venue: Venue,
+        loader: MarketLoader,
         *,
-        allowed: frozenset[str],
         reload_seconds: float,
         clock_seconds: float,
     ) -> None:
         self._venue = venue
-        self._allowed = allowed or None
+        self._loader = loader
         self._reload_seconds = reload_seconds
         self._clock_seconds = clock_seconds
 
@@ -60,17 +60,15 @@ class VenueUpkeep:
         Raises RetryableError and its branches when they cannot be read.
         """
         venue = self._venue
-        markets = await venue.read(
-            EndpointClass.WEIGHT,
-            venue.profile.weight("exchange_info"),
-            lambda: venue.exchange.load_markets(True),
+        loaded = await venue.read(
+            EndpointClass.WEIGHT, venue.profile.weight("exchange_info"), self._loader.load
         )
-        # One copy for both instances; orders never wait for a reload.
-        venue.trading.set_markets_from_exchange(venue.exchange)
-        found = build_instruments(markets.values(), venue.profile, self._allowed)
+        # One copy for both instances, taken over without a wait in between.
+        for exchange in (venue.exchange, venue.trading):
+            exchange.set_markets_from_exchange(loaded.source)
         # Last: an instrument must not be found before both instances can send it.
-        venue.instruments.replace(found)
-        return len(found)
+        venue.instruments.replace(loaded.instruments)
+        return len(loaded.instruments)
 
     async def measure_clock(self) -> timedelta:
         """Measure the venue's clock less ours and have requests stamped by it.

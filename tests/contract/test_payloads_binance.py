@@ -32,7 +32,11 @@ SPOT_BY_HAND: list[tuple[str, str, Expected]] = [
     ("docs_web-socket-api_009.json", "/result", BOUGHT),
     # Canceled, and filled for the smaller part before that.
     ("docs_web-socket-api_010.json", "/result", ("0.00001", "23416.1", "", True)),
-    ("docs_web-socket-api_034.json", "/result/0", ("0.0072", "23949.904166666666666667", "", False)),
+    (
+        "docs_web-socket-api_034.json",
+        "/result/0",
+        ("0.0072", "23949.904166666666666667", "", False),
+    ),
     ("docs_web-socket-api_036.json", "/result/0", ("0.00635", "23416.1", "0 BNB", True)),
     ("docs_user-data-stream_003_executionReport.json", "", NEW),
     ("ws_execution_report_trade.json", "", ("1", "2500", "0.001 ETH", True)),

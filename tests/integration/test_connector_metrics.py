@@ -87,3 +87,18 @@ async def test_a_row_that_cannot_be_read_is_counted_by_its_kind(
     assert [rate.symbol for rate in rates] == ["ETHUSDT"]
     assert value(metrics, "bad_rows", kind="premium_index") == 2
     assert b"USDT" not in generate_latest(metrics.registry)
+
+
+async def test_the_silence_of_each_kind_of_stream_is_shown(
+    data: DataPart, metrics: ServiceMetrics
+) -> None:
+    """Labels are the five kinds, whatever is subscribed; none is silent before it runs."""
+    name = "opensqt_connector_stream_silence_seconds"
+    kinds = ("prices", "funding", "candles", "account", "positions")
+    for kind in kinds:
+        assert metrics.registry.get_sample_value(name, {"stream": kind}) == 0.0
+    async with data.account_streams.subscribe_positions() as rows:
+        await anext(rows)
+        seconds = metrics.registry.get_sample_value(name, {"stream": "positions"})
+    assert seconds is not None
+    assert seconds > 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from tests.support.simulator import Control, running_simulator
 
 E = exchange_pb2
 PERPETUALS = ("binanceusdm", "okx-swap", "bybit-linear")
+# What Binance does here, test_connector_streams.py shows.
+UNIFIED = ("okx-swap", "bybit-linear")
 MINUTE = 60_000
 
 
@@ -44,13 +47,31 @@ def control(simulator: Application) -> Control:
     return Control(simulator.address)
 
 
+@asynccontextmanager
+async def serving(
+    code: str, simulator: Application, folder: Path
+) -> AsyncIterator[RunningConnector]:
+    """Serve one account in this process."""
+    part = connector_part(code, simulator.address, folder, funding_poll_seconds=0.3)
+    async with running_connector(part) as running:
+        yield running
+
+
 @pytest.fixture(params=PERPETUALS)
 async def perpetual(
     request: pytest.FixtureRequest, simulator: Application, tmp_path: Path
 ) -> AsyncIterator[RunningConnector]:
     """A connector of perpetuals of each family."""
-    part = connector_part(request.param, simulator.address, tmp_path, funding_poll_seconds=0.3)
-    async with running_connector(part) as running:
+    async with serving(request.param, simulator, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(params=UNIFIED)
+async def unified(
+    request: pytest.FixtureRequest, simulator: Application, tmp_path: Path
+) -> AsyncIterator[RunningConnector]:
+    """A connector of perpetuals of each family that is read through ccxt's unified methods."""
+    async with serving(request.param, simulator, tmp_path) as running:
         yield running
 
 
@@ -138,16 +159,16 @@ async def test_a_settlement_that_passed_in_a_gap_is_told_as_one(
 
 
 async def test_positions_and_balances_of_a_gap_are_in_the_next_snapshot(
-    perpetual: RunningConnector, control: Control
+    unified: RunningConnector, control: Control
 ) -> None:
     """A position opened while the stream was down is there, with its sign, after the resume."""
-    positions = perpetual.stub.SubscribePositions(E.SubscribePositionsRequest())
-    account = perpetual.stub.SubscribeAccount(E.SubscribeAccountRequest())
+    positions = unified.stub.SubscribePositions(E.SubscribePositionsRequest())
+    account = unified.stub.SubscribeAccount(E.SubscribeAccountRequest())
     await read_until(positions, lambda row: row.caught_up)
     await account.read()
-    streams = data_of(perpetual).account_streams
+    streams = data_of(unified).account_streams
     await control.post("streams/cut")
-    await perpetual.stub.PlaceOrder(order(SELL, "0.02"))
+    await unified.stub.PlaceOrder(order(SELL, "0.02"))
     await resumed(streams.positions)
     rows = await read_until(positions, lambda row: row.symbol == "BTCUSDT")
     assert number(rows[-1].size) == Decimal("-0.02")
@@ -158,32 +179,51 @@ async def test_positions_and_balances_of_a_gap_are_in_the_next_snapshot(
     account.cancel()
 
 
-async def test_positions_change_live_and_end_with_zero(perpetual: RunningConnector) -> None:
+async def test_positions_change_live_and_end_with_zero(unified: RunningConnector) -> None:
     """Opened, then closed: the last row says zero, without any resume."""
-    call = perpetual.stub.SubscribePositions(E.SubscribePositionsRequest(symbol="BTCUSDT"))
+    call = unified.stub.SubscribePositions(E.SubscribePositionsRequest(symbol="BTCUSDT"))
     await read_until(call, lambda row: row.caught_up)
-    await perpetual.stub.PlaceOrder(order(BUY, "0.02"))
+    await unified.stub.PlaceOrder(order(BUY, "0.02"))
     opened = await read_until(call, lambda row: row.symbol == "BTCUSDT")
     assert number(opened[-1].size) == Decimal("0.02")
     assert opened[-1].HasField("update_time")
-    await perpetual.stub.PlaceOrder(order(SELL, "0.02", reduce_only=True))
+    await unified.stub.PlaceOrder(order(SELL, "0.02", reduce_only=True))
     closed = await read_until(call, lambda row: row.symbol == "BTCUSDT" and row.size.value == "0")
     assert closed
-    assert data_of(perpetual).account_streams.positions.stats.drops == 0
+    assert data_of(unified).account_streams.positions.stats.drops == 0
     call.cancel()
 
 
 async def test_prices_go_on_after_a_cut_with_the_book_of_after_it(
-    perpetual: RunningConnector, control: Control
+    unified: RunningConnector, control: Control
 ) -> None:
     """The first row after the resume is whole, and bid stays below ask."""
-    call = perpetual.stub.SubscribePrice(E.SubscribePriceRequest(symbols=["BTCUSDT"]))
+    call = unified.stub.SubscribePrice(E.SubscribePriceRequest(symbols=["BTCUSDT"]))
     await call.read()
-    hub = data_of(perpetual).market_streams.prices
+    hub = data_of(unified).market_streams.prices
     await control.post("streams/cut")
     await resumed(hub)
     rows = await read_until(call, lambda row: row.symbol == "BTCUSDT")
     for row in rows:
         assert number(row.best_bid_price) < number(row.best_ask_price)
         assert row.HasField("price")
+    call.cancel()
+
+
+async def test_a_user_stream_that_says_nothing_is_read_all_the_same(
+    perpetual: RunningConnector, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection stays open and is mute: after a quiet time the positions are read."""
+    for module in ("raw_account_sources", "unified_account_sources"):
+        monkeypatch.setattr(f"services.connector.{module}._QUIET_SECONDS", 0.3)
+    call = perpetual.stub.SubscribePositions(E.SubscribePositionsRequest())
+    for _ in range(2):
+        # The second by a quiet reading: what a venue tells at the subscription is behind us.
+        await read_until(call, lambda row: row.caught_up)
+    await control.fault({"type": "event_late", "seconds": 60}, operation="wallet_event")
+    await perpetual.stub.PlaceOrder(order(BUY, "0.02"))
+    rows = await read_until(call, lambda row: row.symbol == "BTCUSDT")
+    assert number(rows[-1].size) == Decimal("0.02")
+    assert rows[-1].snapshot
+    assert data_of(perpetual).account_streams.positions.stats.drops == 0
     call.cancel()

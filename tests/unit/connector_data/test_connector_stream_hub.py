@@ -22,10 +22,11 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+        self.time = 0.0
 
     def monotonic(self) -> float:
-        """Return zero: nothing here measures."""
-        return 0.0
+        """Return the time a test has set."""
+        return self.time
 
     async def sleep(self, seconds: float) -> None:
         """Note the wait and give way once."""
@@ -254,3 +255,21 @@ async def test_silence_beyond_the_bound_is_a_drop() -> None:
     async with rig.hub.subscribe("k") as rows:
         assert await take(rows, 2) == ["state", "state"]
         assert rig.hub.stats.drops == 1
+
+
+async def test_silence_is_measured_from_the_last_rows_of_the_quietest_source() -> None:
+    """Rows end it for their own source; with no source there is none to be silent."""
+    rig = Rig()
+    assert rig.hub.silence_seconds() == 0.0
+    async with rig.hub.subscribe("k") as one, rig.hub.subscribe("l") as other:
+        await take(one, 1)
+        await take(other, 1)
+        rig.clock.time = 7.0
+        assert rig.hub.silence_seconds() == 7.0
+        rig.sources[0].feed.put_nowait(["a"])
+        await take(one, 1)
+        assert rig.hub.silence_seconds() == 7.0
+        rig.sources[1].feed.put_nowait(["b"])
+        await take(other, 1)
+        assert rig.hub.silence_seconds() == 0.0
+    assert rig.hub.silence_seconds() == 0.0

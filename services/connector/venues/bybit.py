@@ -18,6 +18,7 @@ from services.connector.profile import (
     EndpointClass,
     Fence,
     VenueProfile,
+    ccxt_names,
     plain_credentials,
 )
 from services.connector.venue_client_ids import derive_plain
@@ -53,6 +54,8 @@ _OPTIONS: Final[dict[str, Any]] = {
     # Watching positions would read them unbidden first.
     "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
 }
+# A thousand coins as others write them (1000PEPE), and once behind the name: SHIB1000.
+_THOUSAND_BEHIND: Final = re.compile(r"([A-Z]{3,})1000", re.ASCII)
 _STATES: Final = {"Trading": TradingStatus.TRADING, "PreLaunch": TradingStatus.BREAK}
 # No document bounds the work behind a 10000, 10016 or 170007. An order is matched in milliseconds
 # and gateways give up after seconds, so ten seconds are our own bound, not the venue's.
@@ -70,6 +73,12 @@ def _is_spot(market: Mapping[str, Any]) -> bool:
 
 def _is_linear(market: Mapping[str, Any]) -> bool:
     return market.get("swap") is True and market.get("linear") is True
+
+
+def _market_names(market: Mapping[str, Any]) -> tuple[str, str]:
+    name, base = ccxt_names(market)
+    found = _THOUSAND_BEHIND.fullmatch(base)
+    return name, base if found is None else f"1000{found[1]}"
 
 
 def _order_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
@@ -134,6 +143,7 @@ def _profile(kind: InstrumentKind, *, orders_per_second: int) -> VenueProfile:
         trades_window=timedelta(days=7),
         margin_supported=False,
         fills_by_id=False,
+        market_names=_market_names,
         # ccxt's broker tag, on every POST.
         unwanted_headers=frozenset({"Referer"}),
     )

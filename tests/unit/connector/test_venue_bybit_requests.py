@@ -16,6 +16,7 @@ from services.connector.instruments import InstrumentKind
 from services.connector.order_calls import FillsRange, OrderKey
 from services.connector.order_types import OrderIntent, OrderType, Side, TimeInForce
 from services.connector.send_judgement import SendResult, Verdict
+from services.connector.symbols import build_instrument
 from services.connector.trade_reader import TradeReader, TradesRequest
 from services.connector.venue_client_ids import to_venue_client_id
 from services.connector.venue_orders import VenueOrders
@@ -148,6 +149,29 @@ def test_client_ids_of_the_venues_form_stay_and_others_are_derived(code: str) ->
         assert derived != odd
         assert profile.client_ids.pattern.fullmatch(derived)
         assert derived == to_venue_client_id(odd, profile)
+
+
+@pytest.mark.parametrize(
+    ("base", "coin", "coins"),
+    [("SHIB1000", "SHIB", 1000), ("1000PEPE", "PEPE", 1000), ("BTC", "BTC", 1), ("A8", "A8", 1)],
+)
+def test_coins_by_the_thousand_are_known_singly(base: str, coin: str, coins: int) -> None:
+    """Bybit writes the thousand before the name, and once behind it."""
+    market: dict[str, Any] = {
+        "id": f"{base}USDT",
+        "symbol": f"{base}/USDT:USDT",
+        "base": base,
+        "quote": "USDT",
+        "settle": "USDT",
+        "swap": True,
+        "linear": True,
+        "precision": {"amount": "1", "price": "0.0001"},
+        "info": {"status": "Trading"},
+    }
+    found = build_instrument(market, find_profile("bybit-linear"))
+    assert (found.symbol, found.exchange_symbol) == (f"{coin}USDT", f"{base}USDT")
+    assert found.base_multiplier == coins
+    assert found.lot_size == coins
 
 
 class HandExchange:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import sys
+from collections import Counter
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from benchmarks.canned_rows import exchange_info, fill_event, now_millis, order_reply
 from benchmarks.processes import write_address
 from services.common.run import run_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455: what a server adds to the client's key."""
@@ -41,9 +46,15 @@ _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
 
 
 class CannedVenue:
-    """Orders, markets and time of one venue; `streams` are the open user streams."""
+    """Orders, markets and time of one venue; `streams` are the open user streams.
 
-    def __init__(self, symbol_count: int) -> None:
+    With `idle_seconds` a connection without a request for so long is closed, as venues do. `asked`
+    counts requests by path.
+    """
+
+    def __init__(self, symbol_count: int, idle_seconds: float | None = None) -> None:
+        self.idle_seconds = idle_seconds
+        self.asked: Counter[str] = Counter()
         self._markets = exchange_info(symbol_count)
         self._order_ids = count(1)
         self.streams: set[asyncio.Transport] = set()
@@ -51,6 +62,7 @@ class CannedVenue:
 
     def answer(self, method: str, path: str, text: str) -> tuple[int, bytes]:
         """Return status and body for a request; `text` is its query or form."""
+        self.asked[path] += 1
         if method == "POST" and path == "/fapi/v1/order":
             return 200, self._take_order(dict(parse_qsl(text)))
         if path == "/fapi/v1/exchangeInfo":
@@ -83,6 +95,7 @@ class CannedConnection(asyncio.Protocol):
         self._held = b""
         self._transport: asyncio.Transport | None = None
         self._is_stream = False
+        self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection."""
@@ -92,14 +105,24 @@ class CannedConnection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the stream, if it was one."""
+        self._set_idle(None)
         if self._transport is not None:
             self._venue.streams.discard(self._transport)
 
     def data_received(self, received: bytes) -> None:
         """Answer what is whole, keep the rest."""
+        self._set_idle(None if self._is_stream else self._venue.idle_seconds)
         self._held += received
         while self._take_frame() if self._is_stream else self._take_request():
             pass
+
+    def _set_idle(self, seconds: float | None) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if seconds is not None and self._transport is not None:
+            loop = asyncio.get_running_loop()
+            self._idle = loop.call_later(seconds, self._transport.close)
 
     def _take_request(self) -> bool:
         head, end, rest = self._held.partition(b"\r\n\r\n")
@@ -136,6 +159,7 @@ class CannedConnection(asyncio.Protocol):
                 + b"\r\n\r\n"
             )
             self._is_stream = True
+            self._set_idle(None)
             self._venue.streams.add(self._transport)
 
     def _take_frame(self) -> bool:
@@ -163,15 +187,22 @@ def _frame(kind: int, body: bytes) -> bytes:
     return bytes((0x80 | kind, 126)) + len(body).to_bytes(2, "big") + body
 
 
-async def serve_venue(stop: asyncio.Event, ready: Path, symbol_count: int) -> None:
-    """Serve on a free port of loopback until `stop` is set; the port goes into `ready`."""
-    venue = CannedVenue(symbol_count)
+@contextlib.asynccontextmanager
+async def serving(venue: CannedVenue) -> AsyncIterator[str]:
+    """Serve on a free port of loopback while the block lasts; yields `host:port`."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: CannedConnection(venue), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    write_address(ready, f"127.0.0.1:{port}")
-    await stop.wait()
-    server.close()
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def serve_venue(stop: asyncio.Event, ready: Path, symbol_count: int) -> None:
+    """Serve on a free port of loopback until `stop` is set; the port goes into `ready`."""
+    async with serving(CannedVenue(symbol_count)) as address:
+        write_address(ready, address)
+        await stop.wait()
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from services.simulator.core.accounts import Account
 from services.simulator.core.clock import millis
 from services.simulator.core.errors import VenueError
 from services.simulator.core.faults import Call, HttpStatus, RateLimit, Reject, Stage
-from services.simulator.dialects import okx_account, okx_market, okx_trade
+from services.simulator.dialects import okx_account, okx_funding, okx_market, okx_trade
 from services.simulator.dialects.binance_common import encode
 from services.simulator.dialects.context import Context, Endpoint, Routes, Security
 from services.simulator.dialects.okx_common import (
@@ -29,12 +29,14 @@ from services.simulator.dialects.okx_common import (
     symbol_of,
     translate,
 )
+from services.simulator.dialects.okx_order_request import BATCH, batch_params, to_params
 from services.simulator.dialects.params import Params
 from services.simulator.gateway import Plan, Reply, Request, deform
 from services.simulator.simulation import Arrival, Simulation
 
 ROUTES: Final[Routes] = {
     **okx_market.ROUTES,
+    **okx_funding.ROUTES,
     **okx_trade.ROUTES,
     **okx_account.ROUTES,
 }
@@ -79,8 +81,8 @@ def parse_params(request: Request) -> Params:
     except ValueError:
         return Params({})
     if isinstance(body, list):
-        return Params({okx_trade.BATCH: request.body})
-    return okx_trade.to_params(body) if isinstance(body, dict) else Params({})
+        return Params({BATCH: request.body})
+    return to_params(body) if isinstance(body, dict) else Params({})
 
 
 class OkxGateway:
@@ -210,10 +212,10 @@ def _check_deadline(text: str | None, now: int) -> None:
 
 
 def _rows_of(params: Params) -> list[Params]:
-    if okx_trade.BATCH not in params.values:
+    if BATCH not in params.values:
         return [params]
     try:
-        return okx_trade.batch_params(params)
+        return batch_params(params)
     except VenueError:
         return [Params({})]
 

@@ -1,4 +1,4 @@
-"""Market data of OKX v5: instruments, tickers, books, candles, funding, open interest.
+"""Market data of OKX v5: instruments, tickers, books, candles.
 
 Source: OKX API v5 "Market Data" and "Public Data". Sizes of swaps are contracts.
 """
@@ -28,7 +28,6 @@ from services.simulator.dialects.okx_common import (
 from services.simulator.market.source import (
     BookLevel,
     Candle,
-    FundingState,
     InstrumentSpec,
     Kind,
 )
@@ -49,9 +48,7 @@ BARS: Final = {
     "1Wutc": timedelta(weeks=1),
 }
 _STATES: Final = {"TRADING": "live", "BREAK": "suspend", "SETTLING": "suspend"}
-_DEFAULT_INTERVAL: Final = timedelta(hours=8)
 _LEVERAGE_OF_SPOT: Final = "10"
-_MOST_SETTLEMENTS: Final = 400
 _MOST_LEVELS: Final = 400
 
 
@@ -144,7 +141,7 @@ def ticker(context: Context) -> object:
     return done([ticker_row(context.simulation, spec_of(context))])
 
 
-def _all(kind_name: str, row: Callable[[Simulation, InstrumentSpec], Row]) -> Handler:
+def all_of(kind_name: str, row: Callable[[Simulation, InstrumentSpec], Row]) -> Handler:
     """Answer the rows of all instruments of a kind that trade; of one where it is named."""
 
     def answer(context: Context) -> object:
@@ -224,106 +221,18 @@ def candles(context: Context) -> object:
     return done([candle_row(row, spec, final=row.close_time < now) for row in reversed(rows)])
 
 
-def funding_row(simulation: Simulation, spec: InstrumentSpec) -> Row:
-    """Return the rate of the next settlement, its time, and the time of the one after."""
-    market, now = simulation.market, simulation.market.now()
-    state: FundingState = market.source.funding_state(spec.symbol, now)
-    interval = state.interval or _DEFAULT_INTERVAL
-    following = state.next_time
-    return {
-        "instType": "SWAP",
-        "instId": name_of(spec),
-        "method": "current_period",
-        "formulaType": "noRate",
-        "fundingRate": plain(state.last_rate),
-        "fundingTime": "" if following is None else str(millis(following)),
-        "nextFundingRate": "",
-        "nextFundingTime": "" if following is None else str(millis(following + interval)),
-        "minFundingRate": plain(-spec.funding_cap),
-        "maxFundingRate": plain(spec.funding_cap),
-        "interestRate": plain(state.interest_rate),
-        "settState": "settled",
-        "settFundingRate": plain(state.last_rate),
-        "premium": "0",
-        "ts": str(millis(now)),
-    }
-
-
-def funding_history(context: Context) -> object:
-    """Answer settled rates newest first: those before `after` and later than `before`."""
-    spec, params, market = spec_of(context), context.params, context.simulation.market
-    after, before = params.integer("after"), params.integer("before")
-    found = market.source.settlements(
-        spec.symbol,
-        None if before is None else from_millis(before + 1),
-        None if after is None else from_millis(after - 1),
-        100_000,
-        market.now(),
-    )
-    newest = list(found)[::-1][: params.limit(_MOST_SETTLEMENTS, _MOST_SETTLEMENTS)]
-    return done(
-        [
-            {
-                "instType": "SWAP",
-                "instId": name_of(spec),
-                "fundingRate": plain(row.rate),
-                "realizedRate": plain(row.rate),
-                "fundingTime": str(millis(row.time)),
-                "method": "current_period",
-                "formulaType": "noRate",
-            }
-            for row in newest
-        ]
-    )
-
-
-def mark_row(simulation: Simulation, spec: InstrumentSpec) -> Row:
-    """Return the mark price of a swap; of spot, the last price stands for it."""
-    market = simulation.market
-    price = market.reference(spec.kind, spec.symbol)
-    return {
-        "instType": TYPES[spec.kind],
-        "instId": name_of(spec),
-        "markPx": plain(price),
-        "ts": str(millis(market.now())),
-    }
-
-
-def interest_row(simulation: Simulation, spec: InstrumentSpec) -> Row:
-    """Return open interest in contracts, in the base and in USD."""
-    market, now = simulation.market, simulation.market.now()
-    interest = market.source.open_interest(spec.symbol, now)
-    return {
-        "instType": "SWAP",
-        "instId": name_of(spec),
-        "oi": contract_of(spec).to_venue(interest),
-        "oiCcy": plain(interest),
-        "oiUsd": fixed(interest * market.mark(spec.symbol), 2),
-        "ts": str(millis(now)),
-    }
-
-
-def _public(handler: Handler, operation: str, limit: int = 20) -> Endpoint:
+def public(handler: Handler, operation: str, limit: int = 20) -> Endpoint:
+    """Return a public endpoint; `limit` is the venue's: requests in two seconds."""
     return Endpoint(handler, operation, limit)
 
 
 # The weight is the venue's limit: requests in two seconds.
 ROUTES: Routes = {
-    ("GET", "/api/v5/public/time"): _public(server_time, "get_time", 10),
-    ("GET", "/api/v5/public/instruments"): _public(instruments, "get_instruments"),
-    ("GET", "/api/v5/market/ticker"): _public(ticker, "get_tickers"),
-    ("GET", "/api/v5/market/tickers"): _public(_all("tickers", ticker_row), "get_tickers"),
-    ("GET", "/api/v5/market/books"): _public(books, "get_order_book", 40),
-    ("GET", "/api/v5/market/candles"): _public(candles, "get_klines", 40),
-    ("GET", "/api/v5/market/history-candles"): _public(candles, "get_klines"),
-    ("GET", "/api/v5/public/funding-rate"): _public(
-        _all("funding", funding_row), "get_funding_rates"
-    ),
-    ("GET", "/api/v5/public/funding-rate-history"): _public(
-        funding_history, "get_funding_history", 10
-    ),
-    ("GET", "/api/v5/public/mark-price"): _public(_all("mark", mark_row), "get_prices", 10),
-    ("GET", "/api/v5/public/open-interest"): _public(
-        _all("interest", interest_row), "get_open_interest"
-    ),
+    ("GET", "/api/v5/public/time"): public(server_time, "get_time", 10),
+    ("GET", "/api/v5/public/instruments"): public(instruments, "get_instruments"),
+    ("GET", "/api/v5/market/ticker"): public(ticker, "get_tickers"),
+    ("GET", "/api/v5/market/tickers"): public(all_of("tickers", ticker_row), "get_tickers"),
+    ("GET", "/api/v5/market/books"): public(books, "get_order_book", 40),
+    ("GET", "/api/v5/market/candles"): public(candles, "get_klines", 40),
+    ("GET", "/api/v5/market/history-candles"): public(candles, "get_klines"),
 }

@@ -9,15 +9,8 @@ from typing import Any, Final
 
 from services.simulator.dialects.market_streams import MAX_CANDLES, Subscription
 from services.simulator.dialects.okx_common import Row, name_of, product_of_name, symbol_of
-from services.simulator.dialects.okx_market import (
-    BARS,
-    book_row,
-    candle_row,
-    funding_row,
-    interest_row,
-    mark_row,
-    ticker_row,
-)
+from services.simulator.dialects.okx_funding import funding_row, interest_row, mark_row
+from services.simulator.dialects.okx_market import BARS, book_row, candle_row, ticker_row
 from services.simulator.market.source import Candle, InstrumentSpec
 from services.simulator.simulation import Simulation
 

@@ -38,7 +38,7 @@ UNKNOWN_METHOD = "unknown"
 """Metric label of methods the server lacks: callers choose those names, so they are unbounded."""
 
 MAX_PLAIN_REQUEST_BYTES = 16_384
-"""Largest request without a list in it; a page of a position's legs is the longest, under 4 KiB."""
+"""Largest request without a list in it; with every text at its limit one has under 8 KiB."""
 
 _CERTIFICATE_NAMES = ("x509_subject_alternative_name", "peer_uri")
 """Properties of gRPC's auth context: DNS names and addresses; URIs, as a SPIFFE id."""
@@ -236,9 +236,7 @@ async def _request(rule: MethodRule, handler: Any, requests: AsyncIterator[bytes
 def _decoded(rule: MethodRule, decode: Callable[[bytes], Any] | None, raw: bytes) -> Any:
     if len(raw) > MAX_PLAIN_REQUEST_BYTES and not rule.has_list:
         raise InvalidFieldError(
-            "request",
-            f"longer than {MAX_PLAIN_REQUEST_BYTES} bytes",
-            reason="REQUEST_TOO_LONG",
+            "request", f"longer than {MAX_PLAIN_REQUEST_BYTES} bytes", reason="REQUEST_TOO_LONG"
         )
     if decode is None:
         return raw

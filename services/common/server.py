@@ -35,6 +35,9 @@ HANDSHAKE_MILLISECONDS = 2_000
 MIN_PING_MILLISECONDS = 4_000
 """Clients ping every 5 s; pings closer than this count as abuse and close the connection."""
 
+MAX_PENDING_CALLS = 65_536
+"""Calls, over all connections, that arrived and were not looked at yet; each is refused in turn."""
+
 PING_MILLISECONDS = 30_000
 PING_TIMEOUT_MILLISECONDS = 10_000
 AGE_GRACE_MILLISECONDS = 60_000
@@ -191,6 +194,9 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_HEADER_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        # By default gRPC drops calls at random, exits among them, when a thousand wait to be seen.
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
         # By default a connection may hang in its handshake for two minutes.
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
         # C-core documents it as min_RECV_ping_interval, yet reads this name; the default is 300 s.

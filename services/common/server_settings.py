@@ -86,8 +86,8 @@ class ServerSettings(SettingsPart):
     secrets_reload_seconds: float = Field(default=5.0, gt=0, le=3_600)
     """How often token files are looked at for a change."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
-    max_message_bytes: int = Field(default=262_144, ge=1_024, le=4_194_304)
-    """Largest request taken; replies may have up to 4 MiB."""
+    max_message_bytes: int = Field(default=65_536, ge=1_024, le=4_194_304)
+    """Largest request taken, of the methods that take lists; replies may have up to 4 MiB."""
     max_concurrent_streams: int = Field(default=512, ge=1, le=65_536)
     """Calls on one connection; above the sum of one principal's bounds, exits find room on it."""
     max_connections: int = Field(default=1_024, ge=1, le=65_536)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -64,6 +65,8 @@ class TradingHalt:
         self._clock = clock
         self._mark: tuple[int, int, int] | None = None
         self._state: HaltState | None = None
+        # Callers come on threads of their own: two at once would take each other's draft away.
+        self._writing = threading.Lock()
 
     def create(self) -> None:
         """Allow opening where there is no file yet; for a ledger that was made just now."""
@@ -124,6 +127,10 @@ class TradingHalt:
         return HaltState(True, reason, self._clock.now(), _CONNECTOR)
 
     def _write(self, state: HaltState) -> None:
+        with self._writing:
+            self._replace(state)
+
+    def _replace(self, state: HaltState) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(f"{self._path.name}.new")
         with draft.open("w", encoding="utf-8") as file:

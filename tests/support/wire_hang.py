@@ -28,19 +28,20 @@ async def _never() -> AsyncIterator[bytes]:
     yield b""
 
 
-def _unsent(channel: Any, metadata: Any) -> Any:
+def _unsent(channel: Any, metadata: Any, _price: str) -> Any:
     return channel.stream_unary(EXCHANGE + "PlaceOrder")(_never(), metadata=metadata)
 
 
-def _unread(channel: Any, metadata: Any) -> Any:
+def _unread(channel: Any, metadata: Any, _price: str) -> Any:
     request = exchange_pb2.SubscribePriceRequest(symbols=["BTCUSDT", "ETHUSDT"])
     return channel.unary_stream(EXCHANGE + "SubscribePrice")(
         request.SerializeToString(), metadata=metadata
     )
 
 
-def _waiting(channel: Any, metadata: Any) -> Any:
+def _waiting(channel: Any, metadata: Any, price: str) -> Any:
     order = sound_order()
+    order.price.value = price
     order.fill_timeout.CopyFrom(Duration(seconds=60))
     return channel.unary_unary(PLACE)(order.SerializeToString(), metadata=metadata)
 
@@ -56,7 +57,8 @@ async def hang(plan: dict[str, Any]) -> None:
     calls: list[tuple[str, Any]] = []
     for index in range(plan["count"]):
         maker = makers[index % len(makers)]
-        calls.append((maker.__name__[1:], maker(channels[index % CONNECTIONS], metadata)))
+        channel = channels[index % CONNECTIONS]
+        calls.append((maker.__name__[1:], maker(channel, metadata, plan["price"])))
         if index % 50 == 0:
             await asyncio.sleep(0)
     for pause in (plan["settle"], plan["seconds"]):

@@ -83,6 +83,11 @@ class Latencies:
     seconds: list[float] = field(default_factory=list)
     failed: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: Latencies) -> None:
+        """Take in what another collected."""
+        self.seconds += other.seconds
+        self.failed += other.failed
+
     def percentile(self, share: float) -> float:
         """Return the time in ms that this share of the calls stayed within."""
         ordered = sorted(self.seconds)

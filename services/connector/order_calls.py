@@ -80,6 +80,14 @@ class RecentOrders:
     whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TradedSymbols:
+    """The venue's symbols that had executions of ours; `whole` when there were no others."""
+
+    names: frozenset[str]
+    whole: bool
+
+
 class OrderCalls(Protocol):
     """What a venue must be able to answer about orders; `exchange` is its ccxt instance.
 
@@ -125,11 +133,8 @@ class OrderCalls(Protocol):
         """Return the latest orders of a symbol, live and closed."""
         ...
 
-    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
-        """Return the venue's symbols that had executions since an instant in ms.
-
-        Empty where the venue does not tell that at once.
-        """
+    async def traded_symbols(self, exchange: Any, since: int) -> TradedSymbols:
+        """Return the venue's symbols that had executions since an instant in ms."""
         ...
 
     async def watch(self, exchange: Any) -> None:
@@ -211,10 +216,10 @@ class UnifiedOrderCalls:
         whole = len(lists) > 1 and all(len(rows) < _SHORT_LIST for rows in lists[1:])
         return RecentOrders([_info(row) for rows in lists for row in rows], whole)
 
-    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
+    async def traded_symbols(self, exchange: Any, since: int) -> TradedSymbols:
         """Return no symbol: ccxt has no word for it."""
         del exchange, since
-        return set()
+        return TradedSymbols(frozenset(), whole=False)
 
     async def watch(self, exchange: Any) -> None:
         """Subscribe to what the venue tells of our orders, and wait for the next of it."""

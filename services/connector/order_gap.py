@@ -54,8 +54,9 @@ class OrderGap:
     ) -> list[VenueOrder]:
         """Return rows of all that changed since an instant by the venue's stamps.
 
-        `symbols` are those that orders were seen on; the venue's own hints are added. Raises
-        RetryableError and its branches when it cannot be read whole.
+        `symbols` are those that must be read; where the venue does not name all that traded, those
+        of our orders and of live ones are added, or, when they are few, all. Raises RetryableError
+        and its branches when it cannot be read whole.
         """
         start = since - _MARGIN
         found = await self.read_unfinished()
@@ -78,17 +79,16 @@ class OrderGap:
 
     async def _instruments(self, start: datetime, symbols: Iterable[str]) -> list[Instrument]:
         venue = self._venue
-        names = {*symbols, *(record.instrument.symbol for record in self._desk.shelf)}
-        live = await self._orders.open_orders(None)
-        names.update(row.exchange_symbol for row in live)
-        names.update(
-            await venue.read(
-                EndpointClass.WEIGHT,
-                venue.profile.weight("traded_symbols"),
-                lambda: venue.profile.calls.traded_symbols(venue.trading, to_millis(start)),
-            )
+        traded = await venue.read(
+            EndpointClass.WEIGHT,
+            venue.profile.weight("traded_symbols"),
+            lambda: venue.profile.calls.traded_symbols(venue.trading, to_millis(start)),
         )
-        if len(venue.instruments) <= _FEW_SYMBOLS:
+        names = {*traded.names, *symbols}
+        if not traded.whole:
+            names.update(record.instrument.symbol for record in self._desk.shelf)
+            names.update(row.exchange_symbol for row in await self._orders.open_orders(None))
+        if not traded.whole and len(venue.instruments) <= _FEW_SYMBOLS:
             names.update(one.symbol for one in venue.instruments)
         found = {one.symbol: one for name in names if (one := venue.instruments.find(name))}
         return list(found.values())

@@ -185,7 +185,7 @@ class OrderStream:
         if self._gap_since is None:
             await self._stamps.learn()
             return await self._gap.read_unfinished()
-        symbols = {symbol for symbol, _ in self._foreign}
+        symbols = {symbol for (symbol, _), state in self._foreign.items() if not state.is_closed}
         return await self._gap.read(self._gap_since, symbols, self._told)
 
     def _tell_learned(self, since: datetime) -> None:

@@ -52,7 +52,7 @@ class Bench:
         async def caught_up() -> bool:
             return self.count_markers() > markers
 
-        await eventually(caught_up, 10)
+        await eventually(caught_up, 20)
 
     def count_markers(self) -> int:
         """Return how many snapshots have ended."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import InstrumentKind
-from services.connector.order_calls import UnifiedOrderCalls
+from services.connector.order_calls import TradedSymbols, UnifiedOrderCalls
 from services.connector.profile import (
     Allowance,
     EndpointClass,
@@ -50,12 +50,13 @@ def _stream_ready(message: Mapping[str, Any] | None) -> bool:
 class UsdmOrderCalls(UnifiedOrderCalls):
     """ccxt's unified calls, and the income history, which tells of all symbols at once."""
 
-    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
+    async def traded_symbols(self, exchange: Any, since: int) -> TradedSymbols:
         """Return the symbols of the commissions paid since an instant in ms, the latest 1000."""
         rows = await exchange.fapiPrivateGetIncome(
             {"incomeType": "COMMISSION", "startTime": since, "limit": 1000}
         )
-        return {str(row["symbol"]) for row in rows}
+        # Income is booked after its trade: a hint, not the whole of it.
+        return TradedSymbols(frozenset(str(row["symbol"]) for row in rows), whole=False)
 
 
 _PROFILE: Final = VenueProfile(

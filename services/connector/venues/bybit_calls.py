@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import InstrumentKind
-from services.connector.order_calls import RecentOrders, UnifiedOrderCalls
+from services.connector.order_calls import RecentOrders, TradedSymbols, UnifiedOrderCalls
 from services.connector.venues.bybit_rows import is_fill
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ORDER_PAGE: Final = 50
 _FILL_PAGE: Final = 100
+_WEEK_MILLIS: Final = 7 * 86_400_000
 _MOST_PAGES: Final = 100
 _HISTORY_PAGES: Final = 10
 # The coins that linear perpetuals settle in: a list of open orders must name a symbol or one.
@@ -110,11 +111,13 @@ class BybitOrderCalls(UnifiedOrderCalls):
         rows = {str(row["orderId"]): row for row in (*live, *past, *closed)}
         return RecentOrders(list(rows.values()), whole)
 
-    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
-        """Return the symbols of all executions since an instant in ms."""
+    async def traded_symbols(self, exchange: Any, since: int) -> TradedSymbols:
+        """Return the symbols of all executions of seven days from an instant in ms."""
         request = {"category": self.category, "startTime": since, "limit": _FILL_PAGE}
         rows = await _pages(exchange.privateGetV5ExecutionList, request)
-        return {str(row["symbol"]) for row in rows if is_fill(row)}
+        names = frozenset(str(row["symbol"]) for row in rows if is_fill(row))
+        # Without an end the venue answers for seven days only.
+        return TradedSymbols(names, whole=exchange.milliseconds() - since < _WEEK_MILLIS)
 
     async def watch(self, exchange: Any) -> None:
         """Watch orders and executions: the order's rows tell no single fill and no fee asset."""

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.errors import RejectedError
-from services.connector.order_calls import RecentOrders, UnifiedOrderCalls, refuse_from_id
+from services.connector.order_calls import (
+    RecentOrders,
+    TradedSymbols,
+    UnifiedOrderCalls,
+    refuse_from_id,
+)
 from services.connector.venue_errors import VenueAnswerError
 from services.connector.venues.okx_answers import GONE_CODES
 
@@ -109,11 +114,12 @@ class OkxOrderCalls(UnifiedOrderCalls):
             params["end"] = str(wanted.until + 1)
         return [row for row in await _back(history, params) if _is_within(row, wanted)]
 
-    async def traded_symbols(self, exchange: Any, since: int) -> set[str]:
-        """Return the venue's symbols of the product that had executions since an instant in ms."""
-        params = {"instType": self.product, "limit": str(_PAGE), "begin": str(max(since - 1, 0))}
+    async def traded_symbols(self, exchange: Any, since: int) -> TradedSymbols:
+        """Return the symbols of all executions since an instant in ms, three months at most."""
+        # The end is exclusive by a millisecond's doubt, as of a symbol's own history.
+        params = {"instType": self.product, "begin": str(max(since - 1, 0)), "limit": str(_PAGE)}
         rows = await _back(exchange.privateGetTradeFillsHistory, params)
-        return {str(row["instId"]) for row in rows}
+        return TradedSymbols(frozenset(str(row["instId"]) for row in rows), whole=True)
 
 
 def _is_within(row: Mapping[str, Any], wanted: FillsRange) -> bool:

@@ -141,12 +141,13 @@ class UnifiedMarket:
     ) -> list[list[Any]]:
         exchange = self._reads.venue.exchange
         begin, until = bounds
-        # As many as the bounds hold: some venues count from the newest end.
-        asked = max(1, -(-(until - begin) // length))
+        # Some venues take the end in, others leave it out: one more than the bounds hold, so that
+        # the one too many, which comes first on venues that count from the newest, costs none.
+        asked = max(1, -(-(until - begin) // length)) + 1
         answer = await self._reads.ask(
             "klines",
             lambda: exchange.fetch_ohlcv(
-                instrument.unified, interval, begin, asked, {"until": until - 1}
+                instrument.unified, interval, begin, asked, {"until": until}
             ),
         )
 

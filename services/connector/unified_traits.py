@@ -40,8 +40,8 @@ class DataTraits:
     names the raw field with the base volume where ccxt takes contracts for it,
     `ticker_open_interest` the raw field with the open interest in the venue's unit. `depths` are
     the book sizes the venue takes. `mark_prices_apart` and `intervals_apart` ask for what funding
-    rows lack. `payment_sign` is -1 where a payment received is negative. `settle_params` go with
-    position reads, one read per settle asset.
+    rows lack. `most_candles` is one less than the venue gives at once. `payment_sign` is -1 where a
+    payment received is negative. `settle_params` go with position reads, one read per settle asset.
     """
 
     params: Mapping[str, Any]
@@ -83,7 +83,7 @@ TRAITS: Final[dict[str, DataTraits]] = {
         params={"type": "spot"},
         depths=(400,),
         # history-candles gives 100, and ccxt turns to it for old ones.
-        most_candles=100,
+        most_candles=99,
         settlements=_OKX_SETTLEMENTS,
         payments=_OKX_PAYMENTS,
         # The document gives no period. Hourly is the dearer reading: it errs on the side of not
@@ -93,7 +93,7 @@ TRAITS: Final[dict[str, DataTraits]] = {
     "okx-swap": DataTraits(
         params={"type": "swap"},
         depths=(400,),
-        most_candles=100,
+        most_candles=99,
         settlements=_OKX_SETTLEMENTS,
         payments=_OKX_PAYMENTS,
         # vol24h, which ccxt takes for base, counts contracts.
@@ -103,14 +103,14 @@ TRAITS: Final[dict[str, DataTraits]] = {
     "bybit-spot": DataTraits(
         params={"type": "spot"},
         depths=(200,),
-        most_candles=1_000,
+        most_candles=999,
         settlements=_BYBIT_SETTLEMENTS,
         payments=_BYBIT_PAYMENTS,
     ),
     "bybit-linear": DataTraits(
         params={"type": "swap", "subType": "linear"},
         depths=(500,),
-        most_candles=1_000,
+        most_candles=999,
         settlements=_BYBIT_SETTLEMENTS,
         payments=_BYBIT_PAYMENTS,
         contract_params={"type": "swap", "subType": "linear"},
@@ -123,14 +123,14 @@ TRAITS: Final[dict[str, DataTraits]] = {
     "gate-spot": DataTraits(
         params={"type": "spot"},
         depths=(10, 50, 100),
-        most_candles=900,
+        most_candles=899,
         settlements=_GATE_SETTLEMENTS,
         payments=_GATE_PAYMENTS,
     ),
     "gate-swap": DataTraits(
         params={"type": "swap", "settle": "usdt"},
         depths=(10, 50, 100),
-        most_candles=900,
+        most_candles=899,
         settlements=_GATE_SETTLEMENTS,
         payments=_GATE_PAYMENTS,
         contract_params={"settle": "usdt"},
@@ -140,14 +140,14 @@ TRAITS: Final[dict[str, DataTraits]] = {
     "bitget-spot": DataTraits(
         params={"type": "spot"},
         depths=(150,),
-        most_candles=200,
+        most_candles=199,
         settlements=_BITGET_SETTLEMENTS,
         payments=_BITGET_PAYMENTS,
     ),
     "bitget-swap": DataTraits(
         params={"type": "swap", "productType": "USDT-FUTURES"},
         depths=(5, 15, 50, 100),
-        most_candles=200,
+        most_candles=199,
         settlements=_BITGET_SETTLEMENTS,
         payments=_BITGET_PAYMENTS,
         contract_params={"productType": "USDT-FUTURES"},
@@ -159,7 +159,7 @@ TRAITS: Final[dict[str, DataTraits]] = {
     "hyperliquid": DataTraits(
         params={"type": "swap"},
         depths=(20,),
-        most_candles=1_000,
+        most_candles=999,
         settlements=_HYPERLIQUID_HISTORY,
         payments=_HYPERLIQUID_HISTORY,
         ticker_volume="dayBaseVlm",

@@ -94,6 +94,8 @@ def build_exchange(
     exchange.timeout_on_exit = 0
     if base_url is not None:
         exchange.urls["api"] = rewrite_urls(exchange.urls["api"], base_url)
+    # TLS is the session's; ccxt would read all certificates of the host for each instance.
+    exchange.ssl_context = True
     # Without it a WebSocket before the first REST call finds no event loop in ccxt.
     exchange.open()
     return exchange

@@ -1,7 +1,8 @@
 """OKX's REST surface over the same simulation: signatures, limits, envelopes, faults.
 
 Sources: OKX API v5 "REST Authentication", "Rate Limits", "Transaction Timeouts". Each endpoint has
-a limit of its own in two seconds: of public ones by address, of signed ones by key.
+a limit of its own in two seconds: of public ones by address, of signed ones by key, of some by
+instrument besides.
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ PREFIX: Final = "/api/v5/"
 LIMIT_SECONDS: Final = 2
 _STAMP_LIFE: Final = timedelta(seconds=30)
 _DEFAULT_STATUS: Final = 400
+_BY_INSTRUMENT: Final = frozenset(
+    {
+        "/api/v5/trade/order",
+        "/api/v5/trade/cancel-order",
+        "/api/v5/public/funding-rate-history",
+    }
+)
 
 
 # Not frozen: counts within one window.
@@ -141,7 +149,11 @@ class OkxGateway:
                 caller = self._authenticate(request, now)
                 name = caller.api_key
             limit = endpoint.weight_of(plan.params)
-            if self._limits.is_over(now.timestamp(), name, request.path, limit):
+            if request.path in _BY_INSTRUMENT:
+                name += f" {plan.params.text('instId')}"
+            # A path may be asked and told: placing and asking have limits of their own.
+            path = f"{request.method} {request.path}"
+            if self._limits.is_over(now.timestamp(), name, path, limit):
                 raise VenueError(50011, "Too Many Requests", 429)
             if endpoint.orders:
                 _check_deadline(request.headers.get("exptime"), millis(now))

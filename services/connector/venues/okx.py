@@ -80,6 +80,12 @@ _WEIGHTS: Final = {
     "funding_rate": 6,
     "position_mode": 24,
     "trading_fee": 24,
+    # 5 in 2 s.
+    "income": 24,
+    "key_permissions": 24,
+    "borrow_rate": 24,
+    "symbol_config": 6,
+    "mark_prices": 12,
     # 40 in 2 s.
     "order_book": 3,
     "klines": 3,
@@ -167,7 +173,8 @@ def _profile(
             EndpointClass.WEIGHT: (Allowance(120, 2.0),),
             # 60 in 2 s by user and instrument: held for all instruments together.
             EndpointClass.ORDER: (Allowance(60, 2.0),),
-            EndpointClass.FUNDING_HISTORY: (Allowance(10, 2.0),),
+            # 10 in 2 s by address and instrument: a page or two of each of many instruments.
+            EndpointClass.FUNDING_HISTORY: (Allowance(40, 2.0),),
         },
         weights=_WEIGHTS,
         read_refusal=read_refusal,

@@ -141,7 +141,7 @@ class UnifiedAccount:
         self._reads.require("fetchTradingFee", "fees of the account")
         exchange = self._reads.venue.exchange
         row = await self._reads.ask(
-            "trading_fees", lambda: exchange.fetch_trading_fee(named.unified)
+            "trading_fee", lambda: exchange.fetch_trading_fee(named.unified)
         )
         return [self._quarantine.one("trading_fees", row, lambda one: to_unified_fee(one, named))]
 

@@ -142,7 +142,7 @@ class UnifiedFunding:
         self._reads.require("fetchFundingRates", "funding rates")
         exchange, params = self._reads.venue.exchange, dict(self._reads.traits.contract_params)
         rows = await self._reads.ask(
-            "all_funding_rates", lambda: exchange.fetch_funding_rates(None, params)
+            "funding_rate", lambda: exchange.fetch_funding_rates(None, params)
         )
         return rows if isinstance(rows, dict) else {}
 

@@ -49,7 +49,7 @@ class UnifiedMarket:
     async def last_price(self, instrument: Instrument) -> Decimal | None:
         """Return the price of the last print, None when there has been none."""
         exchange = self._reads.venue.exchange
-        row = await self._reads.ask("ticker", lambda: exchange.fetch_ticker(instrument.unified))
+        row = await self._reads.ask("price", lambda: exchange.fetch_ticker(instrument.unified))
         price = self._quarantine.one("ticker", row, _last_price)
         return None if price is None else instrument.to_base_price(price)
 
@@ -68,7 +68,7 @@ class UnifiedMarket:
         """Return the open base quantity and its value at the mark (else last) price."""
         reads, name = self._reads, instrument.unified
         exchange = reads.venue.exchange
-        ticker = reads.ask("ticker", lambda: exchange.fetch_ticker(name))
+        ticker = reads.ask("price", lambda: exchange.fetch_ticker(name))
         if reads.offers("fetchOpenInterest"):
             row, top = await asyncio.gather(
                 reads.ask("open_interest", lambda: exchange.fetch_open_interest(name)), ticker
@@ -158,7 +158,9 @@ class UnifiedMarket:
 
     async def _raw_tickers(self) -> dict[str, dict[str, Any]]:
         exchange, params = self._reads.venue.exchange, dict(self._reads.traits.params)
-        rows = await self._reads.ask("all_tickers", lambda: exchange.fetch_tickers(None, params))
+        rows = await self._reads.ask(
+            "all_day_tickers", lambda: exchange.fetch_tickers(None, params)
+        )
         return rows if isinstance(rows, dict) else {}
 
 

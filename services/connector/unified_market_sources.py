@@ -58,7 +58,9 @@ class UnifiedPriceSource(SweepSource[events_pb2.PriceChange]):
         exchange = self._venue.exchange
         names = [instrument.unified for instrument in self._instruments]
         params = dict(self._reads.traits.params)
-        rows = await self._reads.ask("all_tickers", lambda: exchange.fetch_tickers(names, params))
+        rows = await self._reads.ask(
+            "all_day_tickers", lambda: exchange.fetch_tickers(names, params)
+        )
         found = []
         for instrument in self._instruments:
             row = self._told.setdefault(instrument.symbol, self._blank(instrument))

@@ -52,6 +52,9 @@ class UnifiedReads:
     async def ask(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         """Return what `call` brings, at the documented weight of `name`; raises as `Venue.read`."""
         venue = self.venue
+        # Where the venue counts histories of rates apart, each is one of so many.
+        if name == "funding_history" and EndpointClass.FUNDING_HISTORY in venue.profile.allowances:
+            return await venue.read(EndpointClass.FUNDING_HISTORY, 1, call)
         return await venue.read(EndpointClass.WEIGHT, venue.profile.weight(name), call)
 
     async def market_time(self, instrument: Instrument) -> int:

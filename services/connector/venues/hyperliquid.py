@@ -114,6 +114,18 @@ _PROFILE: Final = VenueProfile(
         "order_trades": 120,
         "trades": 120,
         "order_book": 2,
+        "account": 2,
+        "positions": 2,
+        # "All other documented info requests": 20; a list of candles costs more by its length.
+        "price": 20,
+        "all_day_tickers": 20,
+        "open_interest": 20,
+        "funding_rate": 20,
+        "funding_history": 20,
+        "income": 20,
+        "klines": 37,
+        "trading_fee": 20,
+        "symbol_config": 20,
         # The open ones and the history, which has up to two thousand rows.
         "recent_orders": 140,
     },

@@ -33,6 +33,8 @@ from services.connector.order_types import (
 )
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from google.type import decimal_pb2
 
     from services.connector.instruments import Instrument
@@ -111,14 +113,14 @@ def encode_order(state: OrderState, instrument: Instrument) -> resources_pb2.Ord
         price=decimal_to_proto(state.price),
         quantity=decimal_to_proto(state.quantity),
         executed_qty=decimal_to_proto(state.executed),
-        avg_price=decimal_to_proto(state.average_price),
+        avg_price=_limited(state.average_price),
         status=encode_status(state.status),
         update_time=0 if state.update_time is None else to_millis(state.update_time),
         trades=[encode_trade(fill, state.client_order_id) for fill in state.fills],
         exchange_order_id=state.exchange_order_id,
         fees=encode_fees(state),
-        net_quantity=decimal_to_proto(net_quantity(state, instrument)),
-        cumulative_quote=_quote(state),
+        net_quantity=_limited(net_quantity(state, instrument)),
+        cumulative_quote=_limited(state.cumulative_quote),
         time_in_force=encode_time_in_force(state.time_in_force),
         reduce_only=state.reduce_only,
         post_only=state.post_only,
@@ -151,12 +153,12 @@ def encode_update(
         price=decimal_to_proto(state.price),
         quantity=decimal_to_proto(state.quantity),
         executed_qty=decimal_to_proto(state.executed),
-        avg_price=decimal_to_proto(state.average_price),
+        avg_price=_limited(state.average_price),
         update_time=0 if state.update_time is None else to_millis(state.update_time),
         exchange_order_id=state.exchange_order_id,
         fees=encode_fees(state),
-        net_quantity=decimal_to_proto(net_quantity(state, instrument)),
-        cumulative_quote=_quote(state),
+        net_quantity=_limited(net_quantity(state, instrument)),
+        cumulative_quote=_limited(state.cumulative_quote),
         time_in_force=encode_time_in_force(state.time_in_force),
         reduce_only=state.reduce_only,
         snapshot=snapshot,
@@ -177,11 +179,11 @@ def encode_trade(fill: Fill, client_order_id: str = "") -> resources_pb2.Trade:
         order_id=to_order_number(fill.exchange_order_id),
         symbol=fill.symbol,
         side=_SIDE_TO_WIRE[fill.side],
-        price=decimal_to_proto(limit_fraction(fill.price)),
+        price=_limited(fill.price),
         quantity=decimal_to_proto(fill.quantity),
-        fee=decimal_to_proto(fill.fee),
+        fee=_limited(fill.fee),
         fee_asset=fill.fee_asset or "",
-        realized_pnl=decimal_to_proto(fill.realized_pnl),
+        realized_pnl=_limited(fill.realized_pnl),
         exchange_order_id=fill.exchange_order_id,
         maker=fill.maker is True,
         client_order_id=fill.client_order_id or client_order_id,
@@ -194,7 +196,7 @@ def encode_trade(fill: Fill, client_order_id: str = "") -> resources_pb2.Trade:
 def encode_fees(state: OrderState) -> list[resources_pb2.AssetAmount]:
     """Return the fees by asset; empty while they are not known."""
     return [
-        resources_pb2.AssetAmount(asset=asset, amount=decimal_to_proto(amount))
+        resources_pb2.AssetAmount(asset=asset, amount=_limited(amount))
         for asset, amount in state.fees or ()
     ]
 
@@ -231,6 +233,6 @@ def encode_batch_error(
     )
 
 
-def _quote(state: OrderState) -> decimal_pb2.Decimal | None:
-    quote = state.cumulative_quote
-    return None if quote is None else decimal_to_proto(limit_fraction(quote))
+def _limited(value: Decimal | None) -> decimal_pb2.Decimal | None:
+    # A venue may write more digits than the wire has: no order may become unreadable for that.
+    return None if value is None else decimal_to_proto(limit_fraction(value))

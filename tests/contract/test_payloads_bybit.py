@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from services.connector.order_codec import encode_order
+from services.connector.order_mapping import to_state
 from services.connector.order_types import (
     ForcedFill,
     OrderStatus,
@@ -15,6 +17,7 @@ from services.connector.order_types import (
     VenueAcknowledgement,
 )
 from services.connector.venues import find_profile
+from tests.support.connector_orders import instrument
 from tests.support.payloads import Expected, Row, Shapes, folder, read_all, read_rows, say
 
 LINEAR, SPOT = find_profile("bybit-linear"), find_profile("bybit-spot")
@@ -221,6 +224,16 @@ def test_a_reply_is_an_acknowledgement_and_a_refusal_is_found_whatever_the_statu
         refusal = LINEAR.read_refusal({"retCode": code, "retMsg": "ab not enough"})
         assert refusal is not None
         assert (refusal.code, refusal.message) == ("110007", "ab not enough")
+
+
+def test_more_digits_than_the_wire_has_make_no_order_unreadable() -> None:
+    """Profits and averages are quotients: they are rounded, quantities are not."""
+    row = execution_of(execPnl="0.1234567890123456789012345", execFee="0.1234567890123456789")
+    (seen,) = LINEAR.stream_orders(message("execution", row))
+    btc = instrument(perpetual=True)
+    told = encode_order(to_state(seen, btc, "trend-1"), btc)
+    assert told.trades[0].realized_pnl.value == "0.123456789012345679"
+    assert told.executed_qty.value == "0.03"
 
 
 @pytest.mark.parametrize(

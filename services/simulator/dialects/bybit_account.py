@@ -9,7 +9,7 @@ from services.simulator.core.accounts import Account
 from services.simulator.core.clock import millis
 from services.simulator.core.errors import VenueError
 from services.simulator.core.exchange import Exchange
-from services.simulator.core.money import ZERO, plain
+from services.simulator.core.money import ZERO, down8, plain
 from services.simulator.core.orders import PositionSide, Product
 from services.simulator.core.positions import Position
 from services.simulator.dialects.bybit_common import product_of, spec_of
@@ -28,20 +28,20 @@ def coin_row(exchange: Exchange, account: Account, coin: str) -> dict[str, objec
     equity = wallet + futures.unrealized
     return {
         "coin": coin,
-        "equity": plain(equity),
-        "usdValue": plain(equity * exchange.market.value_in_usdt(coin)),
+        "equity": plain(down8(equity)),
+        "usdValue": plain(down8(equity * exchange.market.value_in_usdt(coin))),
         "walletBalance": plain(wallet),
-        "free": plain(spot - locked + futures.available),
+        "free": plain(down8(spot - locked + futures.available)),
         "locked": plain(locked),
         "availableToWithdraw": "",
         "availableToBorrow": "",
         "borrowAmount": "0",
         "spotBorrow": "0",
         "accruedInterest": "0",
-        "totalOrderIM": plain(futures.order_margin),
-        "totalPositionIM": plain(futures.position_margin),
-        "totalPositionMM": plain(futures.maintenance),
-        "unrealisedPnl": plain(futures.unrealized),
+        "totalOrderIM": plain(down8(futures.order_margin)),
+        "totalPositionIM": plain(down8(futures.position_margin)),
+        "totalPositionMM": plain(down8(futures.maintenance)),
+        "unrealisedPnl": plain(down8(futures.unrealized)),
         "cumRealisedPnl": "0",
         "bonus": "0",
         "collateralSwitch": True,

@@ -8,7 +8,7 @@ from typing import Final
 from services.simulator.core.accounts import Account
 from services.simulator.core.clock import millis
 from services.simulator.core.exchange import Exchange
-from services.simulator.core.money import ZERO, fixed, plain
+from services.simulator.core.money import ZERO, down8, fixed, plain
 from services.simulator.core.orders import (
     Fill,
     Order,
@@ -99,7 +99,7 @@ def fill_row(fill: Fill, order: Order, spec: InstrumentSpec) -> dict[str, object
         "feeRate": plain(rate.quantize(Decimal("1e-8"))),
         "execType": _execution_type(request),
         "execTime": str(millis(fill.time)),
-        "execPnl": plain(fill.realized_pnl),
+        "execPnl": plain(down8(fill.realized_pnl)),
         "isMaker": fill.is_maker,
         "isLeverage": "1" if request.product is Product.MARGIN else "0",
         "createType": create_type(request),
@@ -130,22 +130,22 @@ def position_row(exchange: Exchange, account: Account, position: Position) -> di
         "size": fixed(abs(position.quantity), spec.quantity_precision),
         "avgPrice": entry,
         "entryPrice": entry,
-        "positionValue": plain(abs(position.quantity) * position.entry_price),
+        "positionValue": plain(down8(abs(position.quantity) * position.entry_price)),
         "tradeMode": 1 if spec.symbol in account.futures.isolated else 0,
         "positionStatus": "Normal",
         "autoAddMargin": 0,
         "adlRankIndicator": 2 if position.quantity else 0,
         "leverage": str(leverage),
-        "positionBalance": plain(initial_margin(notional, leverage)),
+        "positionBalance": plain(down8(initial_margin(notional, leverage))),
         "markPrice": fixed(mark, spec.price_precision),
         "liqPrice": fixed(liquidation, spec.price_precision) if liquidation else "",
         "bustPrice": "",
-        "positionMM": plain(maintenance),
-        "positionIM": plain(initial_margin(notional, leverage)),
+        "positionMM": plain(down8(maintenance)),
+        "positionIM": plain(down8(initial_margin(notional, leverage))),
         "tpslMode": "Full",
-        "unrealisedPnl": plain(position.unrealized(mark)),
-        "curRealisedPnl": plain(position.realized),
-        "cumRealisedPnl": plain(position.realized),
+        "unrealisedPnl": plain(down8(position.unrealized(mark))),
+        "curRealisedPnl": plain(down8(position.realized)),
+        "cumRealisedPnl": plain(down8(position.realized)),
         "isReduceOnly": False,
         "seq": millis(position.update_time),
         "createdTime": str(millis(position.update_time)),

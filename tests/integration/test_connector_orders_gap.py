@@ -22,7 +22,7 @@ from tests.support.connector import (
     order,
     running_connector,
 )
-from tests.support.simulator import ACCOUNT, Control, running_simulator
+from tests.support.simulator import ACCOUNT, Control, running_simulator, simulator_settings
 
 LOST_EVENTS = {"type": "event_late", "seconds": 600}
 
@@ -72,12 +72,21 @@ class Bench:
 
 @pytest.fixture
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    """Run a simulator, a connector of each kind on it, and a subscriber that is caught up."""
-    async with running_simulator() as simulator:
-        part = connector_part(request.param, simulator.address, tmp_path)
+    """Run a simulator, a connector of the kind on it, and a subscriber that is caught up."""
+    async with open_bench(request.param, tmp_path) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def open_bench(code: str, folder: Path, **rules: Any) -> AsyncIterator[Bench]:
+    """Open a bench; keywords are rules of the simulator."""
+    given = simulator_settings()
+    settings = given.model_copy(update={"rules": given.rules.model_copy(update=rules)})
+    async with running_simulator(settings) as simulator:
+        part = connector_part(code, simulator.address, folder)
         async with running_connector(part) as connector:
             control = Control(simulator.address)
-            made = Bench(request.param, simulator.address, tmp_path, connector.stub, control)
+            made = Bench(code, simulator.address, folder, connector.stub, control)
             reading = asyncio.create_task(listen(made))
             await eventually(lambda: is_caught_up(made))
             yield made
@@ -171,3 +180,17 @@ async def test_an_event_that_comes_twice_tells_its_trade_once(bench: Bench) -> N
     await eventually(all_told)
     await bench.close_gap()
     assert bench.executed_told() == await bench.executed()
+
+
+async def test_an_expired_listen_key_costs_no_fill(tmp_path: Path) -> None:
+    """The venue ends the stream under an open socket; a new key is taken and the gap is read."""
+    async with open_bench("binanceusdm", tmp_path, listen_key_seconds=1.0) as bench:
+        for _ in range(2):
+            markers = bench.count_markers()
+            await bench.stub.PlaceOrder(order(BUY, "0.01"), timeout=5)
+
+            async def resumed(before: int = markers) -> bool:
+                return bench.count_markers() > before
+
+            await eventually(resumed)
+        assert bench.executed_told() == await bench.executed()

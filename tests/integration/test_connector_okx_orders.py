@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -254,6 +255,31 @@ async def test_all_live_orders_of_a_symbol_are_cancelled_and_trades_listed(bench
     assert len((await bench.stub.GetOpenOrders(asked, timeout=5)).orders) == 0
     trades = await bench.stub.GetTrades(exchange_pb2.GetTradesRequest(symbol="BTCUSDT"), timeout=5)
     assert sum(number(trade.quantity) for trade in trades.trades) == Decimal("0.03")
+
+
+@pytest.mark.parametrize("code", [SWAP])
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        ("liquidate", types_pb2.FORCED_FILL_LIQUIDATION),
+        ("adl", types_pb2.FORCED_FILL_AUTO_DELEVERAGING),
+    ],
+)
+async def test_a_forced_fill_is_told_as_such_in_base_units(
+    bench: Bench, action: str, told: types_pb2.ForcedFill.ValueType
+) -> None:
+    """A close that nobody here ordered is on the stream, marked, with its quantity."""
+    await bench.stub.PlaceOrder(order(BUY, "0.03"), timeout=5)
+    call = bench.stub.SubscribeOrders(exchange_pb2.SubscribeOrdersRequest())
+    async with asyncio.timeout(5):
+        async for update in call:
+            if update.caught_up:
+                await bench.control.post(action, {"account": ACCOUNT, "symbol": "BTCUSDT"})
+            if update.forced_fill and number(update.executed_qty) > 0:
+                break
+    call.cancel()
+    assert (update.forced_fill, update.side) == (told, SELL)
+    assert number(update.executed_qty) == Decimal("0.03")
 
 
 @pytest.mark.parametrize("code", [SWAP])

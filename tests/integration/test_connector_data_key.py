@@ -64,11 +64,12 @@ async def test_a_venue_that_does_not_tell_stops_no_start(
         assert (await running.stub.GetName(exchange_pb2.GetNameRequest())).name == "binance"
 
 
+@pytest.mark.parametrize("code", ["binance", "okx-spot", "okx-swap", "bybit-linear"])
 async def test_the_refusal_is_a_fatal_error_with_its_reason(
-    simulator: Application, tmp_path: Path
+    code: str, simulator: Application, tmp_path: Path
 ) -> None:
-    """Also where the connector is opened inside another program."""
-    part = connector_part("binance", simulator.address, tmp_path)
+    """On each family, by its own words for the permission."""
+    part = connector_part(code, simulator.address, tmp_path)
     with pytest.raises(FatalError) as caught:
         async with running_connector(part):
             raise RuntimeError("the connector started")

@@ -34,7 +34,7 @@ from tests.support.wire_stage import (
     wire_stage,
 )
 
-COUNT = 5_000
+COUNT = 100_000
 RAW_COUNT = 100
 HANGING = 10_000
 TURNS = 5
@@ -156,16 +156,22 @@ def leave() -> Any:
     )
 
 
-async def exits(address: str, token: str, count: int) -> dict[str, Latencies]:
-    """Make exits, cancels and halts one after the other on a connection of their own."""
-    found = {"exit": Latencies(), "cancel all": Latencies(), "halt": Latencies()}
+async def exits(
+    address: str, token: str, count: int, *, halts: bool = True
+) -> dict[str, Latencies]:
+    """Make exits, cancels and halts one after the other on a connection of their own.
+
+    Without halts where orders are still to come that shall hang: a halt would refuse them.
+    """
+    found = {name: Latencies() for name in ("exit", "cancel all", *(["halt"] if halts else []))}
     cancel = exchange_pb2.CancelAllOrdersRequest(symbol="ETHUSDT")
     halt = trading_state_pb2.HaltTradingRequest(reason="wire test")
     async with good_channel(address, token) as stub:
         for _ in range(count):
-            await found["exit"].measure(lambda: stub.PlaceOrder(leave(), timeout=10))
-            await found["cancel all"].measure(lambda: stub.CancelAllOrders(cancel, timeout=10))
-            await found["halt"].measure(lambda: stub.HaltTrading(halt, timeout=10))
+            await found["exit"].measure(lambda: stub.PlaceOrder(leave(), timeout=30))
+            await found["cancel all"].measure(lambda: stub.CancelAllOrders(cancel, timeout=30))
+            if halts:
+                await found["halt"].measure(lambda: stub.HaltTrading(halt, timeout=30))
             await asyncio.sleep(0.1)
     return found
 
@@ -174,7 +180,7 @@ async def exits(address: str, token: str, count: int) -> dict[str, Latencies]:
 async def test_ten_thousand_hanging_calls(tmp_path: Path, say: Say) -> None:
     """Of one principal: its own exits, cancels and halts and the other's are all served."""
     async with wire_stage(tmp_path) as stage:
-        quiet = await exits(stage.address, GOOD, 10)
+        quiet = await exits(stage.address, GOOD, 10, halts=False)
         before = stage.resident_mib()
         plan = {
             "address": stage.address,
@@ -189,7 +195,7 @@ async def test_ten_thousand_hanging_calls(tmp_path: Path, say: Say) -> None:
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
-        meanwhile = await exits(stage.address, GOOD, 30)
+        meanwhile = await exits(stage.address, GOOD, 30, halts=False)
         standing = json.loads(await process.stdout.readline())
         good, own = await asyncio.gather(
             exits(stage.address, GOOD, 25), exits(stage.address, FLOODER, 25)
@@ -212,6 +218,4 @@ async def test_ten_thousand_hanging_calls(tmp_path: Path, say: Say) -> None:
     say(f"  resident memory: {before:.0f} MiB before, {peak:.0f} MiB meanwhile")
     assert sum(standing.values()) == HANGING
     assert sum(count for name, count in standing.items() if "hanging" in name) > 100
-    assert [sum(latencies.failed.values()) for _, row in rows for latencies in row.values()] == [
-        0
-    ] * 12
+    assert not any(latencies.failed for _, row in rows for latencies in row.values())

@@ -255,7 +255,7 @@ async def test_slow_answer_does_not_replace_a_measured_clock() -> None:
     clock = StepClock()
     giver = TimeGiver(clock, 0.2)
     held = venue(trading=giver, exchange=giver, clock=clock)
-    upkeep = VenueUpkeep(held, allowed=frozenset(), reload_seconds=1, clock_seconds=1)
+    upkeep = VenueUpkeep(held, cast("Any", None), reload_seconds=1, clock_seconds=1)
     await upkeep.measure_clock()
     known = held.clock_skew
     giver.seconds = 9.0

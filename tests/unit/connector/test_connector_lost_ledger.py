@@ -44,7 +44,7 @@ async def test_lost_ledger_refuses_other_content_and_records_nothing(tmp_path: P
 
 
 async def test_the_venues_list_is_read_once_for_a_symbol(tmp_path: Path) -> None:
-    """With a new file and a caller's id the list is read, then never again, also after a restart."""
+    """With a new file the list is read before a caller's id, and never again, restart or not."""
     orders = HandOrders(accept)
     orders.gate.set()
     async with open_desk(orders, tmp_path) as (desk, _ledger):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from services.connector.account_reader import AccountReader
 from services.connector.account_stream import AccountStreams
@@ -12,30 +13,20 @@ from services.connector.funding_reader import FundingReader
 from services.connector.kept_answers import KeptAnswers
 from services.connector.market_reader import MarketReader
 from services.connector.market_stream import MarketStreams
-from services.connector.raw_account import RawAccount
-from services.connector.raw_funding import RawFunding
-from services.connector.raw_market import RawMarket
 from services.connector.row_quarantine import RowQuarantine
 from services.connector.stream_hub import HubOptions
-from services.connector.stream_sources import RawSources, UnifiedSources
 from services.connector.stream_tap import MessageTap
-from services.connector.unified_account import UnifiedAccount
-from services.connector.unified_funding import UnifiedFunding
-from services.connector.unified_market import UnifiedMarket
-from services.connector.unified_reads import UnifiedReads
-from services.connector.venue_reads import CALLS, VenueReads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from services.connector.stream_observer import DataObserver
-    from services.connector.stream_sources import StreamSources
+    from services.connector.stream_sources import ReadingWay
     from services.connector.venue import Venue
-    from services.connector.venue_questions import (
-        AccountQuestions,
-        FundingQuestions,
-        MarketQuestions,
-    )
+
+
+RAW_VENUES: Final = frozenset({"binance", "binanceusdm"})
+"""ccxt's classes whose bulk rows we read ourselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +49,14 @@ class DataPart:
         await self.account_streams.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """What answers the readers' questions about one venue account."""
-
-    market: MarketQuestions
-    funding: FundingQuestions
-    account: AccountQuestions
-    reads: VenueReads | UnifiedReads
-
-
-def open_questions(venue: Venue, quarantine: RowQuarantine) -> Questions:
-    """Return what answers for `venue`: its own bulk rows where we read those, else ccxt."""
-    if venue.code in CALLS:
-        raw = VenueReads(venue)
-        return Questions(
-            RawMarket(raw, quarantine),
-            RawFunding(raw, quarantine),
-            RawAccount(raw, quarantine),
-            raw,
-        )
-    unified = UnifiedReads(venue)
-    return Questions(
-        UnifiedMarket(unified, quarantine),
-        UnifiedFunding(unified, quarantine),
-        UnifiedAccount(unified, quarantine),
-        unified,
-    )
+def open_way(venue: Venue, quarantine: RowQuarantine) -> ReadingWay:
+    """Return the way `venue` is read: by its own bulk rows where we know those, else by ccxt's."""
+    # The other way is not imported: a process serves one venue.
+    if venue.profile.ccxt_id in RAW_VENUES:
+        raw: ReadingWay = import_module("services.connector.raw_part").RawWay(venue, quarantine)
+        return raw
+    way: ReadingWay = import_module("services.connector.unified_part").UnifiedWay(venue, quarantine)
+    return way
 
 
 def build_data_part(
@@ -103,16 +75,12 @@ def build_data_part(
     # One tap for all streams: it replaces methods of the instance, which nests badly.
     tap = MessageTap(venue.exchange)
     bounds = options or HubOptions()
-    questions = open_questions(venue, quarantine)
+    way = open_way(venue, quarantine)
+    questions = way.questions
     funding = FundingReader(venue, questions.funding)
     market = MarketReader(venue, questions.market, funding, reload_markets)
     account = AccountReader(venue, questions.account)
-    reads = questions.reads
-    sources: StreamSources = (
-        RawSources(reads, tap, market, funding, account)
-        if isinstance(reads, VenueReads)
-        else UnifiedSources(reads, tap, market, funding, account, bounds.poll_seconds)
-    )
+    sources = way.sources(tap, market, funding, account, bounds.poll_seconds)
     return DataPart(
         venue=venue,
         market=market,

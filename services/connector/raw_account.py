@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from opensqt.market_maker.v1 import resources_pb2, types_pb2
-from services.common.errors import OpensqtError, UnimplementedError
+from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.connector.account_mapping import (
     UNKNOWN_CONFIG,
@@ -26,7 +26,7 @@ from services.connector.account_mapping import (
 from services.connector.market_mapping import instrument_of
 from services.connector.row_numbers import stamp
 from services.connector.venue_pages import Answer
-from services.connector.venue_questions import KeyPermissions, Wallet
+from services.connector.venue_questions import KeyPermissions, Wallet, fees_by_symbol_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,10 +209,3 @@ def _flag(row: dict[str, Any], key: str) -> bool:
 def _optional_flag(row: Any, key: str) -> bool | None:
     value = row.get(key) if isinstance(row, dict) else None
     return value if isinstance(value, bool) else None
-
-
-def fees_by_symbol_only() -> UnimplementedError:
-    """Return the answer of a venue that tells fees one symbol at a time to "all of them"."""
-    return UnimplementedError(
-        "the venue tells fees of one symbol at a time; name one", reason="FEES_BY_SYMBOL_ONLY"
-    )

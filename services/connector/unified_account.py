@@ -10,9 +10,7 @@ from opensqt.market_maker.v1 import resources_pb2, types_pb2
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.connector.account_mapping import is_held
-from services.connector.raw_account import fees_by_symbol_only
 from services.connector.row_numbers import milliseconds, wire
-from services.connector.unified_funding import history_by_symbol_only
 from services.connector.unified_history import read_newest, read_windows
 from services.connector.unified_rows import (
     to_unified_balance,
@@ -22,7 +20,12 @@ from services.connector.unified_rows import (
     to_unified_position,
 )
 from services.connector.venue_pages import Answer
-from services.connector.venue_questions import KeyPermissions, Wallet
+from services.connector.venue_questions import (
+    KeyPermissions,
+    Wallet,
+    fees_by_symbol_only,
+    history_by_symbol_only,
+)
 from services.connector.venue_settings import AccountTotals, find_settings
 
 if TYPE_CHECKING:

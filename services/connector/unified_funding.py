@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.codec import from_duration
-from services.common.errors import OpensqtError, UnimplementedError
+from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.connector.row_numbers import milliseconds
 from services.connector.row_turns import collect_in_turns
@@ -18,6 +18,7 @@ from services.connector.unified_rows import (
     to_unified_settlement,
 )
 from services.connector.venue_pages import Answer
+from services.connector.venue_questions import history_by_symbol_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,11 +210,3 @@ class UnifiedFunding:
 def _unknown(exchange_symbol: str) -> timedelta | None:
     del exchange_symbol
     return None
-
-
-def history_by_symbol_only() -> UnimplementedError:
-    """Return the answer of a venue that tells a history one symbol at a time to "all of them"."""
-    return UnimplementedError(
-        "the venue tells this history of one symbol at a time; name one",
-        reason="HISTORY_BY_SYMBOL_ONLY",
-    )

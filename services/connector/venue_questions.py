@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from services.common.errors import UnimplementedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
@@ -167,3 +169,27 @@ class AccountQuestions(Protocol):
     async def key_permissions(self) -> KeyPermissions:
         """Return what the key may do."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What answers the readers' questions about one venue account."""
+
+    market: MarketQuestions
+    funding: FundingQuestions
+    account: AccountQuestions
+
+
+def fees_by_symbol_only() -> UnimplementedError:
+    """Return the answer of a venue that tells fees one symbol at a time to "all of them"."""
+    return UnimplementedError(
+        "the venue tells fees of one symbol at a time; name one", reason="FEES_BY_SYMBOL_ONLY"
+    )
+
+
+def history_by_symbol_only() -> UnimplementedError:
+    """Return the answer of a venue that tells a history one symbol at a time to "all of them"."""
+    return UnimplementedError(
+        "the venue tells this history of one symbol at a time; name one",
+        reason="HISTORY_BY_SYMBOL_ONLY",
+    )

@@ -18,10 +18,10 @@ from opensqt.market_maker.v1 import resources_pb2
 from services.common.codec import from_duration
 from services.common.errors import UnimplementedError
 from services.connector.account_mapping import SymbolConfig
-from services.connector.data_part import Questions, open_questions
+from services.connector.data_part import open_way
 from services.connector.instruments import Instrument
 from services.connector.row_quarantine import RowQuarantine
-from services.connector.venue_questions import CandleSpan, KeyPermissions
+from services.connector.venue_questions import CandleSpan, KeyPermissions, Questions
 from tests.support.canned_markets import MARKETS, bitget
 from tests.support.canned_venue import Answer, CannedVenue, open_canned, open_venue
 
@@ -262,7 +262,7 @@ async def asking(
     async with open_canned(folder) as (canned, session):
         canned.answers = {**MARKETS[code], **answers}
         async with open_venue(code, session) as venue:
-            questions = open_questions(venue, RowQuarantine())
+            questions = open_way(venue, RowQuarantine()).questions
             yield questions, next(iter(venue.instruments)), canned
 
 

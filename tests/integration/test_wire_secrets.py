@@ -21,6 +21,7 @@ from services.common.channels import open_channel
 from services.common.settings import ClientTlsSettings
 from tests.support.certificates import CertificateAuthority
 from tests.support.connector import connector_part, connector_process, order
+from tests.support.echo_service import raw
 from tests.support.simulator import Control, running_simulator, simulator_settings
 
 CANARIES = {
@@ -114,7 +115,7 @@ async def conversation(address: str, tls: ClientTlsSettings) -> str:
                 await told(stub.GetAccount(exchange_pb2.GetAccountRequest())),
                 await told(stub.GetOpenOrders(exchange_pb2.GetOpenOrdersRequest())),
                 await told(stub.GetBalance(exchange_pb2.GetBalanceRequest(asset="\x1b[2J"))),
-                await told(channel.unary_unary("/no.Such/Method")(b"")),
+                await told(raw(channel).unary_unary("/no.Such/Method")(b"")),
             ]
     return "\n".join(said)
 

@@ -189,9 +189,20 @@ class OrderDesk:
 
     async def refresh(self, record: OrderRecord) -> None:
         """Ask the venue for an order of ours now; raise RetryableError when it cannot be asked."""
-        row = await self._orders.query(record.key)
+        # A cancel of ours ends with it.
+        row = await self._orders.query(record.key, Priority.EXIT)
         if row is not None:
+            record.missing_since = None
             self.learn(record, to_state(row, record.instrument, record.client_order_id))
+        else:
+            self.note_missing(record)
+
+    def note_missing(self, record: OrderRecord) -> None:
+        """Take that the venue does not know an order of ours; one that it had is asked about."""
+        if record.state is not None and not record.state.is_closed and not record.busy:
+            # Its end is found out beside the caller, who gets what is known.
+            record.missing_since = self._venue.clock.monotonic()
+            self._spawn(record, self._chase(record))
 
     def learn(self, record: OrderRecord, seen: OrderState) -> bool:
         """Take what the stream or a query said of an order of ours; return whether it was news."""
@@ -240,6 +251,11 @@ class OrderDesk:
             record.fail(error)
             self.shelf.remove(record)
             return
+        await self._follow(record)
+
+    async def _chase(self, record: OrderRecord) -> None:
+        CALL_DEADLINE.set(None)
+        await self._settler.chase(record)
         await self._follow(record)
 
     async def _follow(self, record: OrderRecord) -> None:

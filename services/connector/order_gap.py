@@ -75,6 +75,8 @@ class OrderGap:
             row = await self._orders.query(record.key, Priority.ORDER)
             if row is not None:
                 found.append(row)
+            else:
+                self._desk.note_missing(record)
         return found
 
     async def _instruments(self, start: datetime, symbols: Iterable[str]) -> list[Instrument]:

@@ -140,6 +140,24 @@ def merge_fills(known: Iterable[Fill], seen: Iterable[Fill]) -> tuple[Fill, ...]
     return tuple(by_id.values())
 
 
+def vanished_state(known: OrderState, fills: Iterable[Fill]) -> OrderState:
+    """Return the end of an order that the venue had and lists no more, by all of its fills.
+
+    Venues forget orders that were canceled with nothing filled (OKX: after two hours).
+    """
+    merged = merge_fills(known.fills, fills)
+    executed = max(known.executed, sum((fill.quantity for fill in merged), ZERO))
+    filled = executed >= known.quantity
+    return complete_state(
+        replace(
+            known,
+            status=OrderStatus.FILLED if filled else OrderStatus.CANCELED,
+            executed=executed,
+            fills=merged,
+        )
+    )
+
+
 def complete_state(state: OrderState) -> OrderState:
     """Return the state with fees and average price worked out as far as they are known."""
     # Nothing executed, nothing paid: known without asking for fills.

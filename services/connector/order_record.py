@@ -26,7 +26,8 @@ class OrderRecord:
     `state` is None while nothing is proven; `error` is the definite end of an order that never
     lived (refused, not sent, never arrived). `fence_end` is monotonic: before it "not found" means
     nothing. `sent_stamp` is when it was sent, by the venue's stamps; `acknowledged_id` the venue's
-    order id from a reply that told no more; `dismissed` the orders whose trades are none of ours.
+    order id from a reply that told no more; `dismissed` the orders whose trades are none of ours;
+    `missing_since` (monotonic) from when on the venue has not known an order that it had.
     """
 
     client_order_id: str
@@ -43,6 +44,7 @@ class OrderRecord:
     dismissed: set[str] = field(default_factory=set)
     doubted: bool = False
     suspected: bool = False
+    missing_since: float | None = None
     busy: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 

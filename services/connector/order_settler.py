@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from services.common.errors import AlreadyExistsError, OpensqtError
 from services.common.logs import get_logger
 from services.connector.order_evidence import Conclusion, judge_absence
-from services.connector.order_mapping import matches_intent, to_fill, to_state
+from services.connector.order_mapping import matches_intent, to_fill, to_state, vanished_state
 from services.connector.order_record import OrderRecord, not_arrived_error
 from services.connector.profile import Priority
 from services.connector.venue_orders import order_priority
@@ -34,7 +34,8 @@ class SettlePace:
     """Waits between questions; the stream usually answers within `grace_seconds`, before any.
 
     A venue that only acknowledged is asked after `acknowledged_seconds`: its reply told nothing.
-    Where there is no fence only new events can end the doubt, hence `most_unfenced_seconds`.
+    Where there is no fence only new events can end the doubt, hence `most_unfenced_seconds`. An
+    order that the venue had and does not know is asked about for `lag_seconds` at least.
     """
 
     grace_seconds: float = 0.1
@@ -44,6 +45,7 @@ class SettlePace:
     most_seconds: float = 2.0
     most_closed_seconds: float = 15.0
     most_unfenced_seconds: float = 30.0
+    lag_seconds: float = 10.0
 
 
 class OrderSettler:
@@ -74,22 +76,31 @@ class OrderSettler:
             # News goes first: most orders are closed by the stream, and no question is asked.
             if await record.wait_change(delay):
                 continue
-            try:
-                await self._ask(record)
-            except OpensqtError as error:
-                _logger.warning(
-                    "order_question_failed",
-                    client_order_id=record.client_order_id,
-                    reason=error.reason,
-                    problem=error.message,
-                )
-            except (ValueError, ArithmeticError) as error:
-                _logger.warning(
-                    "order_answer_broken",
-                    client_order_id=record.client_order_id,
-                    problem=str(error),
-                )
+            await self._try_ask(record)
             delay = self._next_delay(record, delay)
+
+    async def chase(self, record: OrderRecord) -> None:
+        """Ask about a live order that the venue does not know any more, until its end is sure."""
+        while record.missing_since is not None and not record.is_finished:
+            await record.wait_change(self._pace.most_seconds)
+            await self._try_ask(record)
+
+    async def _try_ask(self, record: OrderRecord) -> None:
+        try:
+            await self._ask(record)
+        except OpensqtError as error:
+            _logger.warning(
+                "order_question_failed",
+                client_order_id=record.client_order_id,
+                reason=error.reason,
+                problem=error.message,
+            )
+        except (ValueError, ArithmeticError) as error:
+            _logger.warning(
+                "order_answer_broken",
+                client_order_id=record.client_order_id,
+                problem=str(error),
+            )
 
     def _next_delay(self, record: OrderRecord, delay: float) -> float:
         pace = self._pace
@@ -112,9 +123,29 @@ class OrderSettler:
         past_fence = self._clock.monotonic() >= record.fence_end
         row = await self._orders.query(record.key, _priority(record))
         if row is not None:
+            record.missing_since = None
             self._take_row(record, row)
-        elif record.state is None and (past_fence or math.isinf(record.fence_end)):
+        elif record.state is not None:
+            await self._weigh_vanishing(record, record.state)
+        elif past_fence or math.isinf(record.fence_end):
             await self._weigh_absence(record, past_fence=past_fence)
+
+    async def _weigh_vanishing(self, record: OrderRecord, known: OrderState) -> None:
+        now = self._clock.monotonic()
+        if record.missing_since is None:
+            record.missing_since = now
+        # A replica may lag for a moment; past that, the live list and the fills decide.
+        if now - record.missing_since < self._pace.lag_seconds:
+            return
+        live = await self._orders.open_orders(record.instrument, use_margin=record.use_margin)
+        if any(row.exchange_order_id == known.exchange_order_id for row in live):
+            return
+        found = await self._orders.order_fills(record.key, _priority(record))
+        fills = [
+            to_fill(fill, known.side, record.instrument, record.client_order_id) for fill in found
+        ]
+        _logger.warning("order_vanished", client_order_id=record.client_order_id)
+        record.learn(vanished_state(known, fills))
 
     async def _weigh_absence(self, record: OrderRecord, *, past_fence: bool) -> None:
         found = await self._evidence.read(record)
@@ -141,7 +172,7 @@ class OrderSettler:
         record.suspected = suspected
 
     async def _ask_fills(self, record: OrderRecord, state: OrderState) -> None:
-        found = await self._orders.order_fills(record.key)
+        found = await self._orders.order_fills(record.key, _priority(record))
         fills = tuple(
             to_fill(fill, state.side, record.instrument, record.client_order_id) for fill in found
         )

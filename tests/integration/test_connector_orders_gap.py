@@ -27,7 +27,8 @@ from tests.support.simulator import ACCOUNT, Control, running_simulator, simulat
 LOST_EVENTS = {"type": "event_late", "seconds": 600}
 
 
-@dataclass
+# Not frozen: it collects what is told.
+@dataclass(slots=True)
 class Bench:
     """A connector on its simulator, and what a subscriber has been told."""
 

@@ -69,6 +69,7 @@ class HandOrders:
     asked: int = 0
     listed: list[VenueOrder] | None = field(default_factory=list)
     lists_read: int = 0
+    live: list[VenueOrder] = field(default_factory=list)
     trades: list[VenueFill] = field(default_factory=list)
     trades_fail: bool = False
     by_order_id: dict[str, VenueOrder] = field(default_factory=dict)
@@ -107,9 +108,14 @@ class HandOrders:
             raise UnreachableError("no positions now")
         return self.position_changed
 
-    async def order_fills(self, _key: OrderKey) -> list[Any]:
-        """Return no fills."""
-        return []
+    async def order_fills(self, key: OrderKey) -> list[VenueFill]:
+        """Return the trades of an order that the test put there."""
+        return [one for one in self.trades if one.exchange_order_id == key.exchange_order_id]
+
+    async def open_orders(self, _instrument: Any, *, use_margin: bool) -> list[VenueOrder]:
+        """Return what the test put there."""
+        assert not use_margin
+        return self.live
 
     async def best_opposite_price(self, _instrument: Any, _side: Any) -> Decimal:
         """Return 100."""
@@ -147,7 +153,11 @@ async def open_desk(
     )
     calls = cast("VenueOrders", orders)
     pace = SettlePace(
-        grace_seconds=0.01, first_seconds=0.01, most_seconds=0.05, most_unfenced_seconds=0.05
+        grace_seconds=0.01,
+        first_seconds=0.01,
+        most_seconds=0.05,
+        most_unfenced_seconds=0.05,
+        lag_seconds=0.1,
     )
     metrics, stamps = ConnectorMetrics(ServiceMetrics("connector")), VenueStamps(venue)
     evidence = EvidenceReader(venue, calls, ledger, stamps, orders)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import OutcomeUnknownError, RejectedError
+from services.connector.ledger import Phase
 from services.connector.order_evidence import Conclusion, Witness, judge_absence, judge_position
-from services.connector.order_types import OrderStatus, Side, VenueFill
+from services.connector.order_types import OrderStatus, OrderType, Side, VenueFill
 from services.connector.send_judgement import SendResult, Verdict
 from tests.support.connector_orders import instrument, order_request
 from tests.support.desk_rig import HandOrders, lose, open_desk, venue_row
@@ -195,3 +197,31 @@ async def test_an_expired_order_with_fills_counts_them(tmp_path: Path) -> None:
     async with open_desk(orders, tmp_path) as (desk, _ledger):
         state = await desk.place(order_request(), instrument())
     assert (state.status, state.executed) == (OrderStatus.EXPIRED, Decimal("0.006"))
+
+
+@pytest.mark.parametrize("executed", ["0", "0.01"])
+async def test_a_live_order_that_the_venue_forgets_has_ended(tmp_path: Path, executed: str) -> None:
+    """Known once, in no list now: its fills say how; an order still listed as live goes on."""
+    resting = {"status": "NEW", "executedQty": "0", "fills": [], "timeInForce": "GTC"}
+    orders = HandOrders(lambda name: SendResult(Verdict.ACCEPTED, row=venue_row(name, **resting)))
+    orders.live = [venue_row("mine", **resting)]
+    orders.gate.set()
+    limit = order_request(type=OrderType.LIMIT, price=Decimal(1000))
+    async with open_desk(orders, tmp_path, LONG_FENCE) as (desk, ledger):
+        await desk.place(limit, instrument())
+        record = desk.shelf.find("mine")
+        assert record is not None
+        await until(lambda: not record.busy)
+        await desk.refresh(record)
+        asked = orders.asked
+        await until(lambda: orders.asked >= asked + 4)
+        assert record.state is not None
+        assert record.state.status is OrderStatus.NEW
+        orders.trades = [replace(fill("28"), quantity=Decimal(executed))] if executed != "0" else []
+        orders.live = []
+        await until(lambda: record.is_finished and not record.busy)
+        row = await ledger.find("mine")
+    wanted = OrderStatus.FILLED if executed != "0" else OrderStatus.CANCELED
+    assert (record.state.status, record.state.executed) == (wanted, Decimal(executed))
+    assert row is not None
+    assert row.phase is Phase.CLOSED

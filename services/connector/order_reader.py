@@ -10,6 +10,7 @@ from services.common.errors import NotFoundError, RejectedError
 from services.connector.order_calls import OrderKey
 from services.connector.order_mapping import complete_state, rejected_state, to_fill, to_state
 from services.connector.order_numbers import to_order_number
+from services.connector.profile import Priority
 
 if TYPE_CHECKING:
     from services.connector.instruments import Instrument
@@ -57,7 +58,9 @@ class OrderReader:
         record = await self._find(instrument, ids)
         if record is None:
             key = (await self._name(instrument, ids)).key(instrument)
-            row = await self._orders.cancel(key) or await self._orders.query(key)
+            row = await self._orders.cancel(key)
+            # Part of the way out: what the cancel left is told within the exits' own share.
+            row = row or await self._orders.query(key, Priority.EXIT)
             if row is None:
                 raise _not_found()
             return to_state(row, instrument, ids.client_order_id or row.client_order_id)

@@ -92,7 +92,7 @@ class VenueOrders:
         venue_now = venue.clock.now() + (venue.clock_skew or timedelta(0))
         return venue.profile.expiry_headers(to_millis(venue_now + venue.fence.recv_window))
 
-    async def query(self, key: OrderKey, priority: Priority = Priority.EXIT) -> VenueOrder | None:
+    async def query(self, key: OrderKey, priority: Priority = Priority.ORDER) -> VenueOrder | None:
         """Return the venue's row of an order, None when it says there is none.
 
         Raises RetryableError and its branches when it cannot be asked; that proves nothing.
@@ -156,13 +156,15 @@ class VenueOrders:
         # All or none: a live order that is left out would be believed to be gone.
         return [self._row(row) for row in rows]
 
-    async def order_fills(self, key: OrderKey) -> list[VenueFill]:
+    async def order_fills(
+        self, key: OrderKey, priority: Priority = Priority.ORDER
+    ) -> list[VenueFill]:
         """Return all executions of one order, by the venue's order id."""
         rows = await self._venue.read(
             EndpointClass.WEIGHT,
             self._venue.profile.weight("order_trades"),
             lambda: self._venue.profile.calls.order_fills(self._venue.trading, key),
-            priority=Priority.EXIT,
+            priority=priority,
         )
         found = [self._fill(row) for row in rows]
         # A venue that ignores the filter would give us the fills of others.

@@ -24,7 +24,7 @@ from services.connector.instruments import InstrumentKind
 from services.connector.order_types import OrderClass, OrderIntent, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _WORDS: Final = frozenset({OrderClass.HEDGE, OrderClass.UNWIND, OrderClass.EXIT})
 _WAYS_BACK: Final = frozenset({OrderClass.UNWIND, OrderClass.EXIT})
@@ -87,6 +87,35 @@ def check_order(
         raise _refusal(intent, "REFERENCE_PRICE_STALE", "has no fresh price to be judged by")
     _check_notional(intent, limits, reference)
     _check_band(intent, effect, limits, reference)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOrder:
+    """One order of the ledger; `executed` as far as known, `is_closed` when it fills no more."""
+
+    client_order_id: str
+    side: Side
+    quantity: Decimal
+    executed: Decimal
+    is_closed: bool
+    use_margin: bool
+
+
+def left_to_reduce(intent: OrderIntent, orders: Iterable[OwnOrder]) -> Decimal:
+    """Return how much an order of that side and account may still take back; at least zero.
+
+    Orders under way count as if the worst came of them: what reduces is taken to fill whole, what
+    adds only by what has filled. Fees in the coin itself are left out: the venue keeps the balance.
+    """
+    opened = taken = Decimal(0)
+    for one in orders:
+        if one.use_margin != intent.use_margin or one.client_order_id == intent.client_order_id:
+            continue
+        if one.side is not intent.side:
+            opened += one.executed
+        else:
+            taken += one.executed if one.is_closed else one.quantity
+    return max(opened - taken, Decimal(0))
 
 
 def _check_notional(intent: OrderIntent, limits: OrderLimits, reference: Decimal | None) -> None:

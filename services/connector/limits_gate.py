@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from services.common.errors import OpensqtError
 from services.connector.ledger_rows import LedgerRow, Phase
-from services.connector.limits_holdings import OwnOrder
+from services.connector.limits import OwnOrder
 from services.connector.order_text import read_intent, read_state
 from services.connector.order_types import ZERO
 

@@ -9,15 +9,20 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol
 
 from services.common.errors import OpensqtError, PreconditionError, RetryableError
-from services.connector.limits import Effect, OrderLimits, check_order, effect_of
-from services.connector.limits_holdings import left_to_reduce
+from services.connector.limits import (
+    Effect,
+    OrderLimits,
+    check_order,
+    effect_of,
+    left_to_reduce,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.common.clock import Clock
     from services.connector.instruments import Instrument
-    from services.connector.limits_holdings import OwnOrder
+    from services.connector.limits import OwnOrder
     from services.connector.limits_prices import ReferencePrices
     from services.connector.order_types import OrderIntent
     from services.connector.trading_halt import HaltState, TradingHalt

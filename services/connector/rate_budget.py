@@ -9,18 +9,17 @@ sent before Retry-After, after 418 nothing at all. A wait is bounded by the call
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from services.common.errors import RetryableError
 from services.connector.profile import EndpointClass, Priority
-from services.connector.rate_headers import read_used
 from services.connector.rate_lanes import CallLanes
-from services.connector.rate_window import RateWindow
+from services.connector.rate_queue import PASS, RatePass, WaitingLine, current_pass
+from services.connector.rate_window import RateWindow, read_used
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from services.common.clock import Clock
     from services.connector.profile import Allowance
+    from services.connector.rate_queue import Waiter
 
 CALL_DEADLINE: Final[ContextVar[float | None]] = ContextVar("call_deadline", default=None)
 """The present caller's deadline on the monotonic clock, None when it set none."""
@@ -66,50 +66,6 @@ def scale_allowances(
     }
 
 
-# Mutable: it stands for one call while that runs.
-@dataclass(slots=True)
-class RatePass:
-    """Leave for what one call sends; a task that outlives the call finds it expired."""
-
-    endpoint_class: EndpointClass
-    valid: bool = True
-
-
-_PASS: Final[ContextVar[RatePass | None]] = ContextVar("rate_pass", default=None)
-
-
-def current_pass() -> RatePass | None:
-    """Return the pass of the call that runs now, None outside of `RateBudget.take`."""
-    held = _PASS.get()
-    return held if held is not None and held.valid else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiter:
-    weight: int
-    turn: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class _Queue:
-    """Those who wait with one priority in one class, first come, first served."""
-
-    def __init__(self) -> None:
-        self.waiters: deque[_Waiter] = deque()
-        self.units = 0
-
-    def join(self, weight: int) -> _Waiter:
-        waiter = _Waiter(weight)
-        self.waiters.append(waiter)
-        self.units += weight
-        return waiter
-
-    def leave(self, waiter: _Waiter) -> None:
-        self.waiters.remove(waiter)
-        self.units -= waiter.weight
-        if self.waiters:
-            self.waiters[0].turn.set()
-
-
 class RateBudget:
     """The allowances of one host; every request to the venue goes through `take`."""
 
@@ -126,7 +82,7 @@ class RateBudget:
         self._max_wait = max_wait_seconds
         self._observer = observer
         self._blocked_until: dict[EndpointClass | None, float] = {}
-        self._queues: dict[tuple[EndpointClass, Priority], _Queue] = {}
+        self._queues: dict[tuple[EndpointClass, Priority], WaitingLine] = {}
         self._lanes = CallLanes()
 
     @asynccontextmanager
@@ -140,19 +96,19 @@ class RateBudget:
         """
         await self._admit(endpoint_class, weight, priority)
         leave = RatePass(endpoint_class)
-        token = _PASS.set(leave)
+        token = PASS.set(leave)
         try:
             yield
         finally:
             # Tasks that the call started inherit the pass, and must not go on with it.
             leave.valid = False
-            _PASS.reset(token)
+            PASS.reset(token)
             self._lanes.leave(priority)
 
     async def _admit(self, name: EndpointClass, weight: int, priority: Priority) -> None:
         """Wait for units and for a place on the wire, and take both at one instant."""
         started = self._clock.monotonic()
-        queue = self._queues.setdefault((name, priority), _Queue())
+        queue = self._queues.setdefault((name, priority), WaitingLine())
         while True:
             # First come, first served within a priority; other priorities do not queue here.
             if queue.waiters or self.wait_seconds(name, weight, priority) > 0:
@@ -184,7 +140,7 @@ class RateBudget:
 
     async def _wait_turn(
         self,
-        queue: _Queue,
+        queue: WaitingLine,
         name: EndpointClass,
         weight: int,
         priority: Priority,
@@ -207,7 +163,7 @@ class RateBudget:
         finally:
             queue.leave(waiter)
 
-    async def _become_first(self, waiter: _Waiter, name: EndpointClass, started: float) -> None:
+    async def _become_first(self, waiter: Waiter, name: EndpointClass, started: float) -> None:
         left = self._bound(started) - self._clock.monotonic()
         try:
             async with asyncio.timeout(max(left, 0.0)):

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from services.connector.profile import EndpointClass, Priority
-from services.connector.rate_budget import current_pass
+from services.connector.rate_queue import current_pass
 from services.connector.venue_errors import VenueAnswerError
 
 if TYPE_CHECKING:
@@ -177,6 +177,11 @@ class VenueHttpMixin:
         status = code
         if url.startswith("ws"):
             # ccxt passes the venue's code of a WebSocket error where the HTTP status would stand.
+            status = 400
+        elif not url and code == 0:
+            # Hyperliquid's class has each message of a WebSocket checked here: no reply, no status.
+            if self.profile.read_refusal(response) is None:
+                return
             status = 400
         error = read_answer(status, headers, response, self.profile.read_refusal)
         if error is not None:

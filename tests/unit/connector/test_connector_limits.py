@@ -9,8 +9,14 @@ import pytest
 
 from services.common.errors import PreconditionError
 from services.connector.instruments import InstrumentKind
-from services.connector.limits import Effect, OrderLimits, check_order, effect_of
-from services.connector.limits_holdings import OwnOrder, left_to_reduce
+from services.connector.limits import (
+    Effect,
+    OrderLimits,
+    OwnOrder,
+    check_order,
+    effect_of,
+    left_to_reduce,
+)
 from services.connector.limits_settings import LimitsPart
 from services.connector.order_types import OrderClass, OrderIntent, OrderType, Side, TimeInForce
 

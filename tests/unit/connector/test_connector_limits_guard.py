@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from services.common.errors import OpensqtError, PreconditionError, RetryableError
-from services.connector.limits import OrderLimits
+from services.connector.limits import OrderLimits, OwnOrder
 from services.connector.limits_guard import GuardOptions, LimitsGuard
-from services.connector.limits_holdings import OwnOrder
 from services.connector.limits_prices import ReferencePrices
 from services.connector.order_types import OrderClass, OrderIntent, OrderType, Side, TimeInForce
 from services.connector.trading_halt import TradingHalt

@@ -9,8 +9,9 @@ import pytest
 
 from services.common.errors import RetryableError
 from services.connector.profile import Allowance, EndpointClass, Priority
-from services.connector.rate_budget import CALL_DEADLINE, RateBudget, current_pass
+from services.connector.rate_budget import CALL_DEADLINE, RateBudget
 from services.connector.rate_lanes import CALLS_AT_ONCE
+from services.connector.rate_queue import current_pass
 
 WEIGHT, ORDER = EndpointClass.WEIGHT, EndpointClass.ORDER
 HISTORY = EndpointClass.FUNDING_HISTORY

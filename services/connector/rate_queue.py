@@ -1,0 +1,60 @@
+"""What a call holds while it waits for its units and while it spends them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from services.connector.profile import EndpointClass
+
+
+# Mutable: it stands for one call while that runs.
+@dataclass(slots=True)
+class RatePass:
+    """Leave for what one call sends; a task that outlives the call finds it expired."""
+
+    endpoint_class: EndpointClass
+    valid: bool = True
+
+
+PASS: Final[ContextVar[RatePass | None]] = ContextVar("rate_pass", default=None)
+
+
+def current_pass() -> RatePass | None:
+    """Return the pass of the call that runs now, None outside of `RateBudget.take`."""
+    held = PASS.get()
+    return held if held is not None and held.valid else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiter:
+    """One call that waits; `turn` is set when it is the first of its line."""
+
+    weight: int
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class WaitingLine:
+    """Those who wait with one priority in one class, first come, first served."""
+
+    def __init__(self) -> None:
+        self.waiters: deque[Waiter] = deque()
+        self.units = 0
+
+    def join(self, weight: int) -> Waiter:
+        """Stand at the end."""
+        waiter = Waiter(weight)
+        self.waiters.append(waiter)
+        self.units += weight
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Go, from wherever in the line; whoever is first then has its turn."""
+        self.waiters.remove(waiter)
+        self.units -= waiter.weight
+        if self.waiters:
+            self.waiters[0].turn.set()

@@ -178,20 +178,34 @@ async def check_books(
 
 
 async def check_ledger(path: Path, names: list[str], control: Control) -> None:
-    """Hold the rows of the ledger to the venue's books: same orders, same quantities."""
+    """Hold the rows of the ledger to the venue's books, once its last rows are written.
+
+    A caller is answered before its order's end is written: the row is open until then.
+    """
+    for _ in range(round(PATIENCE_SECONDS / 0.05)):
+        if not await find_parting(path, names, control):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("; ".join(await find_parting(path, names, control)))
+
+
+async def find_parting(path: Path, names: list[str], control: Control) -> list[str]:
+    """Return where ledger and books differ: same orders, same quantities is what must hold."""
     books = {row["client_order_id"]: row for row in await control.get("orders")}
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
         rows = connection.execute("SELECT client_order_id, state FROM orders").fetchall()
     connection.close()
     held = [name for name, _ in rows]
     assert len(set(held)) == len(held)
+    found: list[str] = []
     for name, text in rows:
         state = read_state(text) if text else None
         executed = Decimal(0) if state is None else state.executed
         at_venue = Decimal(books[name]["executed"]) if name in books else Decimal(0)
-        assert executed == at_venue, f"{name}: ledger {executed}, venue {at_venue}"
+        if executed != at_venue:
+            found.append(f"{name}: ledger {executed}, venue {at_venue}")
     unknown = [name for name in names if name in books and name not in held]
-    assert not unknown, f"at the venue without a row: {unknown}"
+    return [*found, *(f"{name} is at the venue without a row" for name in unknown)]
 
 
 async def check_life(

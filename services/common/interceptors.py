@@ -113,8 +113,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                         limit.answer_within(self._bounds.call_seconds)
                         response = await inner(request, context)
                 # Encoded here, so that a reply that cannot be encoded is an error like any other.
-                encoded: bytes = encode(response)
-            return encoded
+                return encode(response)
+            # A refused call: its status is set, and no message is sent.
+            return b""
 
         return call
 

@@ -78,12 +78,18 @@ class Observation:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> bool:
-        """Note the end; raise the abort that carries the status when the handler failed."""
+        """Note the end; when the handler failed set the status, and let the error go no further."""
         answer = self._answer(error)
         self._finish(self._code(error, answer), answer)
-        if answer is not None:
-            await self._context.abort_with_status(to_grpc_status(answer))
-        return isinstance(error, CallerGoneError)
+        if answer is None:
+            return isinstance(error, CallerGoneError)
+        # Set, not aborted with: gRPC keeps the abort's exception in the call that its traceback
+        # holds, and a flood of refusals would leave a ring of garbage each.
+        status = to_grpc_status(answer)
+        self._context.set_trailing_metadata(status.trailing_metadata)
+        self._context.set_code(status.code)
+        self._context.set_details(status.details)
+        return True
 
     def _answer(self, error: BaseException | None) -> OpensqtError | None:
         if isinstance(error, OpensqtError):

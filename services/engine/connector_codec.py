@@ -198,13 +198,13 @@ def funding_from_proto(payment: resources_pb2.FundingPayment) -> FundingPayment:
     )
 
 
-def fence_from_proto(answer: exchange_pb2.GetTypeResponse) -> timedelta:
-    """Decode how long after sending "not found" proves nothing; it must be named and not below 0.
+def fence_from_proto(answer: exchange_pb2.GetTypeResponse) -> timedelta | None:
+    """Decode how long after sending "not found" proves nothing; None: it never proves anything.
 
-    Believing absence too early would send an order twice.
+    Raises FatalError for one below 0: believing absence too early would send an order twice.
     """
     if not answer.HasField("fence"):
-        raise incomplete("GetTypeResponse.fence")
+        return None
     try:
         fence = from_duration(answer.fence, "fence")
     except InvalidFieldError as error:

@@ -29,7 +29,12 @@ from services.engine.connector_codec import (
 )
 from services.engine.instruments import Book, InstrumentKind, InstrumentRules
 from services.engine.orders import OrderOutcome, OrderPlan
-from services.engine.ports import FundingPayment, VenueProfile
+from services.engine.ports import (
+    NEVER_SENT_REASON,
+    NOT_ARRIVED_REASON,
+    FundingPayment,
+    VenueProfile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,8 +43,6 @@ if TYPE_CHECKING:
     from services.engine.order_entry import OrderEntry
 
 T = TypeVar("T")
-# The second is the connector's proof after its own fence; ours is kept all the same.
-ABSENT_REASONS = frozenset({"ORDER_NOT_FOUND", "ORDER_NOT_ARRIVED"})
 PAGE_SIZE = 1000
 _ZERO = Decimal(0)
 
@@ -184,10 +187,11 @@ class ConnectorGateway:
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
     ) -> OrderOutcome | None:
-        """Read one order by our id; None where the venue never had the id.
+        """Read one order by our id; None where the venue does not know the id.
 
-        Raises OutcomeUnknownError while the connector does not know the outcome, RetryableError for
-        every other failure and every answer that cannot be read: none says anything of the order.
+        Raises NotFoundError (ORDER_NOT_ARRIVED, ORDER_NEVER_SENT) on the connector's own word,
+        OutcomeUnknownError while the connector does not know the outcome, RetryableError for every
+        other failure and every answer that cannot be read: none says anything of the order.
         """
         request = exchange_pb2.GetOrderRequest(
             symbol=symbol, client_order_id=client_order_id, use_margin=use_margin
@@ -199,8 +203,11 @@ class ConnectorGateway:
         except (OutcomeUnknownError, RetryableError):
             raise
         except OpensqtError as error:
-            if isinstance(error, NotFoundError) and error.reason in ABSENT_REASONS:
-                return None
+            if isinstance(error, NotFoundError):
+                if error.reason == "ORDER_NOT_FOUND":
+                    return None
+                if error.reason in (NOT_ARRIVED_REASON, NEVER_SENT_REASON):
+                    raise
             raise RetryableError(error.message, reason=error.reason) from error
 
     def _checked(self, order: resources_pb2.Order | None, client_order_id: str) -> OrderOutcome:

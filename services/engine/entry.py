@@ -46,7 +46,7 @@ def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy)
     hedge = _hedge_quantity(position, open_quantity)
     # Before an unknown lead is asked about: what has filled is naked now.
     if hedge > 0 and _may_hedge(position, facts, policy):
-        return SendOrder(hedge_plan(position, hedge, policy))
+        return SendOrder(hedge_plan(position, hedge, policy), _pause(position, policy))
     if position.unresolved():
         return Resolve(position.unresolved())
     if not is_neutral(open_quantity, position.larger_lot):
@@ -159,6 +159,16 @@ def _may_hedge(position: Position, facts: EntryFacts, policy: EnginePolicy) -> b
     return in_budget or not tried
 
 
+def _pause(position: Position, policy: EnginePolicy) -> timedelta:
+    """Return the wait before the next hedge: what was refused for now is refused at once again."""
+    refused = 0
+    for record in _hedges_since_lead(position):
+        if record.state is not OrderState.REJECTED:
+            break
+        refused += 1
+    return backoff(refused, policy)
+
+
 def _is_refused(tried: list[OrderRecord]) -> bool:
     return any(r.state is OrderState.REJECTED and not r.retryable for r in tried)
 
@@ -205,7 +215,8 @@ def _open_reason(position: Position) -> str:
 
 def _flat_reason(position: Position) -> str:
     if position.of(order_class=OrderClass.UNWIND):
-        return "HEDGE_FAILED_LEAD_UNWOUND"
+        refused = (r.reason for r in _hedges_since_lead(position) if r.state is OrderState.REJECTED)
+        return f"HEDGE_FAILED_LEAD_UNWOUND {next(refused, '')}".strip()
     leads = position.of(order_class=OrderClass.ENTRY)
     if any(r.executed > 0 for r in leads):
         return "FILL_BELOW_MINIMUM"

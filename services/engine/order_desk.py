@@ -112,6 +112,11 @@ class OrderDesk:
             return True
         else:
             exchange = position.rules(leg).ref.exchange
+            if self._context.resolver.is_unfenced(exchange):
+                # Nothing bounds this wait, and the lead may be naked: somebody must look.
+                started = self._context.clock.monotonic()
+                since = self._unknown_since.setdefault(key, started)
+                self._alarm_late(exchange, started - since)
             wait = self._context.resolver.wait_before(exchange, key, self._asked[key])
             await self._context.clock.sleep(wait.total_seconds())
         return False
@@ -147,7 +152,8 @@ class OrderDesk:
             self._unknown_since.pop(key, None)
             self._context.resolver.send_ended(key)
         else:
-            self._alarm_late(record, self._context.clock.monotonic() - since)
+            exchange = record.plan.instrument.exchange
+            self._alarm_late(exchange, self._context.clock.monotonic() - since)
         return learned
 
     def _book_finding(self, record: OrderRecord, finding: Finding) -> bool:
@@ -174,13 +180,13 @@ class OrderDesk:
             self._context.book.record_soon(ev.OrderUnknown(self._id, now, key, reason))
         return False
 
-    def _alarm_late(self, record: OrderRecord, unknown_for: float) -> None:
+    def _alarm_late(self, exchange: str, unknown_for: float) -> None:
         if unknown_for < self._context.policy.unhedged_time_budget.total_seconds():
             return
         position = self.position
         # One alarm per stop: a counter that rises each second tells nobody more.
         if position.symbol not in self._context.book.engine.breakers:
-            self._context.observer.unhedged_alarm(record.plan.instrument.exchange)
+            self._context.observer.unhedged_alarm(exchange)
             self._context.trip(position.symbol, "ORDER_OUTCOME_UNKNOWN_PAST_BUDGET")
 
     def _observe(self, result: PlaceResult, event: ev.PositionEvent) -> None:

@@ -13,9 +13,13 @@ from services.common.errors import (
 )
 from services.engine.events import OrderObserved, OrderRejected, OrderUnknown
 from services.engine.orders import OrderOutcome, OrderPlan
+from services.engine.ports import NOT_ARRIVED_REASON
 
 PlaceEvent = OrderObserved | OrderRejected | OrderUnknown
-_NOT_SENT_REASON = "VENUE_UNREACHABLE"
+# A connector's own words, each said before anything left; a broken channel has none of them.
+_NOT_SENT_REASONS = frozenset({"VENUE_UNREACHABLE", "VENUE_REFUSED_FOR_NOW", "VENUE_ANSWER_BROKEN"})
+# Refusals in the form of definite ones that another order, with an id of its own, may not meet.
+_PASSING_REASONS = frozenset({NOT_ARRIVED_REASON, "LEDGER_UNAVAILABLE"})
 
 
 def event_of_answer(
@@ -31,7 +35,7 @@ def event_of_answer(
             return OrderObserved(position_id, at, plan.leg, answer)
         return OrderUnknown(position_id, at, key, "ANSWER_IMPLAUSIBLE")
     if _proves_nothing_executed(answer):
-        retryable = isinstance(answer, RetryableError)
+        retryable = isinstance(answer, RetryableError) or reason_of(answer) in _PASSING_REASONS
         return OrderRejected(position_id, at, key, reason_of(answer), retryable)
     return OrderUnknown(position_id, at, key, reason_of(answer))
 
@@ -58,7 +62,7 @@ def _proves_nothing_executed(error: Exception) -> bool:
             return False
         case UnreachableError():
             # Only the connector's own word that it did not send counts, not a broken channel.
-            return error.reason == _NOT_SENT_REASON
+            return error.reason in _NOT_SENT_REASONS
         case RejectedError() | RetryableError():
             return True
     return False

@@ -30,18 +30,24 @@ from services.engine.instruments import (
 from services.engine.orders import OrderClass, OrderOutcome, OrderPlan
 from services.engine.views import PositionStatus, PositionView, StatusView
 
+NOT_ARRIVED_REASON = "ORDER_NOT_ARRIVED"
+"""Reason of a connector's word that an order was proven never to have reached the venue."""
+NEVER_SENT_REASON = "ORDER_NEVER_SENT"
+"""Reason of a connector's word that it has not sent such an order until now."""
+
 
 @dataclass(frozen=True, slots=True)
 class VenueProfile:
     """What a venue's connector says of itself.
 
-    `fence` is the time after sending from which "not found" proves that an order never arrived.
+    `fence` is the time after sending from which "not found" proves that an order never arrived;
+    None at a venue that takes a request however late: no waiting proves anything there.
     `position_mode` is None for spot.
     """
 
     name: str
     kind: InstrumentKind
-    fence: timedelta
+    fence: timedelta | None
     position_mode: PositionMode | None = None
 
 
@@ -94,8 +100,9 @@ class VenueGateway(Protocol):
     ) -> OrderOutcome | None:
         """Read one order; None where the venue says it does not know the id (ORDER_NOT_FOUND).
 
-        Raises `OutcomeUnknownError` while the connector itself does not know yet, and
-        `RetryableError` where it cannot be asked.
+        Raises `NotFoundError` (ORDER_NOT_ARRIVED, ORDER_NEVER_SENT) on the connector's own word of
+        absence, `OutcomeUnknownError` while it does not know yet itself, and `RetryableError` where
+        it cannot be asked.
         """
         ...
 

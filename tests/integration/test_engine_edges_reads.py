@@ -60,6 +60,13 @@ async def test_the_profile_is_read_once() -> None:
     assert len(script.requests["GetType"]) == 1
 
 
+async def test_a_venue_without_a_fence_is_a_venue() -> None:
+    """A connector that names no fence is taken, and its absence is not a fence of zero."""
+    kind = exchange_pb2.GetTypeResponse(kind=instrument_pb2.INSTRUMENT_KIND_PERPETUAL)
+    async with gateway(scripted(GetType=kind)) as venue:
+        assert (await venue.profile()).fence is None
+
+
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
@@ -73,16 +80,8 @@ async def test_the_profile_is_read_once() -> None:
             "VENUE_MISMATCH",
         ),
         ({"GetType": exchange_pb2.GetTypeResponse(fence=Duration(seconds=1))}, "VENUE_MISMATCH"),
-        (
-            {
-                "GetType": exchange_pb2.GetTypeResponse(
-                    kind=instrument_pb2.INSTRUMENT_KIND_PERPETUAL
-                )
-            },
-            "CONNECTOR_INCOMPLETE",
-        ),
     ],
-    ids=["name", "kind", "no kind", "no fence"],
+    ids=["name", "kind", "no kind"],
 )
 async def test_a_connector_of_another_venue_is_refused(
     answers: dict[str, Answer], reason: str

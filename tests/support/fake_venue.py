@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from services.common.clock import Clock
 from services.common.errors import (
+    NotFoundError,
     OutcomeUnknownError,
     RejectedError,
     RetryableError,
@@ -73,7 +74,9 @@ Chooser = Callable[[OrderPlan], Fault]
 class FakeVenue:
     """One account; mutable: the test scripts it while it runs.
 
-    With `fee_coin` the account pays its fees in that coin, whatever the rules let expect.
+    Without a `fence` no waiting proves absence; `absence_word` is the reason by which the connector
+    tells of it, if it does. With `fee_coin` the account pays its fees in that coin, whatever the
+    rules let expect.
     """
 
     name: str
@@ -82,7 +85,8 @@ class FakeVenue:
     instrument: InstrumentRules
     price: Decimal = Decimal(100)
     depth: Decimal = Decimal(1000)
-    fence: float = 3.0
+    fence: float | None = 3.0
+    absence_word: str = ""
     foreign: Decimal = Decimal(0)
     funds: Decimal = Decimal(10_000_000)
     mode: PositionMode | None = None
@@ -101,7 +105,8 @@ class FakeVenue:
     async def profile(self) -> VenueProfile:
         """Answer kind, mode and fence."""
         await self._read()
-        return VenueProfile(self.name, self.kind, timedelta(seconds=self.fence), self.mode)
+        fence = None if self.fence is None else timedelta(seconds=self.fence)
+        return VenueProfile(self.name, self.kind, fence, self.mode)
 
     async def rules(self, symbol: str, *, use_margin: bool) -> InstrumentRules:
         """Answer the rules of the instrument, which are the same for every symbol."""
@@ -154,10 +159,14 @@ class FakeVenue:
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
     ) -> OrderOutcome | None:
-        """Answer what the books have; None for an id that never arrived or was refused at once."""
+        """Answer what the books have; None, or the connector's word, for what does not live."""
         await self._read()
         order = self.orders.get(client_order_id)
-        return None if order is None or order.rejected else self._outcome(order)
+        if order is not None and not order.rejected:
+            return self._outcome(order)
+        if self.absence_word:
+            raise NotFoundError("not here", reason=self.absence_word)
+        return None
 
     def filled(self, *classes: OrderClass, symbol: str | None = None) -> Decimal:
         """Return the signed base quantity that orders moved, net of base fees.

@@ -87,7 +87,8 @@ async def test_rejected_hedge_unwinds_the_lead(rig: EngineRig) -> None:
     """A definite refusal of the hedge is not tried again: the lead goes back."""
     rig.short_venue.script.append(Fault(reject=True))
     view = await rig.open("1")
-    assert (view.status, view.state_reason) == (PositionStatus.FLAT, "HEDGE_FAILED_LEAD_UNWOUND")
+    assert view.status is PositionStatus.FLAT
+    assert view.state_reason == "HEDGE_FAILED_LEAD_UNWOUND ORDER_REJECTED"
     assert len(rig.short_venue.arrivals) == 1
     assert rig.long_venue.filled() == view.dust_quantity < D("0.001")
     rig.check_books()

@@ -305,9 +305,14 @@ def test_the_fence_arrives_exactly() -> None:
     assert fence_from_proto(answer) == timedelta(seconds=16.5)
 
 
-@pytest.mark.parametrize("fence", [None, Duration(seconds=-1), Duration(seconds=1, nanos=-1)])
-def test_a_fence_that_proves_nothing_is_refused(fence: Duration | None) -> None:
+def test_a_venue_without_a_fence_has_none() -> None:
     """Absent is not zero: absence would be believed at once."""
+    assert fence_from_proto(exchange_pb2.GetTypeResponse()) is None
+
+
+@pytest.mark.parametrize("fence", [Duration(seconds=-1), Duration(seconds=1, nanos=-1)])
+def test_a_fence_that_proves_nothing_is_refused(fence: Duration) -> None:
+    """Below zero, absence would be believed before anything was sent."""
     fault(lambda: fence_from_proto(exchange_pb2.GetTypeResponse(fence=fence)))
 
 

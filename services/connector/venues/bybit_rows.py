@@ -77,8 +77,6 @@ def order_row(row: Mapping[str, Any]) -> VenueOrder:
     market = row.get("orderType") == "Market"
     force = str(row.get("timeInForce") or "")
     executed = read_number(row, "cumExecQty")
-    # A spot order by value has its quantity in the quote, and only the executed one in the base.
-    by_value = row.get("marketUnit") == "quoteCoin"
     return VenueOrder(
         exchange_symbol=read_text(row, "symbol"),
         client_order_id=str(row.get("orderLinkId") or ""),
@@ -87,7 +85,7 @@ def order_row(row: Mapping[str, Any]) -> VenueOrder:
         type=OrderType.MARKET if market else OrderType.LIMIT,
         time_in_force=None if market else _TIMES_IN_FORCE.get(force),
         status=_status(read_text(row, "orderStatus")),
-        quantity=executed if by_value else read_number(row, "qty"),
+        quantity=executed if _is_by_value(row) else read_number(row, "qty"),
         executed=executed,
         # A market order on a perpetual has the worst price the venue would take in this place.
         price=None if market else read_price(row.get("price")),
@@ -170,7 +168,7 @@ def _execution(category: str, row: Mapping[str, Any]) -> VenueOrder:
         time_in_force=None,
         # Never an end: what is left may be cancelled, which the order's own row tells.
         status=OrderStatus.PARTIALLY_FILLED,
-        quantity=read_number(row, "orderQty"),
+        quantity=fill.quantity if _is_by_value(row) else read_number(row, "orderQty"),
         executed=fill.quantity,
         price=None if market else read_price(row.get("orderPrice")),
         cumulative_quote=fill.price * fill.quantity,
@@ -181,6 +179,11 @@ def _execution(category: str, row: Mapping[str, Any]) -> VenueOrder:
         fills=(fill,),
         forced_fill=_FORCED_EXECUTION.get(str(row.get("execType"))) or _forced(row),
     )
+
+
+def _is_by_value(row: Mapping[str, Any]) -> bool:
+    # A spot order by value has its quantity in the quote, and only the executed one in the base.
+    return row.get("marketUnit") == "quoteCoin"
 
 
 def _side(row: Mapping[str, Any]) -> Side:

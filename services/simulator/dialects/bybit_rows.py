@@ -61,7 +61,7 @@ def order_row(order: Order, spec: InstrumentSpec) -> dict[str, object]:
         "timeInForce": _time_in_force(request),
         "orderType": _type(request),
         "stopOrderType": "",
-        "marketUnit": "quoteCoin" if request.quantity is None else "",
+        "marketUnit": _market_unit(request),
         "triggerPrice": "",
         "reduceOnly": request.reduce_only,
         "closeOnTrigger": False,
@@ -102,6 +102,7 @@ def fill_row(fill: Fill, order: Order, spec: InstrumentSpec) -> dict[str, object
         "execPnl": plain(down8(fill.realized_pnl)),
         "isMaker": fill.is_maker,
         "isLeverage": "1" if request.product is Product.MARGIN else "0",
+        "marketUnit": _market_unit(request),
         "createType": create_type(request),
         "stopOrderType": "",
         "closedSize": "",
@@ -180,6 +181,12 @@ def _status(order: Order) -> str:
     if order.executed and order.request.product is not Product.PERPETUAL:
         return "PartiallyFilledCanceled"
     return "Cancelled"
+
+
+def _market_unit(request: OrderRequest) -> str:
+    if request.type is not OrderType.MARKET or request.product is Product.PERPETUAL:
+        return ""
+    return "quoteCoin" if request.quantity is None else "baseCoin"
 
 
 def _type(request: OrderRequest) -> str:

@@ -20,6 +20,7 @@ class Sample:
 
     times: list[float] = field(default_factory=list)
     round_seconds: list[float] = field(default_factory=list)
+    round_medians: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
@@ -55,8 +56,9 @@ async def run_round(sample: Sample, call: Call, count: int, at_once: int) -> Non
             await call()
             sample.times.append(time.perf_counter() - begun)
 
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), len(sample.times)
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(work())
     sample.round_seconds.append(time.perf_counter() - begun)
+    sample.round_medians.append(quantile(sample.times[before:], 0.5))

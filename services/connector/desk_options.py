@@ -19,7 +19,7 @@ class DeskOptions:
     max_wait_seconds: float = 30.0
     fill_seconds: float = 10.0
     margin_seconds: float = 0.15
-    kept_records: int = 10_000
+    kept_records: int = 5_000
 
     def answer_margin(self, remaining: float) -> float:
         """Return how long before the deadline the answer leaves; at most a fifth of the rest."""

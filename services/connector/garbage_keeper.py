@@ -33,7 +33,7 @@ class GarbagePace:
     """
 
     look_seconds: float = 0.25
-    most_young: int = 200_000
+    most_young: int = 50_000
     full_seconds: float = 60.0
     most_full_seconds: float = 1_800.0
 

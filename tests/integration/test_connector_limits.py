@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +12,13 @@ from typing import Any
 
 import pytest
 
+from cli.session import Session
+from cli.settings import ArbSettings
+from cli.venue_halt import halt_venue, resume_venue
 from opensqt.market_maker.v1 import trading_state_pb2, types_pb2
 from services.common.call_errors import translated
-from services.common.errors import OpensqtError
+from services.common.errors import InvalidFieldError, OpensqtError
+from services.common.settings import VenueSettings
 from services.connector.limits_settings import LimitsPart
 from tests.support.connector import (
     BUY,
@@ -207,3 +212,28 @@ async def test_without_fresh_prices_nothing_opens_and_exits_go_on(
             {"reduce_only": True} if code == "binanceusdm" else {"order_class": EXIT}
         )
         assert await bench.place(SELL, **reduce) == "FILLED"
+
+
+async def test_an_operator_halts_and_resumes_one_venue(
+    simulator: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `arb halt --venue` and `arb resume --venue` do, and what they print."""
+    part = connector_part("binance", simulator, tmp_path)
+    async with running_connector(part) as connector:
+        venue = VenueSettings(name="binance", kind="spot", address=connector.address)
+        session = Session(ArbSettings(connectors=(venue,)), json=True)
+        assert await halt_venue(session, "binance", "odd fills") == 0
+        halted = json.loads(capsys.readouterr().out.splitlines()[-1])
+        bench = Bench(connector.stub, Control(simulator), tmp_path)
+        assert await bench.place() == "TRADING_HALTED"
+        assert await resume_venue(session, "binance", "explained") == 0
+        resumed = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert await bench.place() == "FILLED"
+        with pytest.raises(InvalidFieldError, match="known: binance"):
+            await halt_venue(session, "okx-swap", "odd fills")
+    assert halted["venue"] == resumed["venue"] == "binance"
+    assert (halted["trading"]["halted"], halted["trading"]["reason"]) == (True, "odd fills")
+    assert (resumed["trading"].get("halted", False), resumed["trading"]["reason"]) == (
+        False,
+        "explained",
+    )

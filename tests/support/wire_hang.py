@@ -1,8 +1,9 @@
 """Calls that hang, from a process of their own: `python -m tests.support.wire_hang JSON`.
 
-A third each: requests that are never sent, streams that nobody reads, orders that wait for a fill
-that does not come. Prints, once all were made, how each stands (`hanging`, or the code it ended
-with); holds what hangs for the seconds of the plan, and prints the same again.
+Half each: requests that are never sent, streams that nobody reads; and a few orders that wait for a
+fill that does not come, fewer than a venue's own limits refuse. Prints, once all were made, how
+each stands (`hanging`, or the code it ended with); holds what hangs for the seconds of the plan,
+and prints the same again.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ async def hang(plan: dict[str, Any]) -> None:
         grpc.aio.insecure_channel(plan["address"], options=options) for _ in range(CONNECTIONS)
     ]
     metadata = (("authorization", f"Bearer {plan['token']}"),)
-    makers = (_unsent, _unread, _waiting)
+    makers = (*((_unsent, _unread) * 125), _waiting)
     calls: list[tuple[str, Any]] = []
     for index in range(plan["count"]):
         maker = makers[index % len(makers)]

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 
 from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc
+from services.common.call_errors import from_call_error
 from tests.support.connector import connector_part, connector_process
 from tests.support.simulator import simulator_process
 
@@ -99,7 +100,7 @@ class Latencies:
         try:
             await call()
         except grpc.aio.AioRpcError as error:
-            self.failed[error.code().name] += 1
+            self.failed[f"{error.code().name} {from_call_error(error).reason}"] += 1
         else:
             self.seconds.append(time.perf_counter() - start)
 

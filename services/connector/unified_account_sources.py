@@ -122,6 +122,12 @@ class UnifiedPositionSource(ReadingSource[resources_pb2.Position]):
         self._account = account
         self._held: dict[str, resources_pb2.Position] = {}
         exchange = reads.venue.exchange
+        # Left to itself ccxt reads them unbidden first, and breaks on numbers that are text.
+        exchange.options["watchPositions"] = {
+            **(exchange.options.get("watchPositions") or {}),
+            "fetchPositionsSnapshot": False,
+            "awaitPositionsSnapshot": False,
+        }
         super().__init__(reads, tap, lambda: exchange.watch_positions())
 
     async def read_state(self) -> Sequence[resources_pb2.Position]:

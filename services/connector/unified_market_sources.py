@@ -38,11 +38,7 @@ class UnifiedPriceSource(SweepSource[events_pb2.PriceChange]):
         self._instruments = [venue.instruments.get(symbol) for symbol in symbols]
         self._told: dict[str, events_pb2.PriceChange] = {}
         names = [instrument.unified for instrument in self._instruments]
-        watches: list[Callable[[], Awaitable[Any]]] = [lambda: venue.exchange.watch_tickers(names)]
-        # Bybit's spot tickers have no book, and others' come less often than their books.
-        if reads.offers("watchBidsAsks"):
-            watches.append(lambda: venue.exchange.watch_bids_asks(names))
-        super().__init__(venue, tap, watches, key=price_key)
+        super().__init__(venue, tap, self._subscriptions(names), key=price_key)
 
     async def reset(self) -> None:
         """Stop watching; the next snapshot counts, not what was told before."""
@@ -90,6 +86,20 @@ class UnifiedPriceSource(SweepSource[events_pb2.PriceChange]):
                 self._told[instrument.symbol] = row
                 changed.append(_copy(row))
         return changed
+
+    def _subscriptions(self, names: list[str]) -> list[Callable[[], Awaitable[Any]]]:
+        exchange = self._reads.venue.exchange
+        if self._reads.offers("watchBidsAsks"):
+            # Bybit's spot tickers have no book, and others' come less often than their books.
+            return [
+                lambda: exchange.watch_tickers(names),
+                lambda: exchange.watch_bids_asks(names),
+            ]
+        # Hyperliquid's tickers of many are middles alone; those of one have both sides.
+        return [self._watch_one(name) for name in names]
+
+    def _watch_one(self, name: str) -> Callable[[], Awaitable[Any]]:
+        return lambda: self._reads.venue.exchange.watch_ticker(name)
 
     def _blank(self, instrument: Instrument) -> events_pb2.PriceChange:
         return events_pb2.PriceChange(exchange=self._venue.name, symbol=instrument.symbol)

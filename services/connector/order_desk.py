@@ -161,6 +161,23 @@ class OrderDesk:
             record = None if row is None else self._restore(row)
         return record
 
+    async def has_never_sent(
+        self, client_order_id: str, instrument: Instrument, *, use_margin: bool
+    ) -> bool:
+        """Whether the ledger, being whole, proves that no order of an id was sent until now.
+
+        Raises RetryableError and its branches when the venue's list must be read and cannot be.
+        """
+        name = to_venue_client_id(client_order_id, self._venue.profile)
+        whole = await self._sender.sent_before.is_whole(
+            instrument, use_margin=use_margin, priority=Priority.ORDER
+        )
+        row = await self._ledger.find(client_order_id)
+        is_unsent = row is None or row.phase is Phase.NOT_SENT
+        # Memory last: an order that came meanwhile stands there before its row is written.
+        is_unheld = self.shelf.find(client_order_id) is None
+        return whole and is_unsent and is_unheld and not self._ledger.has_seen(name)
+
     async def find_exchange_id(self, symbol: str, exchange_order_id: str) -> OrderRecord | None:
         """Return the record that has the venue's order id on a symbol; None when it is not ours."""
         record = self.shelf.find_exchange_id(symbol, exchange_order_id)

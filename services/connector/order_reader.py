@@ -36,8 +36,24 @@ class OrderReader:
         """Return an order's state as the venue has it now.
 
         Raises NotFoundError (ORDER_NOT_FOUND; ORDER_NOT_ARRIVED when it is proven never to have
-        reached the venue) and OutcomeUnknownError while an order of ours is still in doubt.
+        reached the venue; ORDER_NEVER_SENT from a ledger without it, where no fence can ever prove
+        as much) and OutcomeUnknownError while an order of ours is still in doubt.
         """
+        try:
+            return await self._get(instrument, ids)
+        except NotFoundError as error:
+            name = ids.client_order_id
+            if error.reason != "ORDER_NOT_FOUND" or not name or self._venue.fence is not None:
+                raise
+            if not await self._desk.has_never_sent(name, instrument, use_margin=ids.use_margin):
+                raise
+            raise NotFoundError(
+                "the venue knows no such order, and none was sent from here until now",
+                reason="ORDER_NEVER_SENT",
+                metadata={"clientOrderId": name},
+            ) from error
+
+    async def _get(self, instrument: Instrument, ids: OrderIds) -> OrderState:
         record = await self._find(instrument, ids)
         if record is None:
             return await self._get_foreign(instrument, await self._name(instrument, ids))

@@ -44,12 +44,24 @@ class SentBefore:
 
         Raises RetryableError and its branches when the venue cannot be asked: send nothing then.
         """
-        name = _list_name(record.instrument, use_margin=record.use_margin)
-        if not self._knows_all(name) and name not in self._too_long:
-            await self._read(record.instrument, use_margin=record.use_margin, priority=priority)
-        if self._knows_all(name) and not self._ledger.has_seen(record.venue_client_id):
+        whole = await self.is_whole(
+            record.instrument, use_margin=record.use_margin, priority=priority
+        )
+        if whole and not self._ledger.has_seen(record.venue_client_id):
             return None
         return await self._orders.query(record.key, priority)
+
+    async def is_whole(
+        self, instrument: Instrument, *, use_margin: bool, priority: Priority
+    ) -> bool:
+        """Whether ledger and list hold all that was sent on a symbol; reads the list where needed.
+
+        Raises RetryableError and its branches when the venue cannot be asked.
+        """
+        name = _list_name(instrument, use_margin=use_margin)
+        if not self._knows_all(name) and name not in self._too_long:
+            await self._read(instrument, use_margin=use_margin, priority=priority)
+        return self._knows_all(name)
 
     async def read_ahead(self, priority: Priority) -> None:
         """Read the lists of the symbols that have live orders, before anybody waits for it."""

@@ -40,8 +40,9 @@ class Fault:
 
     `fill_ratio` of the quantity fills at once; with `late_ratio` that much more after `late_after`
     seconds, the answer being "not closed" until then. `reject` is a definite refusal (`retryable`
-    perhaps). `lost` loses the request before it arrives, `reply_lost` only the answer;
-    `arrives_after` delays a request whose answer was already given up.
+    perhaps), in the words of `refusal` where one is given. `lost` loses the request before it
+    arrives, `reply_lost` only the answer; `arrives_after` delays a request whose answer was already
+    given up.
     """
 
     fill_ratio: Decimal = Decimal(1)
@@ -49,6 +50,7 @@ class Fault:
     late_after: float = 0.5
     reject: bool = False
     retryable: bool = False
+    refusal: Exception | None = None
     lost: bool = False
     reply_lost: bool = False
     arrives_after: float = 0.0
@@ -151,6 +153,8 @@ class FakeVenue:
             raise OutcomeUnknownError("no reply", client_order_id=plan.client_order_id)
         order = self.orders[plan.client_order_id]
         if order.rejected:
+            if fault.refusal is not None:
+                raise fault.refusal
             if fault.retryable:
                 raise RetryableError("slow down")
             raise RejectedError("refused")

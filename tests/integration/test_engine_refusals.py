@@ -65,7 +65,7 @@ async def refuser() -> AsyncIterator[tuple[Refuser, dict[str, ConnectorGateway]]
                 return entry.is_open
 
             await eventually(is_open)
-            seconds = {"call_seconds": 5.0, "place_seconds": 5.0}
+            seconds: Any = {"call_seconds": 5.0, "place_seconds": 5.0}
             kind = InstrumentKind.PERPETUAL
             yield (
                 servicer,

@@ -85,7 +85,7 @@ async def test_a_hedge_refused_for_long_gives_the_lead_back(
 
 
 @pytest.mark.parametrize(
-    ("number", "error"), enumerate([*DEFINITE, *PASSING]), ids=lambda value: str(value)[:30]
+    ("number", "error"), list(enumerate([*DEFINITE, *PASSING])), ids=lambda value: str(value)[:30]
 )
 async def test_a_refused_exit_is_tried_again(
     rig: EngineRig, number: int, error: OpensqtError

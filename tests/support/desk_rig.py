@@ -108,7 +108,7 @@ class HandOrders:
             raise UnreachableError("no positions now")
         return self.position_changed
 
-    async def order_fills(self, key: OrderKey) -> list[VenueFill]:
+    async def order_fills(self, key: OrderKey, _priority: Any = None) -> list[VenueFill]:
         """Return the trades of an order that the test put there."""
         return [one for one in self.trades if one.exchange_order_id == key.exchange_order_id]
 

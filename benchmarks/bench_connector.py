@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Final
 import grpc
 import uvloop
 
-from benchmarks.order_calls import aiohttp_call, ccxt_call, echo_call, ledger_call, place_call
+from benchmarks.order_calls import (
+    aiohttp_call,
+    ccxt_call,
+    echo_call,
+    entry_call,
+    ledger_call,
+    place_call,
+)
 from benchmarks.report import Report
 from benchmarks.stage import Shape, Stage, longest_pause
 from benchmarks.timing import Sample, run_round
@@ -40,6 +47,7 @@ _TEXTS: Final = {
     "quiet": "PlaceOrder, resting",
     "reloading": "PlaceOrder, resting, markets reloaded all the time",
     "interpreter": "PlaceOrder, resting, garbage left to the interpreter",
+    "entry": "beside: EnterOrders, resting, one long-lived call",
     "ccxt": "floor: ccxt create_order, limiter off",
     "echo": "floor: empty grpc.aio echo",
     "ledger": "floor: one committed ledger row",
@@ -116,6 +124,7 @@ async def _add_orders(
             "ledger": await enter(ledger_call(folder / "floor.ledger")),
             "aiohttp": await enter(aiohttp_call(stage.venue.address)),
             "market": place_call(channel, is_market=True),
+            "entry": await enter(entry_call(channel)),
         }
         add_part(report, await run_rounds(calls, size.single, 1), 1, 1.5)
         add_part(report, await run_rounds(calls, size.crowd, 50), 50, 2.0)

@@ -139,6 +139,12 @@ def fill_event(order: Mapping[str, str], order_id: int) -> bytes:
     ).encode()  # fmt: skip
 
 
+def kline(start: int) -> bytes:
+    """Return one candle that begins at `start` in milliseconds."""
+    prices = [PRICE] * 4
+    return json.dumps([[start, *prices, "1", start + 59_999, "100", 1, "1", "100", "0"]]).encode()
+
+
 def now_millis() -> int:
     """Return the present time as the venue writes it."""
     return time.time_ns() // 1_000_000

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from benchmarks.canned_rows import exchange_info, fill_event, now_millis, order_reply
+from benchmarks.canned_rows import exchange_info, fill_event, kline, now_millis, order_reply
 from benchmarks.processes import write_address
 from services.common.run import run_service
 
@@ -35,7 +35,6 @@ _ANSWERS: Final[dict[str, bytes]] = {
     "/fapi/v1/allOrders": b"[]",
     "/fapi/v1/openOrders": b"[]",
     "/fapi/v1/userTrades": b"[]",
-    "/fapi/v1/klines": b"[]",
     "/fapi/v3/positionRisk": b"[]",
     "/sapi/v1/account/apiRestrictions": (
         b'{"ipRestrict":true,"enableReading":true,"enableWithdrawals":false,"enableFutures":true}'
@@ -69,6 +68,8 @@ class CannedVenue:
             return 200, self._markets
         if path in ("/fapi/v1/time", "/fapi/v1/ping"):
             return 200, b'{"serverTime":%d}' % now_millis()
+        if path == "/fapi/v1/klines":
+            return 200, kline(now_millis())
         if path == "/connections":
             return 200, b'{"count":%d}' % self.connection_count
         if path == "/fapi/v1/order":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -15,7 +16,12 @@ import grpc
 from google.type import decimal_pb2
 
 from benchmarks.echo_server import METHOD
-from opensqt.market_maker.v1 import exchange_pb2_grpc, resources_pb2, types_pb2
+from opensqt.market_maker.v1 import (
+    exchange_pb2_grpc,
+    order_entry_pb2,
+    resources_pb2,
+    types_pb2,
+)
 from services.connector.ccxt_lean import import_venue_class
 from services.connector.exchange_factory import rewrite_urls
 from services.connector.ledger import Ledger, LedgerRow, Phase
@@ -37,25 +43,61 @@ def new_id() -> str:
     return f"bench{next(_numbers)}"
 
 
+def new_order(*, is_market: bool = False) -> resources_pb2.PlaceOrderRequest:
+    """Return a request for an order that rests, or for a market order."""
+    request = resources_pb2.PlaceOrderRequest(
+        client_order_id=new_id(),
+        symbol="BTCUSDT",
+        side=types_pb2.ORDER_SIDE_BUY,
+        type=types_pb2.ORDER_TYPE_MARKET if is_market else types_pb2.ORDER_TYPE_LIMIT,
+        quantity=decimal_pb2.Decimal(value=_QUANTITY),
+    )
+    if not is_market:
+        request.price.value = _PRICE
+        request.time_in_force = types_pb2.TIME_IN_FORCE_GTC
+    return request
+
+
 def place_call(channel: grpc.aio.Channel, *, is_market: bool = False) -> Call:
     """Return the call that places an order through a connector: resting, or a market order."""
     stub: Any = exchange_pb2_grpc.ExchangeServiceStub(channel)
-    kind = types_pb2.ORDER_TYPE_MARKET if is_market else types_pb2.ORDER_TYPE_LIMIT
 
     async def place() -> object:
-        request = resources_pb2.PlaceOrderRequest(
-            client_order_id=new_id(),
-            symbol="BTCUSDT",
-            side=types_pb2.ORDER_SIDE_BUY,
-            type=kind,
-            quantity=decimal_pb2.Decimal(value=_QUANTITY),
-        )
-        if not is_market:
-            request.price.value = _PRICE
-            request.time_in_force = types_pb2.TIME_IN_FORCE_GTC
-        return await stub.PlaceOrder(request, timeout=30.0)
+        return await stub.PlaceOrder(new_order(is_market=is_market), timeout=30.0)
 
     return place
+
+
+@asynccontextmanager
+async def entry_call(channel: grpc.aio.Channel) -> AsyncIterator[Call]:
+    """Yield the call that places a resting order over one long-lived EnterOrders call."""
+    stub: Any = exchange_pb2_grpc.ExchangeServiceStub(channel)
+    stream = stub.EnterOrders()
+    waiting: dict[int, asyncio.Future[object]] = {}
+    # gRPC takes one message of a call at a time.
+    turn = asyncio.Lock()
+
+    async def read() -> None:
+        while (answer := await stream.read()) is not grpc.aio.EOF:
+            found = waiting.pop(answer.entry_id, None)
+            if found is not None:
+                found.set_result(answer)
+
+    async def enter() -> object:
+        entry = next(_numbers)
+        answered = waiting[entry] = asyncio.get_running_loop().create_future()
+        request = order_entry_pb2.EnterOrdersRequest(entry_id=entry, order=new_order())
+        async with turn:
+            await stream.write(request)
+        return await answered
+
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(read())
+        try:
+            yield enter
+        finally:
+            reading.cancel()
+            stream.cancel()
 
 
 def echo_call(channel: grpc.aio.Channel) -> Call:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from cli.advice import with_advice
 from cli.clients import engine_client, scanner_client
 from cli.doctor import examine
 from cli.plain import to_plain
@@ -236,6 +237,6 @@ def _show_status(session: Session, status: engine_pb2.EngineStatus) -> int:
     if session.json:
         session.print_json({"status": to_plain(status)})
     else:
-        why = f" ({status.state_reason})" if status.state_reason else ""
+        why = f" ({with_advice(status.state_reason)})" if status.state_reason else ""
         session.console.print(f"engine {word(status, 'state')}{why}", markup=False)
     return 0

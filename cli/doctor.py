@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc.aio
 
+from cli.advice import with_advice
 from cli.clients import connector_client, engine_client, scanner_client
 from cli.tables import word
 from cli.venue_halt import describe
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_SKEW_SECONDS = 1.0
 """Beyond this the engine's fences and the venue's request windows no longer hold."""
+
+MOST_ORDERS = 5
+"""Orders in doubt that are named."""
 
 MOST_SYMBOLS = 10
 """Positions whose leverage and margin mode are looked at: each costs a call to the venue."""
@@ -85,10 +89,11 @@ async def _engine(settings: ArbSettings) -> list[Finding]:
         Finding(
             "engine",
             active and status.reconciled and not status.unknown_client_order_ids,
-            f"{word(status, 'state')}{f' ({status.state_reason})' if status.state_reason else ''}, "
+            f"{word(status, 'state')}{_in_brackets(with_advice(status.state_reason))}, "
             f"{'reconciled' if status.reconciled else 'NOT reconciled yet'}, "
             f"{status.open_position_count} positions on, "
-            f"{len(status.unknown_client_order_ids)} orders unknown",
+            f"{len(status.unknown_client_order_ids)} orders unknown"
+            f"{_in_brackets(', '.join(status.unknown_client_order_ids[:MOST_ORDERS]))}",
         )
     ]
     findings += [
@@ -103,6 +108,10 @@ async def _engine(settings: ArbSettings) -> list[Finding]:
         for venue in status.venues
     ]
     return findings
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 async def _connector(venue: VenueSettings) -> list[Finding]:
@@ -122,6 +131,7 @@ async def _connector(venue: VenueSettings) -> list[Finding]:
         # Two swapped addresses both answer well, each for the other's account.
         Finding(subject, name == venue.name, f"answers as {name} ({kind.exchange_code})"),
         _trading_finding(subject, trading.state),
+        fence_finding(subject, kind),
         *account_findings(subject, kind, account),
         *symbols_findings(subject, symbols),
     ]
@@ -166,6 +176,18 @@ def symbols_findings(
         text = f"{name}: {leverage}, {told.margin_mode or 'margin mode not told'}{todo}"
         findings.append(Finding(subject, not isolated, text))
     return findings
+
+
+def fence_finding(subject: str, kind: exchange_pb2.GetTypeResponse) -> Finding:
+    """Return after what time an order in doubt is proven never to have arrived; perhaps never."""
+    if kind.HasField("fence"):
+        seconds = kind.fence.ToTimedelta().total_seconds()
+        return Finding(subject, True, f"an order in doubt is proven absent after {seconds:g} s")
+    text = (
+        "the venue gives requests no end of validity: an order in doubt that it does not show "
+        "stays unknown, and entries in its symbol stop, until you have looked there"
+    )
+    return Finding(subject, True, text)
 
 
 def account_findings(

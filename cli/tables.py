@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from cli.advice import with_advice
 from cli.plain import enum_word
 from opensqt.market_maker.v1 import engine_pb2, instrument_pb2, opportunity_pb2, scanner_pb2
 
@@ -124,7 +125,9 @@ def position_table(
     """Hedged positions with both legs, what is left without hedge, funding and fees."""
     wide = width >= WIDE
     reasons = "\n".join(
-        f"{row.position_id}: {row.state_reason}" for row in positions if row.state_reason
+        f"{row.position_id}: {with_advice(row.state_reason)}"
+        for row in positions
+        if row.state_reason
     )
     table = plain_table(title, width, reasons)
     # Never cut: every other command asks for it.

@@ -10,6 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from services.common.errors import DOMAIN, InvalidFieldError, OpensqtError, RetryableError
+from services.common.masking import mask_text
 from services.common.time_codec import to_duration
 
 if TYPE_CHECKING:
@@ -57,4 +58,5 @@ def _error_info(error: OpensqtError) -> error_details_pb2.ErrorInfo:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:MAX_TEXT]
+    # Whoever wrote the text: a secret must not leave with an error.
+    return mask_text(" ".join(text.split()))[:MAX_TEXT]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from services.common.masking import mask_text
 from services.connector.profile import EndpointClass, Priority
 from services.connector.rate_queue import current_pass
 from services.connector.venue_errors import VenueAnswerError
@@ -83,7 +84,8 @@ def read_answer(
     if 200 <= status < 300 and is_json and refusal is None:
         return None
     code = None if refusal is None else refusal.code[:64]
-    message = "" if refusal is None else refusal.message[:300]
+    # A venue may echo what was sent: neither callers nor logs are to see a key or a signature.
+    message = "" if refusal is None else mask_text(refusal.message)[:300]
     if not message:
         message = "no JSON in the reply" if response is None else "refused"
     return VenueAnswerError(status, code, message, read_retry_after(headers))

@@ -50,6 +50,7 @@ class FaultBench:
     address: str
     stub: Any
     control: Control
+    connector_address: str = ""
 
     @property
     def words(self) -> VenueWords:
@@ -107,7 +108,13 @@ async def fault_bench(venue: str, folder: Path, **changes: Any) -> AsyncIterator
             venue, simulator.address, folder, **{"request_timeout_seconds": 0.8, **changes}
         )
         async with running_connector(part) as connector:
-            yield FaultBench(venue, simulator.address, connector.stub, Control(simulator.address))
+            yield FaultBench(
+                venue,
+                simulator.address,
+                connector.stub,
+                Control(simulator.address),
+                connector.address,
+            )
 
 
 # Mutable: filled in by the one test it belongs to.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from services.common.masking import mask_text
 from services.connector.profile import WebSocketForm
 from services.connector.venue_errors import VenueAnswerError
 from services.connector.venues.binance_answers import read_refusal
@@ -49,5 +50,5 @@ def _decode(reply: Mapping[str, Any]) -> Mapping[str, Any]:
     raise VenueAnswerError(
         status if isinstance(status, int) else 500,
         None if refusal is None else refusal.code,
-        "refused" if refusal is None else refusal.message,
+        "refused" if refusal is None else mask_text(refusal.message),
     )

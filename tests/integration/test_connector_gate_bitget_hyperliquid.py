@@ -15,8 +15,12 @@ import pytest
 from pydantic import SecretStr
 
 from opensqt.market_maker.v1 import types_pb2
+from services.common.errors import NotFoundError
 from services.connector.venue_client_ids import to_venue_client_id
 from services.connector.venues import find_profile
+from services.engine.connector_gateway import ConnectorGateway
+from services.engine.instruments import InstrumentKind
+from services.engine.ports import NEVER_SENT_REASON
 from tests.support.canned_markets import MARKETS, bitget
 from tests.support.canned_venue import KEY, WALLET, Answer, CannedVenue, open_responder
 from tests.support.connector import IOC, LIMIT, by_id, connector_part, order, running_connector
@@ -344,3 +348,24 @@ async def test_an_order_whose_reply_is_lost_is_found_by_its_id(code: str, tmp_pa
     take_orders(venue, code, Answer("", 502))
     async with opened(code, venue, tmp_path) as stub:
         await check_confirmed(code, venue, stub)
+
+
+async def test_the_engine_takes_a_connector_without_a_fence(tmp_path: Path) -> None:
+    """Bitget's connector names no fence, and says of an id that its whole ledger has not so much.
+
+    An order that was refused by the venue for good is known as that, and never as unknown.
+    """
+    code = "bitget-spot"
+    async with opened(code, script_venue(code), tmp_path) as stub:
+        venue = ConnectorGateway(
+            code, InstrumentKind.SPOT, stub, call_seconds=5.0, place_seconds=5.0
+        )
+        assert (await venue.profile()).fence is None
+        with pytest.raises(NotFoundError) as absent:
+            await venue.get_order("BTCUSDT", "never-1", use_margin=False)
+        assert absent.value.reason == NEVER_SENT_REASON
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.PlaceOrder(request(code, "refused-1"))
+        refused = await venue.get_order("BTCUSDT", "refused-1", use_margin=False)
+        assert refused is not None
+        assert (refused.closed, refused.executed) == (True, 0)

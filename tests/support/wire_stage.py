@@ -17,7 +17,10 @@ import grpc
 
 from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc
 from services.common.call_errors import from_call_error
-from tests.support.connector import connector_part, connector_process
+from services.common.clock import SystemClock
+from services.common.errors import OpensqtError
+from services.engine.order_entry import OrderEntry, open_order_entry
+from tests.support.connector import connector_part, connector_process, eventually
 from tests.support.simulator import simulator_process
 
 FLOODER, GOOD = "token-of-the-flooder-0123456789", "token-of-the-good-one-0123456789"
@@ -77,6 +80,21 @@ async def good_channel(address: str, token: str) -> AsyncIterator[Any]:
         yield exchange_pb2_grpc.ExchangeServiceStub(channel)
 
 
+@contextlib.asynccontextmanager
+async def order_entry(address: str, token: str) -> AsyncIterator[OrderEntry]:
+    """Yield an open order-entry call on a connection of its own, as the engine holds one."""
+    async with (
+        good_channel(address, token) as stub,
+        open_order_entry("venue", stub, SystemClock()) as entry,
+    ):
+        await eventually(lambda: _is_open(entry))
+        yield entry
+
+
+async def _is_open(entry: OrderEntry) -> bool:
+    return entry.is_open
+
+
 @dataclass(slots=True)
 class Latencies:
     """Seconds of the calls that were served, and how many were not. Mutable: it collects."""
@@ -101,6 +119,8 @@ class Latencies:
             await call()
         except grpc.aio.AioRpcError as error:
             self.failed[f"{error.code().name} {from_call_error(error).reason}"] += 1
+        except OpensqtError as error:
+            self.failed[f"{error.code.name} {error.reason}"] += 1
         else:
             self.seconds.append(time.perf_counter() - start)
 

@@ -89,8 +89,9 @@ test-faults: $(STAMP) ## The fault table: each fault on each family of venues, p
 	@$(PYTEST) tests/faults
 
 .PHONY: test-kills
-test-kills: $(STAMP) ## Random faults and SIGKILL against a live connector; KILL_SEQUENCES=N (500)
-	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) --dist load tests/kills
+test-kills: $(STAMP) ## SIGKILL at random and at chosen moments; KILL_SEQUENCES=N (500) random ones
+	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) --dist load tests/kills/test_random_kills.py
+	@$(PYTEST) --ignore=tests/kills/test_random_kills.py tests/kills
 
 .PHONY: coverage
 coverage: $(STAMP) ## The same tests, with branch coverage

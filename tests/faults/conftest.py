@@ -32,8 +32,8 @@ def cell(request: pytest.FixtureRequest, record_property: Any) -> Cell:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test that asks for a bench one of each venue, or of those its mark names."""
-    mark = next(metafunc.definition.iter_markers("fault"))
-    venues = mark.kwargs.get("venues", VENUES)
+    mark = next(metafunc.definition.iter_markers("fault"), None)
+    venues = () if mark is None else mark.kwargs.get("venues", VENUES)
     # A module whose faults are the wire's alone brings a bench of its own, and names no venues.
     if "bench" in metafunc.fixturenames and venues:
         metafunc.parametrize("bench", venues, indirect=True)

@@ -42,6 +42,7 @@ from services.connector.stream_hub import HubOptions, StreamHub
 from services.connector.stream_probe import ProbePace
 from services.connector.trade_reader import TradeReader
 from services.connector.venue import Venue
+from services.connector.venue_ban import BanFile, ConnectGate
 from services.connector.venue_http import HeaderObserver
 from services.connector.venue_orders import VenueOrders
 from services.connector.venue_stamps import VenueStamps
@@ -160,11 +161,13 @@ async def _open_venue(
     fence = part.fence()
     allowances = scale_allowances(profile.allowances, part.allowance_scale)
     # One for both instances: the venue counts by address and account, not by connection.
-    budget = RateBudget(allowances, clock, observer=metrics)
+    ban = BanFile(part.ledger_path, clock)
+    budget = RateBudget(allowances, clock, observer=metrics, keep_ban=ban.keep)
+    ban.restore(budget)
 
     async def build() -> Any:
         # Connections of its own, too: reads that wait for one stand in no order's way.
-        session = await stack.enter_async_context(new_session())
+        session = await stack.enter_async_context(new_session(ConnectGate(budget)))
         exchange = _build_exchange(part, session, part.read_credentials())
         exchange.observer = HeaderObserver(budget)
         exchange.budget = budget

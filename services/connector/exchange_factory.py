@@ -38,8 +38,8 @@ def rewrite_urls(urls: Any, base_url: str) -> Any:
     return urlunsplit((scheme, base.netloc, path, old.query, ""))
 
 
-def new_session() -> aiohttp.ClientSession:
-    """Return the long-lived HTTP session; the caller closes it.
+def new_session(*gates: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+    """Return the long-lived HTTP session; the caller closes it. `gates` see all that it sends.
 
     Connections are kept for less time than the venues keep theirs, so that an order is rarely sent
     down one that the venue is just closing.
@@ -49,7 +49,9 @@ def new_session() -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=SESSION_CONNECTIONS, keepalive_timeout=30.0, ttl_dns_cache=60
     )
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=gates
+    )
 
 
 def build_exchange(

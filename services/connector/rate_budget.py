@@ -22,7 +22,7 @@ from services.connector.rate_queue import PASS, RatePass, WaitingLine, current_p
 from services.connector.rate_window import RateWindow, read_used
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
     from services.common.clock import Clock
@@ -76,11 +76,13 @@ class RateBudget:
         *,
         max_wait_seconds: float = 60.0,
         observer: RateObserver | None = None,
+        keep_ban: Callable[[datetime], None] | None = None,
     ) -> None:
         self._windows = {name: [RateWindow(a) for a in group] for name, group in allowances.items()}
         self._clock = clock
         self._max_wait = max_wait_seconds
         self._observer = observer
+        self._keep_ban = keep_ban
         self._blocked_until: dict[EndpointClass | None, float] = {}
         self._queues: dict[tuple[EndpointClass, Priority], WaitingLine] = {}
         self._lanes = CallLanes()
@@ -268,5 +270,8 @@ class RateBudget:
         if until <= self._blocked_until.get(name, 0.0):
             return
         self._blocked_until[name] = until
+        end = self._clock.now() + timedelta(seconds=seconds)
+        if name is None and self._keep_ban is not None:
+            self._keep_ban(end)
         if self._observer is not None:
-            self._observer.show_pause(name, self._clock.now() + timedelta(seconds=seconds))
+            self._observer.show_pause(name, end)

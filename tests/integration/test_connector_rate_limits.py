@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,22 @@ async def test_after_418_nothing_at_all_is_sent_until_the_ban_ends(
     assert [row for row in bench.log.rows if banned.at < row.at < banned.at + 2.0] == []
     assert (await place(bench, seconds=5.0)).status == FILLED
     assert (await leave(bench)).status == FILLED
+
+
+async def test_a_start_during_a_ban_asks_the_venue_nothing_until_it_ends(tmp_path: Path) -> None:
+    """The ban was told to the process before; its successor waits it out and then serves."""
+    log = Log()
+    async with running_simulator() as simulator:
+        log.watch(simulator)
+        part = connector_part("binance", simulator.address, tmp_path)
+        end = datetime.now(UTC) + timedelta(seconds=0.4)
+        part.ledger_path.with_name(f"{part.ledger_path.name}.ban").write_text(
+            json.dumps({"until": end.isoformat()})
+        )
+        banned_until = time.monotonic() + 0.4
+        async with running_connector(part):
+            assert log.rows
+    assert min(row.at for row in log.rows) >= banned_until - 0.05
 
 
 async def cancel(bench: Bench, seconds: float) -> Any:

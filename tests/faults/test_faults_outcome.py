@@ -170,7 +170,7 @@ async def test_row_21(bench: FaultBench, cell: Cell) -> None:
 @pytest.mark.fault(24, "stamp outside the venue's window")
 async def test_row_24(bench: FaultBench, cell: Cell) -> None:
     """A request that reached the venue too late was not executed: definite, its id is free."""
-    action = {"type": "delay", "seconds": 0.7, "when": "before"}
+    action = {"type": "delay", "seconds": 1.0, "when": "before"}
     await bench.fault(action, "place_order", times=1)
     with pytest.raises((RetryableError, RejectedError)):
         await bench.place("stale1")

@@ -144,7 +144,7 @@ async def test_row_8(bench: FaultBench, cell: Cell) -> None:
 @pytest.mark.fault(25, "venue slower than our patience")
 async def test_row_25(bench: FaultBench, cell: Cell) -> None:
     """A reply after the client's timeout is a lost reply; another order is not delayed by it."""
-    action = {"type": "delay", "seconds": 1.5, "when": "after"}
+    action = {"type": "delay", "seconds": 2.0, "when": "after"}
     await bench.fault(action, "place_order", times=1)
     slow = asyncio.create_task(bench.place("slow1"))
     await eventually(bench.has_struck)

@@ -69,7 +69,7 @@ async def test_request_lost_before_the_venue_is_proven_by_the_fence(bench: Fault
 async def test_silence_is_an_unknown_outcome(bench: FaultBench) -> None:
     """No reply in time: unknown to a caller in haste, true for one who asks later."""
     await bench.silence_events()
-    await bench.fault({"type": "delay", "seconds": 1.2, "when": "after"}, "place_order")
+    await bench.fault({"type": "delay", "seconds": 1.8, "when": "after"}, "place_order")
     with pytest.raises(OutcomeUnknownError):
         await bench.place("ws4", seconds=0.5)
     assert executed_of(await bench.get("ws4")) == QUANTITY

@@ -27,7 +27,7 @@ from tests.support.connector import (
 )
 from tests.support.simulator import Control, running_simulator
 
-FENCE_SECONDS = 1.1
+FENCE_SECONDS = 1.2
 EVENTS_HELD = [
     {
         "id": "held",

@@ -20,7 +20,7 @@ from tests.support.simulator import Control, running_simulator
 VENUES = ("binance", "binanceusdm", "okx-swap", "bybit-linear")
 """One column of the table each; every order path differs between them."""
 
-FENCE_SECONDS = 1.1
+FENCE_SECONDS = 1.2
 QUANTITY = Decimal("0.01")
 SYMBOL = "BTCUSDT"
 
@@ -105,7 +105,7 @@ async def fault_bench(venue: str, folder: Path, **changes: Any) -> AsyncIterator
     """Run a simulator and a connector of one venue on it, with a short fence."""
     async with running_simulator() as simulator:
         part = connector_part(
-            venue, simulator.address, folder, **{"request_timeout_seconds": 0.8, **changes}
+            venue, simulator.address, folder, **{"request_timeout_seconds": 1.3, **changes}
         )
         async with running_connector(part) as connector:
             yield FaultBench(

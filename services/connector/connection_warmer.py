@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
-from services.connector.profile import EndpointClass
 
 if TYPE_CHECKING:
     from services.connector.venue import Venue
@@ -36,7 +35,7 @@ class ConnectionWarmer:
         venue = self._venue
         try:
             await venue.read(
-                EndpointClass.WEIGHT,
+                venue.profile.endpoint("time"),
                 venue.profile.weight("time"),
                 lambda: venue.trading.fetch_time(),
             )

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from services.common.metrics import ServiceMetrics
-    from services.connector.profile import EndpointClass
 
 
 class ConnectorMetrics:
@@ -107,18 +106,18 @@ class ConnectorMetrics:
         if not up:
             self._drops.inc()
 
-    def count_wait(self, endpoint_class: EndpointClass, seconds: float) -> None:
+    def count_wait(self, endpoint_class: str, seconds: float) -> None:
         """Count one wait for the rate limit."""
-        self._waits.labels(endpoint_class.value).inc()
-        self._wait_seconds.labels(endpoint_class.value).inc(seconds)
+        self._waits.labels(str(endpoint_class)).inc()
+        self._wait_seconds.labels(str(endpoint_class)).inc(seconds)
 
-    def count_rate_refusal(self, endpoint_class: EndpointClass) -> None:
+    def count_rate_refusal(self, endpoint_class: str) -> None:
         """Count one request that was not sent for the rate limit's sake."""
-        self._rate_refusals.labels(endpoint_class.value).inc()
+        self._rate_refusals.labels(str(endpoint_class)).inc()
 
-    def show_pause(self, endpoint_class: EndpointClass | None, end: datetime) -> None:
+    def show_pause(self, endpoint_class: str | None, end: datetime) -> None:
         """Show until when the venue wants silence: of one class, or (None) of everything."""
-        label = "all" if endpoint_class is None else endpoint_class.value
+        label = "all" if endpoint_class is None else str(endpoint_class)
         self._pause_end.labels(label).set(end.timestamp())
 
     def count_limit_refusal(self, reason: str) -> None:

@@ -140,6 +140,9 @@ class VenueProfile:
     `fills_by_id`: executions can be listed from a trade id on; else they go on by time.
     `market_names` gives a market's name in the venue's rows, and its base as the venue writes it.
     `websocket`: how orders may be sent over it, None where that is not offered.
+    `endpoints` names, by call, the allowance of an endpoint that the venue counts apart; such a
+    call spends that and WEIGHT's. `bans` are HTTP statuses beside 418 that shut the whole address
+    out, with how long.
     """
 
     code: str
@@ -148,7 +151,7 @@ class VenueProfile:
     options: Mapping[str, Any]
     credentials: Callable[[Credentials], dict[str, str]]
     client_ids: ClientIdForm
-    allowances: Mapping[EndpointClass, tuple[Allowance, ...]]
+    allowances: Mapping[str, tuple[Allowance, ...]]
     weights: Mapping[str, int]
     read_refusal: Callable[[Any], Refusal | None]
     answers: Mapping[tuple[int | None, str], AnswerClass]
@@ -172,6 +175,12 @@ class VenueProfile:
     fills_by_id: bool = True
     market_names: Callable[[Mapping[str, Any]], tuple[str, str]] = ccxt_names
     websocket: WebSocketForm | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    bans: Mapping[int, timedelta] = field(default_factory=dict)
+
+    def endpoint(self, name: str) -> str:
+        """Return whose allowance a call named in `weights` spends: its endpoint's, else WEIGHT."""
+        return self.endpoints.get(name, EndpointClass.WEIGHT)
 
     def weight(self, name: str) -> int:
         """Return the documented weight of a call named in `weights`; 1 when it is not there."""

@@ -1,6 +1,7 @@
 """Our share of the venue's rate limits: per endpoint class, orders ahead of data, bans obeyed.
 
-Each class has allowances (so many units in any window). Data may use 70 % of an allowance, orders
+Each class has allowances (so many units in any window); an endpoint that the venue counts apart
+spends its own and those of WEIGHT. Data may use 70 % of an allowance, orders
 80 %, exits and cancels all of it, so neither a flood of reads nor one of entries delays a way out.
 The venue's own used-weight headers correct our count upwards; after 429 nothing of the class is
 sent before Retry-After, after 418 nothing at all. A wait is bounded by the caller's deadline.
@@ -43,22 +44,22 @@ TOO_MANY: Final = 429
 class RateObserver(Protocol):
     """Who counts what the rate limits cost."""
 
-    def count_wait(self, endpoint_class: EndpointClass, seconds: float) -> None:
+    def count_wait(self, endpoint_class: str, seconds: float) -> None:
         """Count one request that waited."""
         ...
 
-    def count_rate_refusal(self, endpoint_class: EndpointClass) -> None:
+    def count_rate_refusal(self, endpoint_class: str) -> None:
         """Count one request that was not sent because its wait would have been too long."""
         ...
 
-    def show_pause(self, endpoint_class: EndpointClass | None, end: datetime) -> None:
+    def show_pause(self, endpoint_class: str | None, end: datetime) -> None:
         """Show until when the venue wants silence: of one class, or (None) of everything."""
         ...
 
 
 def scale_allowances(
-    allowances: Mapping[EndpointClass, tuple[Allowance, ...]], scale: float
-) -> dict[EndpointClass, tuple[Allowance, ...]]:
+    allowances: Mapping[str, tuple[Allowance, ...]], scale: float
+) -> dict[str, tuple[Allowance, ...]]:
     """Return the allowances times `scale`, none below one unit."""
     return {
         name: tuple(replace(one, limit=max(1, int(one.limit * scale))) for one in group)
@@ -71,25 +72,31 @@ class RateBudget:
 
     def __init__(
         self,
-        allowances: Mapping[EndpointClass, tuple[Allowance, ...]],
+        allowances: Mapping[str, tuple[Allowance, ...]],
         clock: Clock,
         *,
         max_wait_seconds: float = 60.0,
         observer: RateObserver | None = None,
         keep_ban: Callable[[datetime], None] | None = None,
     ) -> None:
-        self._windows = {name: [RateWindow(a) for a in group] for name, group in allowances.items()}
+        own = {name: [RateWindow(a) for a in group] for name, group in allowances.items()}
+        self._own = own
+        shared = own.get(EndpointClass.WEIGHT, [])
+        self._windows = {
+            name: group if isinstance(name, EndpointClass) else [*group, *shared]
+            for name, group in own.items()
+        }
         self._clock = clock
         self._max_wait = max_wait_seconds
         self._observer = observer
         self._keep_ban = keep_ban
-        self._blocked_until: dict[EndpointClass | None, float] = {}
-        self._queues: dict[tuple[EndpointClass, Priority], WaitingLine] = {}
+        self._blocked_until: dict[str | None, float] = {}
+        self._queues: dict[tuple[str, Priority], WaitingLine] = {}
         self._lanes = CallLanes()
 
     @asynccontextmanager
     async def take(
-        self, endpoint_class: EndpointClass, weight: int, priority: Priority
+        self, endpoint_class: str, weight: int, priority: Priority
     ) -> AsyncIterator[None]:
         """Wait until `weight` units may be spent, spend them, and run the block.
 
@@ -107,7 +114,7 @@ class RateBudget:
             PASS.reset(token)
             self._lanes.leave(priority)
 
-    async def _admit(self, name: EndpointClass, weight: int, priority: Priority) -> None:
+    async def _admit(self, name: str, weight: int, priority: Priority) -> None:
         """Wait for units and for a place on the wire, and take both at one instant."""
         started = self._clock.monotonic()
         queue = self._queues.setdefault((name, priority), WaitingLine())
@@ -133,7 +140,7 @@ class RateBudget:
         if self._observer is not None and now - started > _NO_WAIT_SECONDS:
             self._observer.count_wait(name, now - started)
 
-    async def _enter_lane(self, name: EndpointClass, priority: Priority, started: float) -> None:
+    async def _enter_lane(self, name: str, priority: Priority, started: float) -> None:
         left = self._bound(started) - self._clock.monotonic()
         try:
             await self._lanes.enter(priority, left)
@@ -143,7 +150,7 @@ class RateBudget:
     async def _wait_turn(
         self,
         queue: WaitingLine,
-        name: EndpointClass,
+        name: str,
         weight: int,
         priority: Priority,
         started: float,
@@ -165,7 +172,7 @@ class RateBudget:
         finally:
             queue.leave(waiter)
 
-    async def _become_first(self, waiter: Waiter, name: EndpointClass, started: float) -> None:
+    async def _become_first(self, waiter: Waiter, name: str, started: float) -> None:
         left = self._bound(started) - self._clock.monotonic()
         try:
             async with asyncio.timeout(max(left, 0.0)):
@@ -180,11 +187,11 @@ class RateBudget:
         bound = started + self._max_wait
         return bound if deadline is None else min(bound, deadline)
 
-    def _check_bound(self, name: EndpointClass, wait: float, started: float) -> None:
+    def _check_bound(self, name: str, wait: float, started: float) -> None:
         if self._clock.monotonic() + wait > self._bound(started):
             raise self._refuse(name, wait)
 
-    def _refuse(self, name: EndpointClass, wait: float) -> RetryableError:
+    def _refuse(self, name: str, wait: float) -> RetryableError:
         if self._observer is not None:
             self._observer.count_rate_refusal(name)
         end = self.ban_end
@@ -193,14 +200,14 @@ class RateBudget:
                 f"the venue has banned this address until {end:%Y-%m-%dT%H:%M:%SZ}",
                 retry_after=end - self._clock.now(),
                 reason="VENUE_BANNED",
-                metadata={"endpointClass": name.value},
+                metadata={"endpointClass": str(name)},
             )
         return RetryableError(
             f"the venue's {name} allowance is used up"
             if wait > 0
             else "the caller's deadline passed before the request could be sent",
             retry_after=timedelta(seconds=wait),
-            metadata={"endpointClass": name.value},
+            metadata={"endpointClass": str(name)},
         )
 
     @property
@@ -209,20 +216,20 @@ class RateBudget:
         left = self._blocked_until.get(None, 0.0) - self._clock.monotonic()
         return self._clock.now() + timedelta(seconds=left) if left > 0 else None
 
-    def wait_seconds(self, name: EndpointClass, weight: int, priority: Priority) -> float:
+    def wait_seconds(self, name: str, weight: int, priority: Priority) -> float:
         """Return how long a request of that weight would have to wait now, were it the next."""
         now = self._clock.monotonic()
         share = _SHARES[priority]
         waits = [window.wait(now, weight, share) for window in self._windows.get(name, ())]
         return max(waits + self._blocks(name, now), default=0.0)
 
-    def _backlog_seconds(self, name: EndpointClass, units: int, priority: Priority) -> float:
+    def _backlog_seconds(self, name: str, units: int, priority: Priority) -> float:
         now = self._clock.monotonic()
         share = _SHARES[priority]
         waits = [window.backlog_wait(now, units, share) for window in self._windows.get(name, ())]
         return max(waits + self._blocks(name, now), default=0.0)
 
-    def _blocks(self, name: EndpointClass, now: float) -> list[float]:
+    def _blocks(self, name: str, now: float) -> list[float]:
         if not self._blocked_until:
             return []
         return [self._blocked_until.get(key, now) - now for key in (None, name)]
@@ -232,8 +239,8 @@ class RateBudget:
         now = self._clock.monotonic()
         lower = {name.lower(): value for name, value in headers.items()}
         held = current_pass()
-        for name, windows in self._windows.items():
-            own = held is not None and held.endpoint_class is name
+        for name, windows in self._own.items():
+            own = held is not None and held.endpoint_class == name
             for window in windows:
                 used = read_used(lower, window.allowance, own_reply=own)
                 if used is not None:
@@ -243,15 +250,20 @@ class RateBudget:
         self,
         status: int,
         retry_after: timedelta | None,
-        endpoint_class: EndpointClass,
+        endpoint_class: str,
         *,
         by_code: bool = False,
+        ban: timedelta | None = None,
     ) -> None:
         """Stop sending after 429 (that class) or 418 (everything) for as long as the venue asks.
 
         `by_code` is a refusal in the body for too many requests, whatever the HTTP status: without
-        Retry-After it pauses the class for its shortest window.
+        Retry-After it pauses the class for its shortest window. `ban` is how long a status of the
+        venue's own shuts the address out.
         """
+        if ban is not None:
+            self._pause(None, (retry_after or ban).total_seconds())
+            return
         if by_code and status != BANNED:
             status = TOO_MANY
         if status not in _DEFAULT_PAUSE_SECONDS:
@@ -264,7 +276,7 @@ class RateBudget:
             pause = min((one.allowance.window_seconds for one in windows), default=1.0)
         self._pause(None if status == BANNED else endpoint_class, pause)
 
-    def _pause(self, name: EndpointClass | None, seconds: float) -> None:
+    def _pause(self, name: str | None, seconds: float) -> None:
         until = self._clock.monotonic() + seconds
         # Never shortened: a 429 that was on its way does not end a ban (repeats lengthen it).
         if until <= self._blocked_until.get(name, 0.0):

@@ -6,10 +6,7 @@ import asyncio
 from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from services.connector.profile import EndpointClass
+from typing import Final
 
 
 # Mutable: it stands for one call while that runs.
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 class RatePass:
     """Leave for what one call sends; a task that outlives the call finds it expired."""
 
-    endpoint_class: EndpointClass
+    endpoint_class: str
     valid: bool = True
 
 

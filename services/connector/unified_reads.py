@@ -52,10 +52,11 @@ class UnifiedReads:
     async def ask(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         """Return what `call` brings, at the documented weight of `name`; raises as `Venue.read`."""
         venue = self.venue
+        profile = venue.profile
         # Where the venue counts histories of rates apart, each is one of so many.
-        if name == "funding_history" and EndpointClass.FUNDING_HISTORY in venue.profile.allowances:
+        if name == "funding_history" and EndpointClass.FUNDING_HISTORY in profile.allowances:
             return await venue.read(EndpointClass.FUNDING_HISTORY, 1, call)
-        return await venue.read(EndpointClass.WEIGHT, venue.profile.weight(name), call)
+        return await venue.read(profile.endpoint(name), profile.weight(name), call)
 
     async def market_time(self, instrument: Instrument) -> int:
         """Return when the newest minute candle opened (ms): the market's time to the minute.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.common.errors import UnimplementedError
 from services.connector.instruments import InstrumentKind
-from services.connector.profile import EndpointClass, Priority
+from services.connector.profile import Priority
 from services.connector.venue_errors import VenueAnswerError, to_read_error
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Venue:
 
     async def call(
         self,
-        endpoint_class: EndpointClass | str,
+        endpoint_class: str,
         weight: int,
         call: Callable[[], Awaitable[T]],
         *,
@@ -69,22 +69,26 @@ class Venue:
         Raises RetryableError when the budget cannot be had in time (nothing was sent), and whatever
         `call` raises; a 429 or 418 also stops what would follow.
         """
-        name = EndpointClass(endpoint_class)
-        async with self.budget.take(name, weight, priority):
+        async with self.budget.take(endpoint_class, weight, priority):
             try:
                 return await call()
             except VenueAnswerError as error:
-                self.budget.observe_refusal(
-                    error.status,
-                    error.retry_after,
-                    name,
-                    by_code=error.code in self.profile.rate_codes,
-                )
+                self.note_refusal(error, endpoint_class)
                 raise
+
+    def note_refusal(self, error: VenueAnswerError, endpoint_class: str) -> None:
+        """Tell the budget of a refusal, which may ask for silence."""
+        self.budget.observe_refusal(
+            error.status,
+            error.retry_after,
+            endpoint_class,
+            by_code=error.code in self.profile.rate_codes,
+            ban=self.profile.bans.get(error.status),
+        )
 
     async def read(
         self,
-        endpoint_class: EndpointClass | str,
+        endpoint_class: str,
         weight: int,
         call: Callable[[], Awaitable[T]],
         *,

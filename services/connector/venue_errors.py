@@ -16,7 +16,7 @@ from services.common.errors import (
     UnreachableError,
 )
 from services.connector.ccxt_lean import errors as ccxt_errors
-from services.connector.outcome import AnswerClass, classify_answer
+from services.connector.outcome import RATE_LIMITED_STATUSES, AnswerClass, classify_answer
 
 if TYPE_CHECKING:
     from services.connector.profile import VenueProfile
@@ -62,7 +62,7 @@ def to_read_error(error: Exception, profile: VenueProfile) -> Exception:
     if isinstance(error, OpensqtError):
         return error
     if isinstance(error, VenueAnswerError):
-        return _answer_to_read_error(error, classify(error, profile))
+        return _answer_to_read_error(error, profile)
     if isinstance(error, ccxt_errors.NotSupported):
         return UnimplementedError(f"{profile.code} offers no such call")
     if isinstance(error, ccxt_errors.BadSymbol):
@@ -82,10 +82,19 @@ def to_read_error(error: Exception, profile: VenueProfile) -> Exception:
     return error
 
 
-def _answer_to_read_error(error: VenueAnswerError, answer: AnswerClass) -> OpensqtError:
+def _answer_to_read_error(error: VenueAnswerError, profile: VenueProfile) -> OpensqtError:
+    answer = classify(error, profile)
     text = f"the venue answered {error.code or error.status}: {error.message}"
     if answer is AnswerClass.NOT_EXECUTED_RETRYABLE:
-        return RetryableError(text, retry_after=error.retry_after, metadata=error.metadata)
+        # A stamp out of the window is refused for now as well, and a wait would not help it.
+        limited = error.status in RATE_LIMITED_STATUSES or error.code in profile.rate_codes
+        return RetryableError(
+            text,
+            retry_after=error.retry_after,
+            reason="VENUE_RATE_LIMITED" if limited else "VENUE_REFUSED_FOR_NOW",
+            code=Code.RESOURCE_EXHAUSTED if limited else Code.UNAVAILABLE,
+            metadata=error.metadata,
+        )
     if answer is AnswerClass.AUTH_OR_CONFIG_FATAL:
         return AuthError(
             text,

@@ -127,7 +127,12 @@ class VenueHttpMixin:
             try:
                 return await self._send(url, method, headers, body)
             except VenueAnswerError as error:
-                self.budget.observe_refusal(error.status, error.retry_after, EndpointClass.WEIGHT)
+                self.budget.observe_refusal(
+                    error.status,
+                    error.retry_after,
+                    EndpointClass.WEIGHT,
+                    ban=self.profile.bans.get(error.status),
+                )
                 raise
 
     async def _send(self, url: str, method: str, headers: Any, body: Any) -> Any:

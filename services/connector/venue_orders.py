@@ -45,7 +45,6 @@ class VenueOrders:
         profile = self._venue.profile
         trace = RequestTrace()
         REQUEST_TRACE.set(trace)
-        order = self._new_order(intent, instrument, venue_client_id)
 
         async def send() -> Mapping[str, Any]:
             # Stamped as it leaves: time spent waiting for the rate limit is not the venue's.
@@ -56,6 +55,7 @@ class VenueOrders:
             return await profile.calls.place(self._venue.trading, order)
 
         try:
+            order = self._new_order(intent, instrument, venue_client_id)
             # Not `read`: what a failure proves about an order is judged apart.
             reply = await self._venue.call(
                 EndpointClass.ORDER, 1, send, priority=order_priority(intent)
@@ -99,7 +99,7 @@ class VenueOrders:
         """
         try:
             reply = await self._venue.read(
-                EndpointClass.WEIGHT,
+                self._venue.profile.endpoint("order_query"),
                 self._venue.profile.weight("order_query"),
                 lambda: self._venue.profile.calls.query(self._venue.trading, key),
                 priority=priority,
@@ -114,7 +114,7 @@ class VenueOrders:
         """Ask to cancel; return the venue's row, None when it tells none: gone, or acknowledged."""
         try:
             reply = await self._venue.read(
-                EndpointClass.WEIGHT,
+                self._venue.profile.endpoint("order_cancel"),
                 self._venue.profile.weight("order_cancel"),
                 lambda: self._venue.profile.calls.cancel(self._venue.trading, key),
                 priority=Priority.EXIT,
@@ -129,7 +129,7 @@ class VenueOrders:
         """Cancel all live orders of a symbol; having none is no error."""
         try:
             await self._venue.read(
-                EndpointClass.WEIGHT,
+                self._venue.profile.endpoint("open_orders_cancel"),
                 self._venue.profile.weight("open_orders_cancel"),
                 lambda: self._venue.profile.calls.cancel_all(
                     self._venue.trading, instrument, use_margin=use_margin
@@ -146,7 +146,7 @@ class VenueOrders:
         """Return the live orders of one symbol, or of all."""
         weight = "all_open_orders" if instrument is None else "open_orders"
         rows = await self._venue.read(
-            EndpointClass.WEIGHT,
+            self._venue.profile.endpoint(weight),
             self._venue.profile.weight(weight),
             lambda: self._venue.profile.calls.open_orders(
                 self._venue.trading, instrument, use_margin=use_margin
@@ -161,7 +161,7 @@ class VenueOrders:
     ) -> list[VenueFill]:
         """Return all executions of one order, by the venue's order id."""
         rows = await self._venue.read(
-            EndpointClass.WEIGHT,
+            self._venue.profile.endpoint("order_trades"),
             self._venue.profile.weight("order_trades"),
             lambda: self._venue.profile.calls.order_fills(self._venue.trading, key),
             priority=priority,
@@ -190,7 +190,7 @@ class VenueOrders:
             use_margin=use_margin,
         )
         rows = await self._venue.read(
-            EndpointClass.WEIGHT,
+            self._venue.profile.endpoint("trades"),
             self._venue.profile.weight("trades"),
             lambda: self._venue.profile.calls.fills(self._venue.trading, instrument, wanted),
             priority=priority,
@@ -205,7 +205,7 @@ class VenueOrders:
         Raises UnimplementedError where the venue lists none.
         """
         found = await self._venue.read(
-            EndpointClass.WEIGHT,
+            self._venue.profile.endpoint("recent_orders"),
             self._venue.profile.weight("recent_orders"),
             lambda: self._venue.profile.calls.recent_orders(
                 self._venue.trading, instrument, use_margin=use_margin
@@ -224,7 +224,7 @@ class VenueOrders:
 
         # Understood inside the read, so that a broken book is a broken answer to the caller.
         price = await self._venue.read(
-            EndpointClass.WEIGHT,
+            self._venue.profile.endpoint("order_book"),
             self._venue.profile.weight("order_book"),
             read,
             priority=Priority.ORDER,

@@ -13,7 +13,6 @@ from services.common.codec import from_millis
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.connector.instruments import TradingStatus
-from services.connector.profile import EndpointClass
 
 if TYPE_CHECKING:
     from services.connector.venue import Venue
@@ -55,7 +54,7 @@ class VenueStamps:
         name = instrument.unified
         try:
             rows = await venue.read(
-                EndpointClass.WEIGHT,
+                venue.profile.endpoint("klines"),
                 venue.profile.weight("klines"),
                 lambda: venue.exchange.fetch_ohlcv(name, "1m", None, 1),
             )

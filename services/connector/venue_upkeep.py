@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from services.common.codec import from_millis
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
-from services.connector.profile import EndpointClass
 
 if TYPE_CHECKING:
     from services.connector.market_loader import MarketLoader
@@ -31,7 +30,7 @@ async def measure_skew(venue: Venue) -> tuple[timedelta, timedelta]:
         return before, stamp, venue.clock.now()
 
     before, stamp, after = await venue.read(
-        EndpointClass.WEIGHT, venue.profile.weight("time"), read
+        venue.profile.endpoint("time"), venue.profile.weight("time"), read
     )
     # The answer is taken to be stamped half way between question and answer.
     half = (after - before) / 2
@@ -61,7 +60,9 @@ class VenueUpkeep:
         """
         venue = self._venue
         loaded = await venue.read(
-            EndpointClass.WEIGHT, venue.profile.weight("exchange_info"), self._loader.load
+            venue.profile.endpoint("exchange_info"),
+            venue.profile.weight("exchange_info"),
+            self._loader.load,
         )
         # One copy for both instances, taken over without a wait in between.
         for exchange in (venue.exchange, venue.trading):

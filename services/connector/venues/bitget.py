@@ -56,6 +56,24 @@ _STATES: Final = {
     "maintain": TradingStatus.BREAK,
     "listed": TradingStatus.BREAK,
 }
+# Requests in a second, per account and endpoint ("Frequency limit" of each), the lower of spot and
+# contracts.
+_PER_SECOND: Final = {
+    "order_query": 10,
+    "order_cancel": 10,
+    "open_orders_cancel": 5,
+    "open_orders": 10,
+    "fills": 10,
+    "positions": 5,
+    "account": 10,
+    "trading_fee": 10,
+}
+_ENDPOINTS: Final = {
+    **{name: name for name in _PER_SECOND if name != "fills"},
+    "all_open_orders": "open_orders",
+    "trades": "fills",
+    "order_trades": "fills",
+}
 _OPTIONS: Final[dict[str, Any]] = {
     # Else the first call of all signs one to /v3/account/settings, and takes any failure for "no".
     "uta": False,
@@ -207,8 +225,10 @@ _SPOT: Final = VenueProfile(
     ),
     allowances={
         EndpointClass.WEIGHT: (Allowance(6_000, 60.0),),
+        **{name: (Allowance(limit, 1.0),) for name, limit in _PER_SECOND.items()},
         EndpointClass.ORDER: (Allowance(10, 1.0),),
     },
+    endpoints=_ENDPOINTS,
     # Pairs and margin coins.
     weights={"exchange_info": 2},
     read_refusal=read_refusal,

@@ -54,6 +54,28 @@ _OPTIONS: Final[dict[str, Any]] = {
     # Watching positions would read them unbidden first.
     "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
 }
+_READS_PER_SECOND: Final = {
+    "orders": 50,
+    "executions": 50,
+    "positions": 50,
+    "wallet": 50,
+    "fees": 5,
+}
+_ENDPOINTS: Final = {
+    "order_cancel": "cancel",
+    "open_orders_cancel": "cancel_all",
+    "order_query": "orders",
+    "open_orders": "orders",
+    "all_open_orders": "orders",
+    "recent_orders": "orders",
+    "order_trades": "executions",
+    "trades": "executions",
+    "traded_symbols": "executions",
+    "income": "executions",
+    "positions": "positions",
+    "account": "wallet",
+    "trading_fee": "fees",
+}
 # A thousand coins as others write them (1000PEPE), and once behind the name: SHIB1000.
 _THOUSAND_BEHIND: Final = re.compile(r"([A-Z]{3,})1000", re.ASCII)
 _STATES: Final = {"Trading": TradingStatus.TRADING, "PreLaunch": TradingStatus.BREAK}
@@ -98,6 +120,13 @@ def _linear_params(intent: OrderIntent, venue_client_id: str) -> dict[str, Any]:
     return {**_order_params(intent, venue_client_id), "positionIdx": 0}
 
 
+def _per_second(limit: int) -> tuple[Allowance, ...]:
+    # The reply tells what is left to its endpoint in this second, and of how many.
+    return (
+        Allowance(limit, 1.0, remaining_header="x-bapi-limit-status", limit_header="x-bapi-limit"),
+    )
+
+
 def _profile(kind: InstrumentKind, *, orders_per_second: int) -> VenueProfile:
     spot = kind is InstrumentKind.SPOT
     category = "spot" if spot else "linear"
@@ -117,8 +146,15 @@ def _profile(kind: InstrumentKind, *, orders_per_second: int) -> VenueProfile:
             # Per address: 600 requests of any kind in five seconds, then 403 for ten minutes.
             EndpointClass.WEIGHT: (Allowance(600, 5.0),),
             # Per account, second and category; higher for those the venue has raised.
-            EndpointClass.ORDER: (Allowance(orders_per_second, 1.0),),
+            EndpointClass.ORDER: _per_second(orders_per_second),
+            "cancel": _per_second(orders_per_second),
+            "cancel_all": _per_second(orders_per_second),
+            # Per account, second and endpoint.
+            **{name: _per_second(limit) for name, limit in _READS_PER_SECOND.items()},
         },
+        endpoints=_ENDPOINTS,
+        # "403: access too frequent": the address is shut out until it was silent for ten minutes.
+        bans={403: timedelta(minutes=10)},
         # Requests count one each; these calls make more than one.
         weights={"order_query": 2, "all_open_orders": 2, "recent_orders": 3},
         read_refusal=read_refusal,

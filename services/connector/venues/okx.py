@@ -1,7 +1,7 @@
 """OKX: spot and linear perpetual swaps of one account, v5 API.
 
-Limits are per endpoint at OKX, mostly "N requests per 2 seconds". All reads share one allowance of
-120 units here, and a call of an endpoint with N in 2 s weighs 120/N: never more than OKX allows.
+Limits are per endpoint at OKX, mostly "N requests per 2 seconds", and so they are counted here:
+were they one pool, the few calls that each start makes would use it up and hold an entry back.
 """
 
 from __future__ import annotations
@@ -55,40 +55,59 @@ _OPTIONS: Final[dict[str, Any]] = {
     # Else watching positions reads them unbidden.
     "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
 }
-_WEIGHTS: Final = {
-    # "Order details", "Cancel order", "Order list", "Transaction details (3 days)": 60 in 2 s.
-    "order_query": 2,
-    "order_cancel": 2,
-    "open_orders": 2,
-    "all_open_orders": 2,
-    # Both lists of executions.
-    "order_trades": 14,
-    # The list of orders, then a batch of cancels (300 orders in 2 s).
-    "open_orders_cancel": 10,
-    # "Transaction details (last 3 months)", balance, positions, time: 10 in 2 s.
-    "trades": 12,
-    "account": 12,
-    "positions": 12,
-    "time": 12,
-    "funding_history": 12,
-    # 20 in 2 s.
-    "exchange_info": 6,
-    "all_day_tickers": 6,
-    "all_book_tickers": 6,
-    "price": 6,
-    "open_interest": 6,
-    "funding_rate": 6,
-    "position_mode": 24,
-    "trading_fee": 24,
-    # 5 in 2 s.
-    "income": 24,
-    "key_permissions": 24,
-    "borrow_rate": 24,
-    "symbol_config": 6,
-    "mark_prices": 12,
-    # 40 in 2 s.
-    "order_book": 3,
-    "klines": 3,
+# "N requests per 2 seconds" of each endpoint, by user or address ("Rate Limits" of each call).
+_PER_TWO_SECONDS: Final = {
+    "order_details": 60,
+    "cancel": 60,
+    "orders_pending": 60,
+    # A batch counts its orders: 300 of them, at most 20 in a batch.
+    "cancel_batch": 15,
+    "orders_history": 40,
+    "fills_history": 10,
+    "balance": 10,
+    "positions": 10,
+    "time": 10,
+    "instruments": 20,
+    "tickers": 20,
+    "ticker": 20,
+    "open_interest": 20,
+    "funding_rate": 20,
+    "leverage": 20,
+    "mark_price": 10,
+    "books": 40,
+    "candles": 40,
+    "account_config": 5,
+    "trade_fee": 5,
+    "bills": 5,
+    "interest_rate": 5,
+}
+_ENDPOINTS: Final = {
+    "order_query": "order_details",
+    "order_cancel": "cancel",
+    "open_orders": "orders_pending",
+    "all_open_orders": "orders_pending",
+    "open_orders_cancel": "cancel_batch",
+    "recent_orders": "orders_history",
+    "order_trades": "fills_history",
+    "trades": "fills_history",
+    "traded_symbols": "fills_history",
+    "account": "balance",
+    "positions": "positions",
+    "time": "time",
+    "exchange_info": "instruments",
+    "all_day_tickers": "tickers",
+    "price": "ticker",
+    "open_interest": "open_interest",
+    "funding_rate": "funding_rate",
+    "symbol_config": "leverage",
+    "mark_prices": "mark_price",
+    "order_book": "books",
+    "klines": "candles",
+    "position_mode": "account_config",
+    "key_permissions": "account_config",
+    "trading_fee": "trade_fee",
+    "income": "bills",
+    "borrow_rate": "interest_rate",
 }
 
 
@@ -170,13 +189,17 @@ def _profile(
             derive=derive_plain,
         ),
         allowances={
+            # Our own bound on all that is no order: OKX names none.
             EndpointClass.WEIGHT: (Allowance(120, 2.0),),
+            **{name: (Allowance(limit, 2.0),) for name, limit in _PER_TWO_SECONDS.items()},
             # 60 in 2 s by user and instrument: held for all instruments together.
             EndpointClass.ORDER: (Allowance(60, 2.0),),
             # 10 in 2 s by address and instrument: a page or two of each of many instruments.
             EndpointClass.FUNDING_HISTORY: (Allowance(40, 2.0),),
         },
-        weights=_WEIGHTS,
+        # Requests count one each; these calls make more than one.
+        weights={"order_trades": 2, "open_orders_cancel": 2, "recent_orders": 2},
+        endpoints=_ENDPOINTS,
         read_refusal=read_refusal,
         answers=ANSWERS,
         answer_messages={},

@@ -55,18 +55,18 @@ class Figures:
 
     def __init__(self) -> None:
         self.waits: list[float] = []
-        self.refused: list[EndpointClass] = []
-        self.pauses: list[tuple[EndpointClass | None, datetime]] = []
+        self.refused: list[str] = []
+        self.pauses: list[tuple[str | None, datetime]] = []
 
-    def count_wait(self, _name: EndpointClass, seconds: float) -> None:
+    def count_wait(self, _name: str, seconds: float) -> None:
         """Keep a wait."""
         self.waits.append(seconds)
 
-    def count_rate_refusal(self, name: EndpointClass) -> None:
+    def count_rate_refusal(self, name: str) -> None:
         """Keep a refusal."""
         self.refused.append(name)
 
-    def show_pause(self, name: EndpointClass | None, end: datetime) -> None:
+    def show_pause(self, name: str | None, end: datetime) -> None:
         """Keep the end of a pause."""
         self.pauses.append((name, end))
 
@@ -88,7 +88,7 @@ async def spend(
     held: RateBudget,
     units: int,
     priority: Priority = Priority.DATA,
-    name: EndpointClass = WEIGHT,
+    name: str = WEIGHT,
 ) -> None:
     """Take units and do nothing with them."""
     async with held.take(name, units, priority):
@@ -212,6 +212,37 @@ async def test_a_venue_that_counts_down_is_read_from_the_classes_own_replies() -
         held.observe_headers(headers)
     assert held.wait_seconds(ORDER, 1, Priority.ORDER) > 0
     assert held.wait_seconds(WEIGHT, 7, Priority.DATA) == 0
+
+
+async def test_an_endpoint_counted_apart_holds_back_itself_alone() -> None:
+    """It spends its own units and those of all requests; a pause of it stops nothing else."""
+    held = RateBudget(
+        {
+            WEIGHT: (Allowance(100, 10.0),),
+            "fees": (Allowance(5, 2.0),),
+            "mode": (Allowance(5, 2.0),),
+        },
+        HandClock(),
+    )
+    for _ in range(3):
+        await spend(held, 1, name="fees")
+    assert held.wait_seconds("fees", 1, Priority.DATA) == pytest.approx(2.0)
+    assert held.wait_seconds("mode", 1, Priority.DATA) == 0
+    await spend(held, 67)
+    assert held.wait_seconds("mode", 1, Priority.DATA) == pytest.approx(10.0)
+    held.observe_refusal(200, None, "fees", by_code=True)
+    assert held.wait_seconds("fees", 1, Priority.EXIT) == pytest.approx(2.0)
+    assert held.wait_seconds(WEIGHT, 1, Priority.EXIT) == 0
+
+
+async def test_a_status_of_the_venues_own_may_be_a_ban() -> None:
+    """Bybit shuts an address out with 403: everything stops, exits too."""
+    held = budget(HandClock())
+    held.observe_refusal(403, None, WEIGHT, ban=timedelta(minutes=10))
+    assert held.wait_seconds(ORDER, 1, Priority.EXIT) == pytest.approx(600.0)
+    with pytest.raises(RetryableError) as raised:
+        await spend(held, 1, Priority.EXIT)
+    assert raised.value.reason == "VENUE_BANNED"
 
 
 async def test_who_stands_too_far_back_in_the_queue_is_told_at_once() -> None:

@@ -156,7 +156,7 @@ async def test_an_order_that_never_arrived_is_proven_so_after_the_fence(bench: B
 async def test_a_request_held_up_past_its_expiry_is_refused_by_the_venue(bench: Bench) -> None:
     """Held up for longer than it is valid: not executed, and said so, with no order there."""
     await bench.control.fault(
-        {"type": "delay", "seconds": 0.8, "when": "before"}, operation="place_order"
+        {"type": "delay", "seconds": 1.2, "when": "before"}, operation="place_order"
     )
     with pytest.raises(OpensqtError) as caught, translated():
         await bench.stub.PlaceOrder(order(BUY, "0.01", client_order_id="stale"), timeout=8)

@@ -34,7 +34,8 @@ async def read_fills_since(
     `window` is the longest span of one question. Raises RetryableError and its branches when they
     cannot be read, or not all of them: a list with a gap would prove too much.
     """
-    found: dict[str, VenueFill] = {}
+    # A trade of the account with itself fills two orders under one id.
+    found: dict[tuple[str, str], VenueFill] = {}
     cursor = start
     for _ in range(_MOST_PAGES):
         until = min(cursor + window, end)
@@ -47,8 +48,8 @@ async def read_fills_since(
             use_margin=use_margin,
             priority=priority,
         )
-        new = [row for row in rows if row.trade_id not in found]
-        found.update((row.trade_id, row) for row in new)
+        new = [row for row in rows if _name(row) not in found]
+        found.update((_name(row), row) for row in new)
         times = [row.time for row in rows if row.time is not None]
         if len(rows) >= _PAGE and new and times:
             # On from the last one, which comes again: several may share its instant.
@@ -63,3 +64,7 @@ async def read_fills_since(
         f"the executions on {instrument.symbol} could not be read whole",
         reason="HISTORY_TOO_DENSE",
     )
+
+
+def _name(fill: VenueFill) -> tuple[str, str]:
+    return fill.exchange_order_id, fill.trade_id

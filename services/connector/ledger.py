@@ -13,7 +13,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from services.common.errors import FatalError, PreconditionError
+from services.common.errors import AlreadyExistsError, FatalError, PreconditionError
 from services.common.file_lock import lock_beside
 from services.common.logs import get_logger
 from services.connector.ledger_birth import HISTORY_SPAN, Birth, read_birth
@@ -133,12 +133,18 @@ class Ledger:
         """Write a new row durably; return None, or the row that has the id already.
 
         A row of phase NOT_SENT with the same content gives way: its order never left. Raises
-        PreconditionError with reason LEDGER_UNAVAILABLE when the write failed: send nothing then.
+        PreconditionError with reason LEDGER_UNAVAILABLE when the write failed, AlreadyExistsError
+        when another order has the row's id at the venue: send nothing then.
         An `urgent` row goes ahead of all others that wait.
         """
         try:
             return await self._submit(lambda connection: insert_row(connection, row), urgent=urgent)
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_UNIQUE":
+                raise AlreadyExistsError(
+                    "another order has the form of this client order id at the venue",
+                    metadata={"clientOrderId": row.client_order_id},
+                ) from error
             raise PreconditionError(
                 "the order ledger cannot be written; nothing was sent",
                 reason="LEDGER_UNAVAILABLE",

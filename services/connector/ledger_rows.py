@@ -91,10 +91,9 @@ _ADDED: Final = (
     ("intent_digest", "TEXT NOT NULL DEFAULT ''"),
     ("outcome_digest", "TEXT NOT NULL DEFAULT ''"),
 )
-_INSERT: Final = (
-    f"INSERT OR REPLACE INTO orders ({_COLUMNS}) "  # noqa: S608 - fixed text
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_VALUES: Final = f"INTO orders ({_COLUMNS}) VALUES ({', '.join(['?'] * 15)})"
+_INSERT: Final = f"INSERT {_VALUES}"
+_REPLACE: Final = f"INSERT OR REPLACE {_VALUES}"
 _UPDATE: Final = (
     "UPDATE orders SET phase = ?, exchange_order_id = ?, state = ?, refusal = ?, "
     "order_number = ?, outcome_digest = ? WHERE client_order_id = ?"
@@ -113,21 +112,23 @@ def create_tables(connection: sqlite3.Connection, version: int) -> None:
         # Rows of the first version had no digests; they are taken as they stand.
         rows = [_to_row(found) for found in _select(connection, "1")]
         for row in rows:
-            connection.execute(_INSERT, _values(row))
+            connection.execute(_REPLACE, _values(row))
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def insert_row(connection: sqlite3.Connection, row: LedgerRow) -> LedgerRow | None:
     """Write a new row and return None, or return the row that has its id already.
 
-    A row of phase NOT_SENT with the same content gives way: its order never left.
+    A row of phase NOT_SENT with the same content gives way: its order never left. Raises
+    sqlite3.IntegrityError when another order has the row's id at the venue.
     """
     existing = find_row(connection, "client_order_id = ?", row.client_order_id)
     if existing is not None and (
         existing.phase is not Phase.NOT_SENT or existing.content_hash != row.content_hash
     ):
         return existing
-    connection.execute(_INSERT, _values(row))
+    # Never over another order's row, whose form of the id at the venue may be the same.
+    connection.execute(_INSERT if existing is None else _REPLACE, _values(row))
     return None
 
 

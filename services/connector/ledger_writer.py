@@ -8,7 +8,9 @@ nobody waits for is patient: waking the thread costs an order more than the row 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
+import sqlite3
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -17,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from services.common.errors import PreconditionError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
 T = TypeVar("T")
@@ -123,7 +124,8 @@ class LedgerWriter:
             results = [self._try(job) for job in batch]
             self._connection.execute("COMMIT")
         except Exception as error:
-            if self._connection.in_transaction:
+            # On a broken disk this fails too; the thread must live, or all would wait for ever.
+            with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             # No job has happened, and all learn it.
             for job in batch:

@@ -55,9 +55,14 @@ class _OwnOrders:
         self._shelf = shelf
 
     async def own_orders(self, symbol: str) -> Sequence[OwnOrder]:
-        """Return all orders of a symbol that may have filled."""
+        """Return all orders of a symbol; those that never lived are closed with nothing filled."""
         rows = await self._ledger.symbol_rows(symbol)
-        return [self._own(row) for row in rows if row.phase not in _NEVER_LIVED]
+        # One that may be on its way again counts by its claim, not by the row of its last try.
+        return [
+            self._own(row)
+            for row in rows
+            if row.phase is not Phase.NOT_SENT or self._shelf.find(row.client_order_id) is None
+        ]
 
     def _own(self, row: LedgerRow) -> OwnOrder:
         record = self._shelf.find(row.client_order_id)
@@ -70,6 +75,6 @@ class _OwnOrders:
             side=intent.side,
             quantity=intent.quantity,
             executed=ZERO if state is None else state.executed,
-            is_closed=state is not None and state.is_closed,
+            is_closed=row.phase in _NEVER_LIVED or (state is not None and state.is_closed),
             use_margin=intent.use_margin,
         )

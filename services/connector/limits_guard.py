@@ -143,12 +143,13 @@ class LimitsGuard:
     async def _takes_back(self, intent: OrderIntent, own: OwnOrders) -> bool:
         # Claimed before the first await: two exits at once must not take back the same coins.
         self._drop_old_claims()
-        earlier = [claim.intent for claim in self._claims.values()]
-        self._claims[intent.client_order_id] = _Claim(intent, self._clock.monotonic())
+        own_id = intent.client_order_id
+        earlier = [claim.intent for name, claim in self._claims.items() if name != own_id]
+        self._claims[own_id] = _Claim(intent, self._clock.monotonic())
         try:
             orders = await own.own_orders(intent.symbol)
         except OpensqtError:
-            self._claims.pop(intent.client_order_id, None)
+            self._claims.pop(own_id, None)
             return False
         known = {one.client_order_id for one in orders}
         claimed = sum(
@@ -163,7 +164,7 @@ class LimitsGuard:
         )
         if intent.quantity + claimed <= left_to_reduce(intent, orders):
             return True
-        self._claims.pop(intent.client_order_id, None)
+        self._claims.pop(own_id, None)
         return False
 
     def _drop_old_claims(self) -> None:

@@ -10,10 +10,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from services.common.errors import (
-    OpensqtError,
-    RejectedError,
-)
+from services.common.errors import FatalError, OpensqtError, RejectedError
 from services.common.logs import get_logger
 from services.connector.ledger import Ledger, LedgerRow, Phase
 from services.connector.order_answer import await_answer
@@ -257,18 +254,26 @@ class OrderDesk:
     async def _run(self, record: OrderRecord, request: OrderRequest) -> None:
         try:
             known = await self._sender.prepare(record, request)
-            if known is not None:
-                adopt_row(record, known)
-                self._date(record, known)
-            # With a state the venue has the order already: sent by a ledger that is lost.
-            elif record.state is None:
-                await self._sender.send(record)
-        except OpensqtError as error:
+        except Exception as error:
             # Nothing was sent: the id is free again for its owner.
-            record.fail(error)
+            record.fail(_told_error(record, error))
             self.shelf.remove(record)
             return
+        if known is not None:
+            adopt_row(record, known)
+            self._date(record, known)
+        # With a state the venue has the order already: sent by a ledger that is lost.
+        elif record.state is None:
+            await self._send(record)
         await self._follow(record)
+
+    async def _send(self, record: OrderRecord) -> None:
+        try:
+            await self._sender.send(record)
+        except Exception:
+            # A bug behind the sending proves nothing: the order is followed like any in doubt.
+            _logger.exception("order_reply_broke", client_order_id=record.client_order_id)
+            record.doubted = True
 
     async def _chase(self, record: OrderRecord) -> None:
         CALL_DEADLINE.set(None)
@@ -332,3 +337,10 @@ class OrderDesk:
         record.fence_end = self._sender.fence_end()
         age = self._venue.clock.now() - created_time(row)
         record.sent_stamp = self._stamps.now() - age
+
+
+def _told_error(record: OrderRecord, error: Exception) -> OpensqtError:
+    if isinstance(error, OpensqtError):
+        return error
+    _logger.error("order_not_prepared", client_order_id=record.client_order_id, exc_info=error)
+    return FatalError("an unforeseen error before the sending", reason="INTERNAL")

@@ -16,7 +16,7 @@ from services.common.logs import get_logger
 from services.connector.fill_history import read_fills_since
 from services.connector.order_calls import OrderKey
 from services.connector.order_types import ZERO, OrderStatus, OrderType, Side, VenueOrder
-from services.connector.profile import EndpointClass, Priority
+from services.connector.profile import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,7 +82,7 @@ class OrderGap:
     async def _instruments(self, start: datetime, symbols: Iterable[str]) -> list[Instrument]:
         venue = self._venue
         traded = await venue.read(
-            EndpointClass.WEIGHT,
+            venue.profile.endpoint("traded_symbols"),
             venue.profile.weight("traded_symbols"),
             lambda: venue.profile.calls.traded_symbols(venue.trading, to_millis(start)),
         )
@@ -111,9 +111,9 @@ class OrderGap:
         )
         found = []
         for fill in fills:
-            if (instrument.symbol, fill.trade_id) in told:
-                continue
             name = fill.exchange_order_id
+            if (instrument.symbol, name, fill.trade_id) in told:
+                continue
             key = OrderKey(instrument, "", name, use_margin)
             row = rows.get(name) or await self._orders.query(key)
             if row is None:

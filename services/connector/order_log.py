@@ -58,17 +58,21 @@ class ToldFills:
     """Trade ids that were told, so that a fill learned twice is told once."""
 
     def __init__(self, limit: int = _KEPT_TRADE_IDS) -> None:
-        self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._ids: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._limit = limit
 
-    def add(self, symbol: str, trade_id: str) -> bool:
-        """Take an id that is being told; return False when it was told before."""
-        if (symbol, trade_id) in self._ids:
+    def add(self, symbol: str, exchange_order_id: str, trade_id: str) -> bool:
+        """Take a fill that is being told; return False when it was told before.
+
+        The order is part of its name: a trade of the account with itself fills two.
+        """
+        key = (symbol, exchange_order_id, trade_id)
+        if key in self._ids:
             return False
-        self._ids[symbol, trade_id] = None
+        self._ids[key] = None
         if len(self._ids) > self._limit:
             self._ids.popitem(last=False)
         return True
 
-    def __contains__(self, key: tuple[str, str]) -> bool:
+    def __contains__(self, key: tuple[str, str, str]) -> bool:
         return key in self._ids

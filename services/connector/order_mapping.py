@@ -108,6 +108,9 @@ def merge_states(known: OrderState | None, seen: OrderState) -> OrderState:
     # A late message of an open order does not reopen it, though its fill counts.
     if known.is_closed and not seen.is_closed:
         status = known.status
+    # Nor is an end forgotten because it tells less executed than another message did.
+    elif seen.is_closed and not known.is_closed:
+        status = seen.status
     merged = replace(
         newer,
         client_order_id=known.client_order_id,

@@ -10,6 +10,7 @@ from services.common.errors import NotFoundError, RejectedError
 from services.connector.order_calls import OrderKey
 from services.connector.order_mapping import complete_state, rejected_state, to_fill, to_state
 from services.connector.order_numbers import to_order_number
+from services.connector.order_record import is_about
 from services.connector.profile import Priority
 
 if TYPE_CHECKING:
@@ -89,9 +90,19 @@ class OrderReader:
         row = await self._orders.cancel(record.key)
         if row is None:
             await self._desk.refresh(record)
+            await self._await_end(record)
         else:
             self._desk.learn(record, to_state(row, instrument, record.client_order_id))
         return await self._outcome(record)
+
+    async def _await_end(self, record: OrderRecord) -> None:
+        """Give a cancel that was only acknowledged a moment to take effect, and ask once more."""
+        last = self._venue.clock.monotonic() + _CONFIRM.total_seconds()
+        while record.state is not None and not record.state.is_closed:
+            left = last - self._venue.clock.monotonic()
+            if left <= 0 or not await record.wait_change(left):
+                await self._desk.refresh(record)
+                return
 
     async def cancel_all(self, instrument: Instrument, *, use_margin: bool) -> None:
         """Cancel every live order of a symbol."""
@@ -111,7 +122,7 @@ class OrderReader:
 
     def _merge(self, row: VenueOrder, instrument: Instrument) -> OrderState:
         record = self._desk.shelf.find_venue_id(row.client_order_id)
-        if record is None:
+        if record is None or not is_about(record, row, instrument):
             return to_state(row, instrument, row.client_order_id)
         seen = to_state(row, instrument, record.client_order_id)
         self._desk.learn(record, seen)

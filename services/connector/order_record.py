@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from services.connector.instruments import Instrument
-    from services.connector.order_types import OrderIntent, OrderState
+    from services.connector.order_types import OrderIntent, OrderState, VenueOrder
 
 
 # Not frozen: it is the live state of one order, owned by the desk.
@@ -38,7 +39,7 @@ class OrderRecord:
     intent: OrderIntent | None = None
     state: OrderState | None = None
     error: OpensqtError | None = None
-    fence_end: float = 0.0
+    fence_end: float = math.inf
     sent_stamp: datetime | None = None
     acknowledged_id: str = ""
     dismissed: set[str] = field(default_factory=set)
@@ -115,6 +116,13 @@ def _are_two(known: OrderState, seen: OrderState) -> bool:
     return "" not in (known.exchange_order_id, seen.exchange_order_id) and (
         known.exchange_order_id != seen.exchange_order_id
     )
+
+
+def is_about(record: OrderRecord, row: VenueOrder, instrument: Instrument) -> bool:
+    """Whether a row that bears the record's client id or venue id is about its order."""
+    known = "" if record.state is None else record.state.exchange_order_id
+    same_order = "" in (known, row.exchange_order_id) or known == row.exchange_order_id
+    return same_order and instrument.symbol == record.instrument.symbol
 
 
 def write_refusal(error: OpensqtError) -> str:

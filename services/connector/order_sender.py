@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from services.common.errors import AlreadyExistsError, NotFoundError
+from services.common.errors import AlreadyExistsError, NotFoundError, OpensqtError
 from services.common.logs import get_logger
 from services.connector.ledger import LedgerRow, Phase
 from services.connector.order_mapping import matches_intent, to_state
@@ -20,7 +20,6 @@ from services.connector.sent_before import SentBefore
 from services.connector.venue_orders import order_priority
 
 if TYPE_CHECKING:
-    from services.common.errors import OpensqtError
     from services.connector.connector_metrics import ConnectorMetrics
     from services.connector.ledger import Ledger
     from services.connector.limits_gate import OrderGate
@@ -62,6 +61,16 @@ class OrderSender:
         A record that has a state afterwards is at the venue already. Raises errors of the common
         tree when the order must not be sent; nothing was then.
         """
+        try:
+            return await self._prepare(record, request)
+        except OpensqtError:
+            # The repeat of an order that was sent must not be told that nothing was.
+            known = await self._ledger.find(record.client_order_id)
+            if known is None or known.phase is Phase.NOT_SENT:
+                raise
+            return _same_content(known, record)
+
+    async def _prepare(self, record: OrderRecord, request: OrderRequest) -> LedgerRow | None:
         best = None
         if request.slippage_bound_ratio is not None:
             best = await self._orders.best_opposite_price(record.instrument, request.side)
@@ -99,12 +108,15 @@ class OrderSender:
         """Send the order, once, and take into the record what the reply proves."""
         intent = _require_intent(record)
         started = self._venue.clock.monotonic()
-        result = await self._orders.place(intent, record.instrument, record.venue_client_id)
+        try:
+            result = await self._orders.place(intent, record.instrument, record.venue_client_id)
+        finally:
+            # Whatever came out of the sending, until then "not found" says nothing.
+            record.fence_end = self.fence_end()
         seconds = self._venue.clock.monotonic() - started
         self._metrics.count_order(result.verdict.value, seconds)
         # What follows is the process's own errand: the caller's deadline bounds it no more.
         CALL_DEADLINE.set(None)
-        record.fence_end = self.fence_end()
         if result.verdict is Verdict.ACCEPTED and result.row is not None:
             # A row under another id is no evidence about this order.
             if result.row.client_order_id in ("", record.venue_client_id):

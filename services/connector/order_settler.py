@@ -95,11 +95,12 @@ class OrderSettler:
                 reason=error.reason,
                 problem=error.message,
             )
-        except (ValueError, ArithmeticError) as error:
+        except Exception as error:
+            # An order that nobody follows would stay unknown until the next start.
             _logger.warning(
                 "order_answer_broken",
                 client_order_id=record.client_order_id,
-                problem=str(error),
+                problem=repr(error),
             )
 
     def _next_delay(self, record: OrderRecord, delay: float) -> float:
@@ -122,13 +123,15 @@ class OrderSettler:
         # Read before asking: an answer counts only if the question came after the fence.
         past_fence = self._clock.monotonic() >= record.fence_end
         row = await self._orders.query(record.key, _priority(record))
-        if row is not None:
+        foreign = row is not None and not _is_ours(record, row)
+        if row is not None and not foreign:
             record.missing_since = None
             self._take_row(record, row)
         elif record.state is not None:
-            await self._weigh_vanishing(record, record.state)
+            if not foreign:
+                await self._weigh_vanishing(record, record.state)
         elif past_fence or math.isinf(record.fence_end):
-            await self._weigh_absence(record, past_fence=past_fence)
+            await self._weigh_absence(record, past_fence=past_fence, foreign=foreign)
 
     async def _weigh_vanishing(self, record: OrderRecord, known: OrderState) -> None:
         now = self._clock.monotonic()
@@ -147,9 +150,9 @@ class OrderSettler:
         _logger.warning("order_vanished", client_order_id=record.client_order_id)
         record.learn(vanished_state(known, fills))
 
-    async def _weigh_absence(self, record: OrderRecord, *, past_fence: bool) -> None:
+    async def _weigh_absence(self, record: OrderRecord, *, past_fence: bool, foreign: bool) -> None:
         found = await self._evidence.read(record)
-        if found.row is not None:
+        if found.row is not None and _is_ours(record, found.row):
             self._take_row(record, found.row)
             return
         conclusion = judge_absence(
@@ -158,7 +161,9 @@ class OrderSettler:
         self._tell_suspicion(record, found, suspected=conclusion is Conclusion.SUSPECT)
         # The stream may have spoken while the venue was asked.
         if conclusion is Conclusion.NOT_ARRIVED and record.state is None:
-            record.fail(not_arrived_error(record.client_order_id))
+            # Another's order under our id proves nothing before: it may end, and ours come next.
+            name = record.client_order_id
+            record.fail(_foreign_order_error(name) if foreign else not_arrived_error(name))
 
     def _tell_suspicion(self, record: OrderRecord, found: Testimony, *, suspected: bool) -> None:
         if suspected and not record.suspected:
@@ -179,13 +184,12 @@ class OrderSettler:
         record.learn(replace(state, fills=fills))
 
     def _take_row(self, record: OrderRecord, row: VenueOrder) -> None:
-        intent = record.intent
-        if intent is not None and not matches_intent(row, intent, record.instrument):
-            # Somebody else holds our id at the venue, so ours was never taken.
-            if record.state is None:
-                record.fail(_foreign_order_error(record.client_order_id))
-            return
         record.learn(to_state(row, record.instrument, record.client_order_id))
+
+
+def _is_ours(record: OrderRecord, row: VenueOrder) -> bool:
+    intent = record.intent
+    return intent is None or matches_intent(row, intent, record.instrument)
 
 
 def _priority(record: OrderRecord) -> Priority:

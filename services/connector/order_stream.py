@@ -16,6 +16,7 @@ from services.common.logs import get_logger
 from services.connector.order_codec import encode_update
 from services.connector.order_log import OrderLog, ToldFills
 from services.connector.order_mapping import merge_states, to_fill, to_state
+from services.connector.order_record import is_about
 from services.connector.stream_probe import ProbePace, watch_silence
 from services.connector.venue_errors import to_read_error
 
@@ -198,7 +199,7 @@ class OrderStream:
             if state is None or state.update_time is None or state.update_time < since:
                 continue
             for fill in state.fills:
-                if self._told.add(state.symbol, fill.trade_id):
+                if self._told.add(state.symbol, state.exchange_order_id, fill.trade_id):
                     self._tell(state, record.instrument, fill, None)
 
     async def _drop(self, error: OpensqtError) -> None:
@@ -230,7 +231,7 @@ class OrderStream:
         fresh = [
             to_fill(fill, row.side, instrument, state.client_order_id)
             for fill in row.fills
-            if self._told.add(instrument.symbol, fill.trade_id)
+            if self._told.add(instrument.symbol, state.exchange_order_id, fill.trade_id)
         ]
         for fill in fresh:
             self._tell(state, instrument, fill, row.forced_fill)
@@ -257,7 +258,8 @@ class OrderStream:
         record = shelf.find_venue_id(row.client_order_id) or shelf.find_exchange_id(
             instrument.symbol, row.exchange_order_id
         )
-        if record is not None:
+        # Another's order under our id, on another symbol or after ours, is none of ours.
+        if record is not None and is_about(record, row, instrument):
             before = record.state
             seen = to_state(row, instrument, record.client_order_id)
             self._desk.learn(record, seen)

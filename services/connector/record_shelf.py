@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from services.connector.order_numbers import to_order_number
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from services.connector.order_record import OrderRecord
+
+K = TypeVar("K")
 
 
 class RecordShelf:
@@ -25,7 +27,8 @@ class RecordShelf:
     def add(self, record: OrderRecord) -> None:
         """Put a record on the shelf, taking finished ones off when there are too many."""
         self._by_id[record.client_order_id] = record
-        self._by_venue_id[record.venue_client_id] = record
+        # Never in another's place: two ids may have one form at the venue, and the first is there.
+        self._by_venue_id.setdefault(record.venue_client_id, record)
         self.index(record)
         # Unfinished records stay whatever the bound: forgetting one could resend it.
         if len(self._by_id) > self._limit:
@@ -42,9 +45,9 @@ class RecordShelf:
         """Take a record off the shelf."""
         if self._by_id.get(record.client_order_id) is record:
             del self._by_id[record.client_order_id]
-            self._by_venue_id.pop(record.venue_client_id, None)
-            self._by_exchange_id.pop(_exchange_key(record), None)
-            self._by_number.pop(_number_key(record), None)
+            _drop(self._by_venue_id, record.venue_client_id, record)
+            _drop(self._by_exchange_id, _exchange_key(record), record)
+            _drop(self._by_number, _number_key(record), record)
 
     def find(self, client_order_id: str) -> OrderRecord | None:
         """Return the record of the caller's id."""
@@ -78,6 +81,11 @@ class RecordShelf:
         finished = (one for one in list(self._by_id.values()) if one.is_finished and not one.busy)
         for record, _ in zip(finished, range(spare), strict=False):
             self.remove(record)
+
+
+def _drop(index: dict[K, OrderRecord], key: K, record: OrderRecord) -> None:
+    if index.get(key) is record:
+        del index[key]
 
 
 def _exchange_key(record: OrderRecord) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from services.common.errors import OpensqtError, RetryableError, UnimplementedError
 from services.common.logs import get_logger
 from services.connector.ledger_birth import HISTORY_SPAN
+from services.connector.order_types import OrderStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,21 @@ def _list_name(instrument: Instrument, *, use_margin: bool) -> str:
 
 
 def _reaches_back(rows: Sequence[VenueOrder]) -> bool:
-    times = [row.create_time for row in rows if row.create_time is not None]
-    oldest = min(times, default=datetime.max.replace(tzinfo=UTC))
-    # Between stamps of the venue: its market may keep another time than our clock.
-    return bool(times) and max(times) - oldest >= HISTORY_SPAN + timedelta(days=1)
+    # Of those that ended, filled and unfilled apart: live orders may be old, and some venues have a
+    # list for each, cut off at another age.
+    ended = [row for row in rows if row.status.is_closed and row.create_time is not None]
+    filled = [row for row in ended if row.status is OrderStatus.FILLED]
+    unfilled = [row for row in ended if row.status is not OrderStatus.FILLED]
+    return bool(ended) and all(
+        # Between stamps of the venue: its market may keep another time than our clock.
+        _span(ended, part) >= HISTORY_SPAN + timedelta(days=1)
+        for part in (filled, unfilled)
+        if part
+    )
+
+
+def _span(rows: Sequence[VenueOrder], part: Sequence[VenueOrder]) -> timedelta:
+    def age(one: VenueOrder) -> datetime:
+        return one.create_time or datetime.max.replace(tzinfo=UTC)
+
+    return max(map(age, rows)) - min(map(age, part))

@@ -214,3 +214,16 @@ async def test_a_reading_that_fails_keeps_the_age_of_the_last(tmp_path: Path) ->
     await old.wait()
     keeping.cancel()
     assert await rig.ask(ENTRY) == "REFERENCE_PRICE_STALE"
+
+
+async def test_a_second_try_does_not_count_against_itself(tmp_path: Path) -> None:
+    """A way out that was held back passes again under its own id, also after a refused one."""
+    rig = Rig(tmp_path, OrderLimits(symbols=frozenset({"ETHUSDT"})))
+    rig.book.orders.append(OwnOrder("in", Side.BUY, Decimal(2), Decimal(2), True, False))
+    assert await rig.ask(EXIT) == ""
+    assert await rig.ask(EXIT) == ""
+    other = replace(EXIT, client_order_id="two")
+    assert await rig.ask(other) == "SYMBOL_NOT_ALLOWED"
+    refused = OwnOrder(EXIT.client_order_id, Side.SELL, Decimal(2), Decimal(0), True, False)
+    rig.book.orders.append(refused)
+    assert await rig.ask(other) == ""

@@ -209,12 +209,14 @@ class UnifiedOrderCalls:
             rows = await exchange.fetch_orders(unified, None, _LONG_LIST, params)
             return RecentOrders([_info(row) for row in rows], len(rows) < _LONG_LIST)
         # No one list: the live ones, and those that have ended, where the venue tells them.
-        lists = [await exchange.fetch_open_orders(unified, None, None, params)]
-        for name, method in _ENDED_ORDERS:
-            if exchange.has.get(name) is True:
-                lists.append(await getattr(exchange, method)(unified, None, _SHORT_LIST, params))
-        whole = len(lists) > 1 and all(len(rows) < _SHORT_LIST for rows in lists[1:])
-        return RecentOrders([_info(row) for rows in lists for row in rows], whole)
+        live = await self.open_orders(exchange, instrument, use_margin=use_margin)
+        ended = [
+            await getattr(exchange, method)(unified, None, _SHORT_LIST, params)
+            for name, method in _ENDED_ORDERS
+            if exchange.has.get(name) is True
+        ]
+        whole = bool(ended) and all(len(rows) < _SHORT_LIST for rows in ended)
+        return RecentOrders([*live, *(_info(row) for rows in ended for row in rows)], whole)
 
     async def traded_symbols(self, exchange: Any, since: int) -> TradedSymbols:
         """Return no symbol: ccxt has no word for it."""

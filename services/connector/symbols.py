@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ONE: Final = Decimal(1)
 # Four digits of zeros and more never begin a coin's own name (1INCH, 0G and 2Z do not match); the
 # letter form exists once, so it asks for a long name behind it.
-_DIGITS: Final = re.compile(r"(1000000|100000|10000|1000)([A-Z][A-Z0-9]*)", re.ASCII)
+_DIGITS: Final = re.compile(r"(10000000|1000000|100000|10000|1000)([A-Z][A-Z0-9]*)", re.ASCII)
 _LETTER: Final = re.compile(r"1M([A-Z]{4,})", re.ASCII)
 # Hyperliquid's thousands. The small letter tells them from coins that begin with a K (KAITO, KAS).
 _SMALL_K: Final = re.compile(r"k([A-Z][A-Z0-9]+)", re.ASCII)

@@ -104,6 +104,22 @@ class BitgetSpotCalls(UnifiedOrderCalls):
         await super().cancel(exchange, key)
         return None
 
+    async def open_orders(
+        self, exchange: Any, instrument: Instrument | None, *, use_margin: bool
+    ) -> list[Mapping[str, Any]]:
+        """Return all live orders of one symbol, or of all."""
+        del use_margin
+        found: list[Mapping[str, Any]] = []
+        symbol = {} if instrument is None else {"symbol": instrument.exchange_symbol}
+        for _ in range(_MOST_PAGES):
+            older = {"idLessThan": str(found[-1]["orderId"])} if found else {}
+            rows = await self._open_page(exchange, {"limit": _PAGE, **symbol, **older})
+            found.extend(rows)
+            if len(rows) < _PAGE:
+                return found
+        # A live order that is left out would be believed to be gone.
+        raise UnreachableError("more live orders than can be read at once")
+
     async def order_fills(self, exchange: Any, key: OrderKey) -> list[Mapping[str, Any]]:
         """Return the executions of one order, named by the venue's id."""
         symbol = key.instrument.exchange_symbol
@@ -116,8 +132,12 @@ class BitgetSpotCalls(UnifiedOrderCalls):
         """Return executions on a symbol, oldest first."""
         span = {"startTime": wanted.since, "endTime": wanted.until}
         asked = {name: value for name, value in span.items() if value is not None}
-        rows = await self._all_fills(exchange, {"symbol": instrument.exchange_symbol, **asked})
-        # The venue gives the newest first.
+        named = {"symbol": instrument.exchange_symbol, **asked}
+        if wanted.since is None:
+            # The venue gives the newest first, and one page of them is what is wanted.
+            page = {**named, "limit": min(wanted.limit, _PAGE)}
+            return (await self._fills_page(exchange, page))[::-1]
+        rows = await self._all_fills(exchange, named)
         return rows[::-1][: wanted.limit]
 
     async def _all_fills(self, exchange: Any, wanted: dict[str, Any]) -> list[Mapping[str, Any]]:
@@ -129,6 +149,10 @@ class BitgetSpotCalls(UnifiedOrderCalls):
             if len(rows) < _PAGE:
                 return found
         raise UnreachableError("more fills than can be read at once")
+
+    async def _open_page(self, exchange: Any, params: dict[str, Any]) -> list[Mapping[str, Any]]:
+        reply = await exchange.privateSpotGetV2SpotTradeUnfilledOrders(params)
+        return list(reply["data"] or ())
 
     async def _fills_page(self, exchange: Any, params: dict[str, Any]) -> list[Mapping[str, Any]]:
         reply = await exchange.privateSpotGetV2SpotTradeFills(params)
@@ -149,25 +173,12 @@ class BitgetSwapCalls(BitgetSpotCalls):
         found: Mapping[str, Any] | None = reply["data"] or None
         return found
 
-    async def open_orders(
-        self, exchange: Any, instrument: Instrument | None, *, use_margin: bool
-    ) -> list[Mapping[str, Any]]:
-        """Return all live orders of one symbol, or of all."""
-        del use_margin
-        found: list[Mapping[str, Any]] = []
-        symbol = {} if instrument is None else {"symbol": instrument.exchange_symbol}
-        for _ in range(_MOST_PAGES):
-            older = {"idLessThan": str(found[-1]["orderId"])} if found else {}
-            reply = await exchange.privateMixGetV2MixOrderOrdersPending(
-                {"productType": _PRODUCT, "limit": _PAGE, **symbol, **older}
-            )
-            # Null, not an empty list, where there is none.
-            rows = reply["data"]["entrustedList"] or ()
-            found.extend(rows)
-            if len(rows) < _PAGE:
-                return found
-        # A live order that is left out would be believed to be gone.
-        raise UnreachableError("more live orders than can be read at once")
+    async def _open_page(self, exchange: Any, params: dict[str, Any]) -> list[Mapping[str, Any]]:
+        reply = await exchange.privateMixGetV2MixOrderOrdersPending(
+            {"productType": _PRODUCT, **params}
+        )
+        # Null, not an empty list, where there is none.
+        return list(reply["data"]["entrustedList"] or ())
 
     async def _fills_page(self, exchange: Any, params: dict[str, Any]) -> list[Mapping[str, Any]]:
         reply = await exchange.privateMixGetV2MixOrderFills({**params, "productType": _PRODUCT})

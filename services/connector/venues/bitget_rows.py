@@ -20,6 +20,7 @@ from services.connector.order_types import (
     VenueOrder,
 )
 from services.connector.venues.row_reading import (
+    read_each,
     read_number,
     read_optional,
     read_price,
@@ -28,7 +29,7 @@ from services.connector.venues.row_reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
 _STATUSES: Final = {
@@ -65,16 +66,17 @@ def place_reply(row: Mapping[str, Any]) -> VenueAcknowledgement:
 def order_row(row: Mapping[str, Any]) -> VenueOrder:
     """Read a row of order info, detail, pending or history; ValueError when it is not one."""
     executed = read_optional(row, "baseVolume") or ZERO
-    # In the list of unfilled spot orders the limit price stands under priceAvg.
+    # In the list of unfilled spot orders the limit price stands under priceAvg: no average at all.
     price = row.get("price") if "price" in row else row.get("priceAvg")
     # Each tells the other; the documents' own examples agree on the average alone.
-    average = read_price(row.get("priceAvg"))
+    average = read_price(row.get("priceAvg")) if "price" in row and executed > ZERO else None
     return _order(
         row,
         symbol=read_text(row, "symbol"),
         executed=executed,
         price=price,
         quote=read_optional(row, "quoteVolume") if average is None else None,
+        average=average,
         is_spot="marginCoin" not in row,
         fills=(),
     )
@@ -103,13 +105,13 @@ def fill_row(row: Mapping[str, Any]) -> VenueFill:
     )
 
 
-def stream_orders(message: Mapping[str, Any]) -> list[VenueOrder]:
+def stream_orders(message: Mapping[str, Any]) -> Sequence[VenueOrder]:
     """Read a message of the order channel; none when it is about something else."""
     argument = message.get("arg")
     if not isinstance(argument, dict) or argument.get("channel") != "orders":
         return []
     is_spot = argument.get("instType") == "SPOT"
-    return [_stream_row(row, is_spot=is_spot) for row in message.get("data") or ()]
+    return read_each(message.get("data") or (), lambda row: _stream_row(row, is_spot=is_spot))
 
 
 def stream_ready(message: Mapping[str, Any] | None) -> bool:
@@ -122,6 +124,7 @@ def stream_ready(message: Mapping[str, Any] | None) -> bool:
 
 def _stream_row(row: Mapping[str, Any], *, is_spot: bool) -> VenueOrder:
     symbol = read_text(row, "instId")
+    executed = read_optional(row, "accBaseVolume") or ZERO
     fills: tuple[VenueFill, ...] = ()
     last = read_optional(row, "baseVolume") or ZERO
     if row.get("tradeId") and last > ZERO:
@@ -129,9 +132,10 @@ def _stream_row(row: Mapping[str, Any], *, is_spot: bool) -> VenueOrder:
     return _order(
         row,
         symbol=symbol,
-        executed=read_optional(row, "accBaseVolume") or ZERO,
+        executed=executed,
         price=row.get("price"),
         quote=None,
+        average=None if executed == ZERO else read_price(row.get("priceAvg")),
         is_spot=is_spot,
         fills=fills,
     )
@@ -160,6 +164,7 @@ def _order(
     executed: Decimal,
     price: object,
     quote: Decimal | None,
+    average: Decimal | None,
     is_spot: bool,
     fills: tuple[VenueFill, ...],
 ) -> VenueOrder:
@@ -186,7 +191,7 @@ def _order(
         update_time=read_time(row.get("uTime")),
         fills=fills,
         forced_fill=_forced_fill(row),
-        average_price=read_price(row.get("priceAvg")) if executed > ZERO else None,
+        average_price=average,
     )
 
 

@@ -22,6 +22,7 @@ from services.connector.order_types import (
     VenueOrder,
 )
 from services.connector.venues.row_reading import (
+    read_each,
     read_number,
     read_optional,
     read_price,
@@ -30,7 +31,7 @@ from services.connector.venues.row_reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
 _STATUSES: Final = {
@@ -128,7 +129,8 @@ def stream_orders(category: str, message: Mapping[str, Any]) -> Sequence[VenueOr
     rows = message.get("data")
     if not isinstance(rows, list):
         return ()
-    return tuple(_read_stream(category, str(message.get("topic") or ""), rows))
+    topic = str(message.get("topic") or "")
+    return read_each(rows, lambda row: _read_stream(category, topic, row))
 
 
 def stream_ready(message: Mapping[str, Any] | None) -> bool:
@@ -144,15 +146,15 @@ def stream_ended(message: Mapping[str, Any]) -> bool:
     return False
 
 
-def _read_stream(category: str, topic: str, rows: list[Any]) -> Iterator[VenueOrder]:
-    for row in rows:
-        # Bybit's topics may name their category: "order", "order.linear".
-        if not isinstance(row, dict) or row.get("category") not in (None, "", category):
-            continue
-        if topic in ("order", f"order.{category}"):
-            yield order_row(row)
-        elif topic in ("execution", f"execution.{category}") and is_fill(row):
-            yield _execution(category, row)
+def _read_stream(category: str, topic: str, row: Any) -> VenueOrder | None:
+    # Bybit's topics may name their category: "order", "order.linear".
+    if not isinstance(row, dict) or row.get("category") not in (None, "", category):
+        return None
+    if topic in ("order", f"order.{category}"):
+        return order_row(row)
+    if topic in ("execution", f"execution.{category}") and is_fill(row):
+        return _execution(category, row)
+    return None
 
 
 def _execution(category: str, row: Mapping[str, Any]) -> VenueOrder:

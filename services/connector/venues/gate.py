@@ -108,6 +108,21 @@ class GateOrderCalls(UnifiedOrderCalls):
         """Cancel one order."""
         return await super().cancel(exchange, self._named(key))
 
+    async def open_orders(
+        self, exchange: Any, instrument: Instrument | None, *, use_margin: bool
+    ) -> list[Mapping[str, Any]]:
+        """Return all live orders of one symbol, or of all."""
+        del use_margin
+        found: list[Mapping[str, Any]] = []
+        symbol = None if instrument is None else instrument.exchange_symbol
+        for page in range(_MOST_PAGES):
+            rows, last = await self._open_page(exchange, symbol, page)
+            found.extend(rows)
+            if last:
+                return found
+        # A live order that is left out would be believed to be gone.
+        raise UnreachableError("more live orders than can be read at once")
+
     async def order_fills(self, exchange: Any, key: OrderKey) -> list[Mapping[str, Any]]:
         """Return the executions of one order, named by the venue's id."""
         contract = key.instrument.exchange_symbol
@@ -142,6 +157,29 @@ class GateOrderCalls(UnifiedOrderCalls):
             if since is not None:
                 raise UnreachableError("more fills in that time than can be read at once")
         return found[::-1][: wanted.limit]
+
+    async def _open_page(
+        self, exchange: Any, symbol: str | None, page: int
+    ) -> tuple[list[Any], bool]:
+        if self._product != "Spot":
+            named = {} if symbol is None else {"contract": symbol}
+            params = {"status": "open", "limit": _PAGE, "offset": page * _PAGE, **named}
+            rows = list(
+                await exchange.privateFuturesGetSettleOrders({"settle": self._settle, **params})
+            )
+            return rows, len(rows) < _PAGE
+        if symbol is not None:
+            # Pages of orders: the list of all pairs below would have to be read whole.
+            rows = list(
+                await exchange.privateSpotGetOrders(
+                    {"status": "open", "currency_pair": symbol, "limit": _PAGE, "page": page + 1}
+                )
+            )
+            return rows, len(rows) < _PAGE
+        groups = list(await exchange.privateSpotGetOpenOrders({"limit": _PAGE, "page": page + 1}))
+        # The limit is each pair's own.
+        parts = [list(group["orders"]) for group in groups]
+        return [row for part in parts for row in part], all(len(part) < _PAGE for part in parts)
 
     async def _fills_page(
         self, exchange: Any, symbol: str, span: dict[str, Any], page: int

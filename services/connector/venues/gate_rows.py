@@ -22,6 +22,7 @@ from services.connector.order_types import (
 )
 from services.connector.venue_numbers import optional_venue_decimal
 from services.connector.venues.row_reading import (
+    read_each,
     read_number,
     read_optional,
     read_price,
@@ -29,7 +30,7 @@ from services.connector.venues.row_reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -88,11 +89,11 @@ def fill_row(row: Mapping[str, Any]) -> VenueFill:
     )
 
 
-def stream_orders(message: Mapping[str, Any]) -> list[VenueOrder]:
+def stream_orders(message: Mapping[str, Any]) -> Sequence[VenueOrder]:
     """Read a message of the order channels; none when it is about something else."""
     if message.get("channel") not in _CHANNELS or message.get("event") != "update":
         return []
-    return [order_row(row) for row in message.get("result") or ()]
+    return read_each(message.get("result") or (), order_row)
 
 
 def stream_ready(message: Mapping[str, Any] | None) -> bool:

@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.codec import format_decimal
-from services.common.errors import InvalidFieldError
+from services.common.errors import InvalidFieldError, UnreachableError
 from services.connector.order_calls import (
     FillsRange,
     NewOrder,
@@ -29,6 +29,9 @@ SIGNIFICANT_DIGITS: Final = 5
 """Of a price, unless it is a whole number (API, "Tick and lot size")."""
 
 _HISTORY_LIMIT: Final = 2_000
+_FILLS_PAGE: Final = 2_000
+# The venue keeps ten thousand.
+_MOST_PAGES: Final = 8
 
 
 def fit_price(price: Decimal, *, buys: bool) -> Decimal:
@@ -110,13 +113,17 @@ class HyperliquidOrderCalls(UnifiedOrderCalls):
         self, exchange: Any, instrument: Instrument, wanted: FillsRange
     ) -> list[Mapping[str, Any]]:
         """Return executions on a symbol, oldest first."""
-        span: dict[str, Any] = {"startTime": wanted.since or 0}
-        if wanted.until is not None:
-            span["endTime"] = wanted.until
-        rows = await _ask(exchange, "userFillsByTime", **span)
+        if wanted.since is None:
+            # By time the venue begins with the oldest; this list has the newest.
+            rows = await _ask(exchange, "userFills")
+        else:
+            rows = await _fills_between(exchange, wanted.since, wanted.until)
         own = [row for row in rows if row["coin"] == instrument.exchange_symbol]
-        own.sort(key=lambda row: int(row["time"]))
-        return own[: wanted.limit]
+        own.sort(key=_stamp)
+        if wanted.since is not None:
+            return own[: wanted.limit]
+        until = wanted.until
+        return [row for row in own if until is None or _stamp(row) <= until][-wanted.limit :]
 
     async def recent_orders(
         self, exchange: Any, instrument: Instrument, *, use_margin: bool
@@ -132,6 +139,31 @@ class HyperliquidOrderCalls(UnifiedOrderCalls):
     async def watch(self, exchange: Any) -> None:
         """Subscribe to our orders and fills: a forced fill shows among the latter only."""
         await asyncio.gather(exchange.watch_orders(), exchange.watch_my_trades())
+
+
+async def _fills_between(exchange: Any, since: int, until: int | None) -> list[Any]:
+    """Return the account's fills of a time, of all coins; two thousand come in one answer.
+
+    Raises UnreachableError when there are more than can be read: what is missing may be ours.
+    """
+    end = {} if until is None else {"endTime": until}
+    found: dict[str, Any] = {}
+    start = since
+    for _ in range(_MOST_PAGES):
+        rows = await _ask(exchange, "userFillsByTime", startTime=start, **end)
+        # Pages meet at an instant, which both have.
+        found.update((str(row["tid"]), row) for row in rows)
+        if len(rows) < _FILLS_PAGE:
+            return list(found.values())
+        newest = max(_stamp(row) for row in rows)
+        if newest <= start:
+            break
+        start = newest
+    raise UnreachableError("more fills in that time than can be read at once")
+
+
+def _stamp(row: Mapping[str, Any]) -> int:
+    return int(row["time"])
 
 
 def _check(order: NewOrder) -> None:

@@ -20,6 +20,7 @@ from services.connector.order_types import (
     VenueOrder,
 )
 from services.connector.venues.row_reading import (
+    read_each,
     read_number,
     read_optional,
     read_price,
@@ -28,7 +29,7 @@ from services.connector.venues.row_reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
 _SIDES: Final = {"B": Side.BUY, "A": Side.SELL}
@@ -92,18 +93,14 @@ def fill_row(row: Mapping[str, Any]) -> VenueFill:
     )
 
 
-def stream_orders(message: Mapping[str, Any]) -> list[VenueOrder]:
+def stream_orders(message: Mapping[str, Any]) -> Sequence[VenueOrder]:
     """Read a message of the order channel, or forced fills out of one of the fill channel."""
     channel, data = message.get("channel"), message.get("data")
     if channel == "orderUpdates":
-        return [order_row(row) for row in data or ()]
+        return read_each(data or (), order_row)
     if channel != "userFills" or not isinstance(data, dict) or data.get("isSnapshot") is True:
         return []
-    return [
-        _forced_order(row, forced)
-        for row in data.get("fills") or ()
-        if (forced := _forced_fill(row)) is not None
-    ]
+    return read_each(data.get("fills") or (), _forced_order)
 
 
 def stream_ready(message: Mapping[str, Any] | None) -> bool:
@@ -170,7 +167,10 @@ def _forced_fill(row: Mapping[str, Any]) -> ForcedFill | None:
     return next((one for start, one in _FORCED.items() if direction.startswith(start)), None)
 
 
-def _forced_order(row: Mapping[str, Any], forced: ForcedFill) -> VenueOrder:
+def _forced_order(row: Mapping[str, Any]) -> VenueOrder | None:
+    forced = _forced_fill(row)
+    if forced is None:
+        return None
     # The order channel says nothing of the venue's own orders: the fill is all there is.
     fill = fill_row(row)
     return VenueOrder(

@@ -22,6 +22,7 @@ from services.connector.order_types import (
     VenueOrder,
 )
 from services.connector.venues.row_reading import (
+    read_each,
     read_number,
     read_optional,
     read_price,
@@ -116,7 +117,7 @@ def stream_orders(message: Mapping[str, Any]) -> tuple[VenueOrder, ...]:
     """
     if _channel(message) != "orders" or "event" in message:
         return ()
-    return tuple(order_row(row) for row in message.get("data") or ())
+    return read_each(message.get("data") or (), order_row)
 
 
 def stream_ready(message: Mapping[str, Any] | None) -> bool:

@@ -5,16 +5,48 @@ All raise ValueError for a field that is there and does not hold; the caller's r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from services.common.codec import from_millis
+from services.common.logs import get_logger
 from services.connector.order_types import ZERO
 from services.connector.venue_numbers import venue_decimal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
     from decimal import Decimal
+
+    from services.connector.order_types import VenueOrder
+
+_logger = get_logger(__name__)
+BROKEN_ROW: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What reading a row may raise that does not hold."""
+
+
+def read_each(
+    rows: Iterable[Any], read: Callable[[Mapping[str, Any]], VenueOrder | None]
+) -> tuple[VenueOrder, ...]:
+    """Return the orders of a message's rows; None from `read` leaves a row out.
+
+    A broken row costs itself alone: beside it may stand the fill of an order of ours. Raises its
+    error only when no row of the message could be read.
+    """
+    found: list[VenueOrder] = []
+    errors: list[Exception] = []
+    for row in rows:
+        try:
+            order = read(row)
+        except BROKEN_ROW as error:
+            errors.append(error)
+            continue
+        if order is not None:
+            found.append(order)
+    if errors and not found:
+        raise errors[0]
+    if errors:
+        _logger.error("stream_rows_broken", rows=len(errors), problem=repr(errors[0]))
+    return tuple(found)
 
 
 def read_text(row: Mapping[str, Any], key: str) -> str:

@@ -48,6 +48,8 @@ _LIQUIDATIONS: Final = (
     *("liquidation", "liq-", "hedge-liq-", "pm_liquidate", "comb_margin_liquidate"),
     "scm_liquidate",
 )
+# In seconds the year 5138, in milliseconds 1973.
+_FIRST_MILLIS: Final = 100_000_000_000
 _CHANNELS: Final = ("spot.orders", "futures.orders")
 
 
@@ -208,6 +210,7 @@ def _fee(row: Mapping[str, Any], symbol: str) -> tuple[Decimal | None, str | Non
 def _time(row: Mapping[str, Any], name: str) -> datetime | None:
     millis = optional_venue_decimal(row.get(f"{name}_ms"), name)
     if millis is None:
-        seconds = optional_venue_decimal(row.get(name), name)
-        millis = None if seconds is None else seconds * 1000
+        told = optional_venue_decimal(row.get(name), name)
+        # Seconds, but milliseconds in `update_time` of the stream of contract orders.
+        millis = told if told is None or told >= _FIRST_MILLIS else told * 1000
     return from_millis(int(millis)) if millis is not None and millis > ZERO else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from services.common.errors import UnreachableError
 from services.connector.order_calls import FillsRange
+from services.connector.order_types import Side
 from services.connector.symbols import split_base
 from services.connector.venues import find_profile
 
@@ -191,6 +193,24 @@ def test_a_broken_row_of_a_message_costs_its_neighbours_nothing(
         assert order.executed == Decimal(2)
     with pytest.raises(ValueError, match=r"."):
         read({**frame, key: [bad]})
+
+
+def test_gates_stream_of_contract_orders_stamps_in_milliseconds() -> None:
+    """Its `update_time` alone is not in seconds; prices are numbers, sizes text."""
+    row = {
+        **GATE,
+        "size": "-3",
+        "left": "1",
+        "price": 40000.4,
+        "fill_price": 40000.5,
+        "update_time": 1541505434123,
+    }
+    message = {"channel": "futures.orders", "event": "update", "result": [row]}
+    (order,) = find_profile("gate-swap").stream_orders(message)
+    assert order.update_time == datetime(2018, 11, 6, 11, 57, 14, 123_000, tzinfo=UTC)
+    assert (order.side, order.executed) == (Side.SELL, Decimal(2))
+    listed = find_profile("gate-swap").order_row({**row, "update_time": 1541505434})
+    assert listed.update_time == datetime(2018, 11, 6, 11, 57, 14, tzinfo=UTC)
 
 
 def test_an_order_in_bitgets_list_of_live_ones_has_no_average() -> None:

@@ -46,7 +46,8 @@ class Allowance:
 
     `used_header` is the venue's count of what was used; a venue that counts down tells in
     `remaining_header` what is left to the endpoint, and in `limit_header` of how much. Header names
-    are lower-case.
+    are lower-case. `reserve` says whether a part is kept for orders and exits: of an endpoint that
+    neither asks there is nothing to keep.
     """
 
     limit: int
@@ -54,6 +55,7 @@ class Allowance:
     used_header: str | None = None
     remaining_header: str | None = None
     limit_header: str | None = None
+    reserve: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,8 @@ class RateWindow:
         return windows * self.allowance.window_seconds + self.wait(now, before + 1, share)
 
     def _share(self, share: int) -> int:
+        if not self.allowance.reserve:
+            return self.allowance.limit
         return max(self.allowance.limit * share // 100, 1)
 
 

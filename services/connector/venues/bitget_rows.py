@@ -175,7 +175,8 @@ def _order(
     tif = _TIMES_IN_FORCE.get(str(row.get("force")).lower())
     return VenueOrder(
         exchange_symbol=symbol.upper(),
-        client_order_id=str(row.get("clientOid") or ""),
+        # The documents' messages of contracts write it with two capitals.
+        client_order_id=str(row.get("clientOid") or row.get("clientOId") or ""),
         exchange_order_id=read_text(row, "orderId"),
         side=side,
         type=order_type,

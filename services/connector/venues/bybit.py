@@ -73,6 +73,8 @@ _ENDPOINTS: Final = {
     "traded_symbols": "executions",
     "income": "executions",
     "positions": "positions",
+    "position_mode": "positions",
+    "symbol_config": "positions",
     "account": "wallet",
     "trading_fee": "fees",
 }

@@ -63,11 +63,6 @@ _STATES: Final = {
     "circuit_breaker": TradingStatus.BREAK,
     "suspend": TradingStatus.BREAK,
 }
-_LEFT: Final = {
-    "remaining_header": "x-gate-ratelimit-requests-remain",
-    "limit_header": "x-gate-ratelimit-limit",
-}
-"""What is left to the endpoint of the reply."""
 _OPTIONS: Final[dict[str, Any]] = {
     # Else the first call of all signs one to /account/detail, and takes any failure for "no".
     "unifiedAccount": False,
@@ -217,6 +212,18 @@ class GateOrderCalls(UnifiedOrderCalls):
         return replace(key, exchange_order_id=f"{ID_PREFIX}{key.venue_client_id}")
 
 
+def _orders_per_second(limit: int) -> tuple[Allowance, ...]:
+    # The reply tells what is left to its endpoint.
+    return (
+        Allowance(
+            limit,
+            1.0,
+            remaining_header="x-gate-ratelimit-requests-remain",
+            limit_header="x-gate-ratelimit-limit",
+        ),
+    )
+
+
 def _credentials(given: Credentials) -> dict[str, str]:
     return {"apiKey": given.api_key, "secret": given.api_secret, "uid": given.passphrase}
 
@@ -279,7 +286,7 @@ _SPOT: Final = VenueProfile(
     allowances={
         # Each endpoint has 200 of its own; one window for all is on the safe side.
         EndpointClass.WEIGHT: (Allowance(200, 10.0),),
-        EndpointClass.ORDER: (Allowance(10, 1.0, **_LEFT),),
+        EndpointClass.ORDER: _orders_per_second(10),
     },
     weights={},
     read_refusal=read_refusal,
@@ -320,7 +327,7 @@ _SWAP: Final = replace(
     },
     allowances={
         EndpointClass.WEIGHT: (Allowance(200, 10.0),),
-        EndpointClass.ORDER: (Allowance(100, 1.0, **_LEFT),),
+        EndpointClass.ORDER: _orders_per_second(100),
     },
     is_listed=_is_linear,
     calls=GateOrderCalls("Futures", "usdt"),

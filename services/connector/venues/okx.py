@@ -64,8 +64,12 @@ _PER_TWO_SECONDS: Final = {
     "cancel_batch": 15,
     "orders_history": 40,
     "fills_history": 10,
-    "balance": 10,
     "positions": 10,
+    "books": 40,
+}
+# Endpoints that no order and no way out asks.
+_READS_PER_TWO_SECONDS: Final = {
+    "balance": 10,
     "time": 10,
     "instruments": 20,
     "tickers": 20,
@@ -74,7 +78,6 @@ _PER_TWO_SECONDS: Final = {
     "funding_rate": 20,
     "leverage": 20,
     "mark_price": 10,
-    "books": 40,
     "candles": 40,
     "account_config": 5,
     "trade_fee": 5,
@@ -192,6 +195,10 @@ def _profile(
             # Our own bound on all that is no order: OKX names none.
             EndpointClass.WEIGHT: (Allowance(120, 2.0),),
             **{name: (Allowance(limit, 2.0),) for name, limit in _PER_TWO_SECONDS.items()},
+            **{
+                name: (Allowance(limit, 2.0, reserve=False),)
+                for name, limit in _READS_PER_TWO_SECONDS.items()
+            },
             # 60 in 2 s by user and instrument: held for all instruments together.
             EndpointClass.ORDER: (Allowance(60, 2.0),),
             # 10 in 2 s by address and instrument: a page or two of each of many instruments.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
+from services.common.clock import SystemClock
 from services.common.errors import Code, RetryableError
-from services.connector.profile import EndpointClass
+from services.connector.profile import EndpointClass, Priority
+from services.connector.rate_budget import RateBudget
 from services.connector.venue_errors import VenueAnswerError, to_read_error
 from services.connector.venues import KNOWN_VENUES, find_profile
 
@@ -23,12 +24,17 @@ def test_each_endpoint_that_is_counted_apart_has_an_allowance(code: str) -> None
 
 
 @pytest.mark.parametrize("code", ["okx-spot", "okx-swap"])
-def test_what_an_entry_reads_first_fits_into_okxs_allowances_at_once(code: str) -> None:
-    """Each of its endpoints has room for three reads within its share: no entry waits a window."""
+async def test_what_a_start_and_an_entry_read_fits_into_okxs_allowances_at_once(code: str) -> None:
+    """Key and mode at the start, then all that an entry asks of a leg: nothing waits a window."""
     profile = find_profile(code)
-    for name in ("trading_fee", "position_mode", "symbol_config", "account", "order_book"):
-        allowance = profile.allowances[profile.endpoint(name)][0]
-        assert Decimal(allowance.limit) * 70 / 100 >= 3 * profile.weight(name), name
+    budget = RateBudget(profile.allowances, SystemClock())
+    start = ("exchange_info", "time", "klines", "key_permissions", "position_mode")
+    entry = ("trading_fee", "key_permissions", "position_mode", "time", "symbol_config")
+    for name in (*start, *entry, "account", "positions", "order_book", "order_book"):
+        endpoint, weight = profile.endpoint(name), profile.weight(name)
+        assert budget.wait_seconds(endpoint, weight, Priority.DATA) == 0, name
+        async with budget.take(endpoint, weight, Priority.DATA):
+            pass
 
 
 @pytest.mark.parametrize("code", ["bybit-spot", "bybit-linear"])

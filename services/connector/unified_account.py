@@ -234,11 +234,12 @@ class UnifiedAccount:
 
     def _position_questions(self, instrument: Instrument | None) -> list[dict[str, Any]]:
         """Return the params of each question: one per settle asset where the venue wants it."""
-        by_settle = self._reads.traits.settle_params
+        traits = self._reads.traits
+        base = {**traits.contract_params, **traits.position_params}
+        by_settle = traits.settle_params
         if not by_settle or instrument is not None:
-            return [dict(self._reads.traits.contract_params)]
+            return [base]
         held = {one.settle_asset for one in self._reads.venue.instruments}
-        base = dict(self._reads.traits.contract_params)
         return [{**base, **more} for settle, more in by_settle.items() if settle in held]
 
 

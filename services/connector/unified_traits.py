@@ -41,7 +41,8 @@ class DataTraits:
     `ticker_open_interest` the raw field with the open interest in the venue's unit. `depths` are
     the book sizes the venue takes. `mark_prices_apart` and `intervals_apart` ask for what funding
     rows lack. `most_candles` is one less than the venue gives at once. `payment_sign` is -1 where a
-    payment received is negative. `settle_params` go with position reads, one read per settle asset.
+    payment received is negative. `position_params` go with position reads, and
+    `settle_params`, one read per settle asset.
     """
 
     params: Mapping[str, Any]
@@ -58,6 +59,7 @@ class DataTraits:
     payment_sign: int = 1
     payments_by_symbol: bool = False
     borrow_period: timedelta | None = None
+    position_params: Mapping[str, Any] = field(default_factory=dict)
     settle_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -134,6 +136,8 @@ TRAITS: Final[dict[str, DataTraits]] = {
         settlements=_GATE_SETTLEMENTS,
         payments=_GATE_PAYMENTS,
         contract_params={"settle": "usdt"},
+        # Else flat ones come too, a hundred rows in all: a held one may be cut off.
+        position_params={"holding": "true"},
         ticker_open_interest="total_size",
         candles_in_contracts=True,
     ),

@@ -19,7 +19,7 @@ from typing import Any, Final
 import grpc
 import pytest
 
-from opensqt.market_maker.v1 import resources_pb2
+from opensqt.market_maker.v1 import resources_pb2, types_pb2
 from services.common.call_errors import translated
 from services.common.errors import NotFoundError, OpensqtError
 from services.connector.order_text import read_state
@@ -171,6 +171,11 @@ async def check_books(
     if found is None:
         assert not books, f"{name} is at the venue, and was said not to be"
         tally.ends["not there"] += 1
+        return
+    if found.status == types_pb2.ORDER_STATUS_REJECTED and not books:
+        # Refused by the venue, for want of funds for example: told with nothing executed.
+        assert number(found.executed_qty) == 0, name
+        tally.ends["refused"] += 1
         return
     assert books, f"{name} is not at the venue, and was said to be"
     assert number(found.executed_qty) == Decimal(books[0]["executed"]), name

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from cli.demo.books import Books
 from cli.demo.stack import PERPETUAL, SPOT
 from opensqt.market_maker.v1 import engine_pb2
 from tests.support.stack import (
@@ -22,20 +20,15 @@ from tests.support.stack import (
     SHORT,
     StackDriver,
     classes,
-    in_time,
-    running_stack,
 )
+from tests.support.stack_cases import HELD_SECONDS, Aftermath, Position, held
 
+pytest_plugins = ("tests.support.stack_fixture",)
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Five processes are started, killed and started again, on cores that other tests share.
     pytest.mark.timeout(120),
 ]
-
-HELD_SECONDS = 4.0
-"""How long the venue holds what is in flight: long enough to bring all cases to their moment."""
-
-Position = engine_pb2.HedgedPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +62,16 @@ CASES: Mapping[str, Case] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Aftermath:
-    """The system after one connector's death and restart, with the books of before."""
-
-    stack: StackDriver
-    before: Books
-    settled: Mapping[str, Position | AssertionError]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackDriver]:
-    """Run the whole system for this module."""
-    folder: Path = tmp_path_factory.mktemp("stack")
-    async with running_stack(folder) as driver:
-        yield driver
-
-
 async def _begin(stack: StackDriver, symbol: str, case: Case, venue: str) -> Position:
     """Bring an order of the case to the moment at which the connector of `venue` dies."""
     market = await stack.market(symbol)
     options: dict[str, Any] = {"spot_is_long": case.spot_is_long, "lead": case.lead(venue)}
     position = None if case.role != "exit" else await stack.enter(symbol, **options)
     name = f"{symbol}-{venue}"
-    held = {
-        "type": "delay",
-        "seconds": HELD_SECONDS,
-        "when": "after" if case.executes else "before",
-    }
+    fault = held("after" if case.executes else "before")
     venue_symbol = symbol if venue == SPOT else market.perpetual
     await stack.silence(name, HELD_SECONDS, venue=venue, symbol=venue_symbol)
-    await stack.fault(name, held, venue=venue, symbol=venue_symbol)
+    await stack.fault(name, fault, venue=venue, symbol=venue_symbol)
     if position is None:
         position = await stack.open(symbol, **options)
     else:
@@ -127,7 +99,7 @@ async def aftermath(stack: StackDriver, request: pytest.FixtureRequest) -> Async
 @pytest.mark.parametrize("symbol", CASES)
 async def test_an_order_cut_by_the_connectors_death(aftermath: Aftermath, symbol: str) -> None:
     """The venue's books show matched legs or none, and no client order id twice."""
-    case, position = CASES[symbol], in_time(aftermath.settled[symbol])
+    case, position = CASES[symbol], aftermath.position(symbol)
     await aftermath.stack.assert_matched_or_flat(position, aftermath.before)
     rows = classes(await aftermath.stack.orders(position))
     if case.role == "exit":

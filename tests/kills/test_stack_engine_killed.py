@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from cli.demo.books import Books
 from cli.demo.stack import PERPETUAL, SPOT
-from opensqt.market_maker.v1 import engine_pb2
 from tests.support.stack import (
     CLOSED,
     FLAT,
@@ -23,31 +19,23 @@ from tests.support.stack import (
     StackDriver,
     classes,
     in_time,
-    running_stack,
 )
+from tests.support.stack_cases import HELD_SECONDS, NO_MARGIN, Aftermath, Position, held
 
+pytest_plugins = ("tests.support.stack_fixture",)
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Five processes are started, killed and started again, on cores that other tests share.
     pytest.mark.timeout(120),
 ]
 
-HELD_SECONDS = 4.0
-"""How long the venue holds what is in flight: long enough to bring all cases to their moment."""
 WITHIN_WINDOW = 0.4
 """A delay within the receive window: the venue still takes the order, after the engine's death."""
-NO_MARGIN = {"type": "reject", "code": -2019, "msg": "Margin is insufficient."}
-
-Position = engine_pb2.HedgedPosition
-
-
-def _held(when: str, seconds: float = HELD_SECONDS) -> dict[str, Any]:
-    return {"type": "delay", "seconds": seconds, "when": when}
 
 
 async def hedge_never_arrives(stack: StackDriver, symbol: str) -> Position:
     """The lead is filled; the hedge is on its way too long and the venue will not take it."""
-    await stack.fault(symbol, _held("before"), venue=PERPETUAL, symbol=symbol)
+    await stack.fault(symbol, held("before"), venue=PERPETUAL, symbol=symbol)
     position = await stack.open(symbol)
     await stack.until_executed(position, "entry")
     await stack.until_struck(symbol)
@@ -56,7 +44,7 @@ async def hedge_never_arrives(stack: StackDriver, symbol: str) -> Position:
 
 async def hedge_arrives_after_death(stack: StackDriver, symbol: str) -> Position:
     """The lead is filled; the hedge is on its way and will be executed."""
-    await stack.fault(symbol, _held("before", WITHIN_WINDOW), venue=PERPETUAL, symbol=symbol)
+    await stack.fault(symbol, held("before", WITHIN_WINDOW), venue=PERPETUAL, symbol=symbol)
     position = await stack.open(symbol)
     await stack.until_struck(symbol)
     return position
@@ -65,7 +53,7 @@ async def hedge_arrives_after_death(stack: StackDriver, symbol: str) -> Position
 async def lead_filled_unheard(stack: StackDriver, symbol: str) -> Position:
     """The lead is filled at the venue; the engine has not heard of it, no hedge was decided."""
     await stack.silence(symbol, HELD_SECONDS, venue=SPOT, symbol=symbol)
-    await stack.fault(symbol, _held("after"), venue=SPOT, symbol=symbol)
+    await stack.fault(symbol, held("after"), venue=SPOT, symbol=symbol)
     position = await stack.open(symbol)
     await stack.until_executed(position, "entry")
     return position
@@ -74,7 +62,7 @@ async def lead_filled_unheard(stack: StackDriver, symbol: str) -> Position:
 async def perpetual_lead_filled_unheard(stack: StackDriver, symbol: str) -> Position:
     """The same with the perpetual long and leading, the hedge sold on margin."""
     await stack.silence(symbol, HELD_SECONDS, venue=PERPETUAL, symbol=symbol)
-    await stack.fault(symbol, _held("after"), venue=PERPETUAL, symbol=symbol)
+    await stack.fault(symbol, held("after"), venue=PERPETUAL, symbol=symbol)
     position = await stack.open(symbol, spot_is_long=False)
     await stack.until_executed(position, "entry")
     return position
@@ -85,12 +73,12 @@ async def hedge_reply_lost(stack: StackDriver, symbol: str) -> Position:
     there = {"venue": PERPETUAL, "symbol": symbol}
     await stack.silence(symbol, HELD_SECONDS, **there)
     # Held before it is lost: the connector asks only after it, and that question is held in turn.
-    await stack.fault(f"{symbol}-first", _held("after", 1.0), **there)
+    await stack.fault(f"{symbol}-first", held("after", 1.0), **there)
     await stack.fault(symbol, {"type": "drop_after"}, **there)
     position = await stack.open(symbol)
     await stack.until_executed(position, "entry", "hedge")
     asked = {"operation": "get_order", "times": None, **there}
-    await stack.fault(f"{symbol}-asked", _held("after"), **asked)
+    await stack.fault(f"{symbol}-asked", held("after"), **asked)
     await stack.until_struck(f"{symbol}-asked")
     return position
 
@@ -100,21 +88,21 @@ async def opened_just_now(stack: StackDriver, symbol: str) -> Position:
     return await stack.open(symbol)
 
 
-async def perpetual_exit_held(stack: StackDriver, symbol: str) -> Position:
+async def perpetual_exitheld(stack: StackDriver, symbol: str) -> Position:
     """The spot leg is out; the perpetual's exit is on its way and the venue will not take it."""
     position = await stack.enter(symbol)
-    await stack.fault(symbol, _held("before"), venue=PERPETUAL, symbol=symbol)
+    await stack.fault(symbol, held("before"), venue=PERPETUAL, symbol=symbol)
     position = await stack.close(position)
     await stack.until_executed(position, "exit")
     await stack.until_struck(symbol)
     return position
 
 
-async def spot_exit_held(stack: StackDriver, symbol: str) -> Position:
+async def spot_exitheld(stack: StackDriver, symbol: str) -> Position:
     """The perpetual leg is out; the spot's exit is executed but the engine has not heard of it."""
     position = await stack.enter(symbol)
     await stack.silence(symbol, HELD_SECONDS, venue=SPOT, symbol=symbol)
-    await stack.fault(symbol, _held("after"), venue=SPOT, symbol=symbol)
+    await stack.fault(symbol, held("after"), venue=SPOT, symbol=symbol)
     position = await stack.close(position)
     await stack.until_struck(symbol)
     return position
@@ -125,7 +113,7 @@ async def unwind_unheard(stack: StackDriver, symbol: str) -> Position:
     await stack.fault(f"{symbol}-no", NO_MARGIN, venue=PERPETUAL, symbol=symbol, times=9)
     back = {"venue": SPOT, "symbol": symbol, "side": "SELL"}
     await stack.silence(symbol, HELD_SECONDS, **back)
-    await stack.fault(symbol, _held("after"), **back)
+    await stack.fault(symbol, held("after"), **back)
     position = await stack.open(symbol)
     await stack.until_executed(position, "entry", "unwind")
     return position
@@ -134,7 +122,7 @@ async def unwind_unheard(stack: StackDriver, symbol: str) -> Position:
 async def unwind_never_arrives(stack: StackDriver, symbol: str) -> Position:
     """The hedge was refused; the unwind is on its way too long and the venue will not take it."""
     await stack.fault(f"{symbol}-no", NO_MARGIN, venue=PERPETUAL, symbol=symbol, times=9)
-    await stack.fault(symbol, _held("before"), venue=SPOT, symbol=symbol, side="SELL")
+    await stack.fault(symbol, held("before"), venue=SPOT, symbol=symbol, side="SELL")
     position = await stack.open(symbol)
     await stack.until_struck(symbol)
     return position
@@ -161,23 +149,6 @@ EXITS = ("ADAUSDT", "LINKUSDT")
 UNWINDS = ("AVAXUSDT", "DOGEUSDT")
 
 
-@dataclass(frozen=True, slots=True)
-class Aftermath:
-    """The system after the kill and the restart, with the books of before."""
-
-    stack: StackDriver
-    before: Books
-    settled: Mapping[str, Position | AssertionError]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackDriver]:
-    """Run the whole system for this module."""
-    folder: Path = tmp_path_factory.mktemp("stack")
-    async with running_stack(folder) as driver:
-        yield driver
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def aftermath(stack: StackDriver) -> Aftermath:
     """Bring every case to its moment at the same time, kill the engine once, start it again."""
@@ -193,7 +164,7 @@ async def aftermath(stack: StackDriver) -> Aftermath:
 
 
 async def _settled(aftermath: Aftermath, symbol: str) -> tuple[Position, Holding]:
-    position = in_time(aftermath.settled[symbol])
+    position = aftermath.position(symbol)
     return position, await aftermath.stack.assert_matched_or_flat(position, aftermath.before)
 
 
@@ -249,7 +220,7 @@ async def test_a_death_of_engine_and_connectors_together(aftermath: Aftermath) -
     stack = aftermath.stack
     before = await stack.books()
     entering, leaving = await asyncio.gather(
-        perpetual_lead_filled_unheard(stack, "AXLUSDT"), perpetual_exit_held(stack, "SUPERUSDT")
+        perpetual_lead_filled_unheard(stack, "AXLUSDT"), perpetual_exitheld(stack, "SUPERUSDT")
     )
     await stack.assert_moving(entering, leaving)
     started = await stack.crash("engine", f"connector-{SPOT}", f"connector-{PERPETUAL}")
@@ -272,8 +243,4 @@ async def test_the_same_request_opens_once_across_a_restart(aftermath: Aftermath
 
 async def test_all_that_survived_closes_to_the_coins_of_before(aftermath: Aftermath) -> None:
     """After close-all the account holds what it held at first, less than a lot apart."""
-    stack = aftermath.stack
-    for position in await stack.leave_all():
-        assert position.state == CLOSED, position
-        await stack.assert_matched_or_flat(position, aftermath.before)
-    assert (await stack.books()).positions == {}
+    await aftermath.assert_all_close()

@@ -28,7 +28,7 @@ from services.connector.servicer import SERVICE_NAME, ExchangeServicer
 from services.connector.settings import ConnectorPart
 from tests.support.simulator import API_KEY, API_SECRET
 
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 BUY, SELL = types_pb2.ORDER_SIDE_BUY, types_pb2.ORDER_SIDE_SELL
 MARKET, LIMIT = types_pb2.ORDER_TYPE_MARKET, types_pb2.ORDER_TYPE_LIMIT
 IOC, FOK = types_pb2.TIME_IN_FORCE_IOC, types_pb2.TIME_IN_FORCE_FOK

@@ -98,6 +98,11 @@ class OrderEntry:
                 self._answer(response)
         except grpc.aio.AioRpcError as error:
             return was_open, from_call_error(error)
+        except asyncio.CancelledError:
+            # gRPC says so too when the call alone was cancelled; only our own end is one.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
         finally:
             self.is_open = False
             call.cancel()

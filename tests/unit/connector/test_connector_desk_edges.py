@@ -11,7 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from services.common.errors import AlreadyExistsError, FatalError, UnreachableError
+from services.common.errors import (
+    AlreadyExistsError,
+    FatalError,
+    RejectedError,
+    UnreachableError,
+)
 from services.connector.ledger import Phase
 from services.connector.limits_gate import OrderGate
 from services.connector.order_ids import OrderIds
@@ -95,8 +100,7 @@ async def test_absence_proves_nothing_before_the_fence_of_a_broken_sending(tmp_p
         raise LookupError("status")
 
     orders.reply = break_down
-    fence = timedelta(seconds=1)
-    async with open_desk(orders, tmp_path, fence) as (desk, _ledger):
+    async with open_desk(orders, tmp_path, timedelta(minutes=1)) as (desk, _ledger):
         placing = asyncio.create_task(desk.place(order_request(), instrument()))
         await eventually(lambda: asyncio.sleep(0, orders.asked >= 3))
         orders.found["mine"] = venue_row("mine")
@@ -113,11 +117,23 @@ async def test_anothers_order_under_our_id_proves_nothing_before_the_fence(tmp_p
         return lose(name)
 
     orders.reply = lose_to_another
-    async with open_desk(orders, tmp_path, timedelta(seconds=1)) as (desk, _ledger):
+    async with open_desk(orders, tmp_path, timedelta(minutes=1)) as (desk, _ledger):
         placing = asyncio.create_task(desk.place(order_request(), instrument()))
         await eventually(lambda: asyncio.sleep(0, orders.asked >= 3))
         orders.found["mine"] = venue_row("mine")
         assert (await placing).executed == Decimal("0.01")
+
+
+async def test_an_id_that_never_arrived_is_spent_over_a_restart(tmp_path: Path) -> None:
+    """Its repeat is told so from the ledger, and nothing is sent."""
+    orders = HandOrders(lose)
+    orders.gate.set()
+    for _ in range(2):
+        async with open_desk(orders, tmp_path) as (desk, _ledger):
+            with pytest.raises(RejectedError) as ended:
+                await desk.place(order_request(), instrument())
+            assert ended.value.reason == "ORDER_NOT_ARRIVED"
+    assert orders.sent == ["mine"]
 
 
 async def test_two_ids_of_one_form_at_the_venue_are_not_two_orders(tmp_path: Path) -> None:

@@ -270,4 +270,4 @@ async def test_no_sequence_of_faults_and_kills_parts_ledger_and_books(
                 error.add_note(f"{venue}, before or in sequence {seed}, after orders {names}")
                 raise
             await control_of(part).delete("faults")
-    record_property("kills", tally.line(venue))
+    record_property("told", f"ledger against the books of {tally.line(venue)}")

@@ -1,4 +1,4 @@
-"""Prints what the shards of the random kills have seen."""
+"""Prints at the end what tests have counted, for a reader who wants the figures behind a dot."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print a line for each shard that passed."""
+    """Print the lines that passed tests have recorded under `told`."""
     lines = [
         str(value)
         for report in terminalreporter.stats.get("passed", [])
         for name, value in report.user_properties
-        if name == "kills"
+        if name == "told"
     ]
     if lines:
-        terminalreporter.section("random faults and kills: ledger against the venue's books")
-        for line in sorted(lines):
+        terminalreporter.section("counted by the tests")
+        for line in sorted(set(lines)):
             terminalreporter.write_line(line)

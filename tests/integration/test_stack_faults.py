@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import pytest_asyncio
 
-from cli.demo.books import Books
 from cli.demo.stack import PERPETUAL, SPOT
 from opensqt.market_maker.v1 import engine_pb2
 from services.common.codec import decimal_from_proto
@@ -25,10 +23,10 @@ from tests.support.stack import (
     SHORT,
     StackDriver,
     classes,
-    in_time,
-    running_stack,
 )
+from tests.support.stack_cases import NO_MARGIN, Aftermath, Position
 
+pytest_plugins = ("tests.support.stack_fixture",)
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Five processes are started first, on cores that other tests share.
@@ -42,7 +40,6 @@ AT_ONCE = 6
 """Cases in play at the same time: more would load the cores until requests outlast their window."""
 DROP = {"type": "drop_after"}
 NEVER_SENT = {"type": "drop_before"}
-NO_MARGIN = {"type": "reject", "code": -2019, "msg": "Margin is insufficient."}
 UNFILLED = {"type": "zero_fill"}
 PARTIAL = {"type": "partial", "ratio": "0.4"}
 LATE = {"type": "late_execution", "seconds": 0.4}
@@ -56,7 +53,6 @@ TRUNCATED = {"type": "truncate_body", "bytes": 25}
 BROKEN_OFF = {"type": "truncate_body", "bytes": 25, "declared": True}
 EMPTY = {"type": "empty_body"}
 
-Position = engine_pb2.HedgedPosition
 MATCHED = ("entry", "hedge")
 
 
@@ -113,23 +109,6 @@ CASES: Mapping[str, tuple[str, Case]] = {
 COSTLESS = ("lead never sent", "lead not filled", "perpetual lead not filled")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """Every case at rest, with the books of before."""
-
-    stack: StackDriver
-    before: Books
-    settled: Mapping[str, Position | AssertionError]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackDriver]:
-    """Run the whole system for this module."""
-    folder: Path = tmp_path_factory.mktemp("stack")
-    async with running_stack(folder) as driver:
-        yield driver
-
-
 async def _play(stack: StackDriver, name: str, symbol: str, case: Case) -> Position:
     market = await stack.market(symbol)
     venue_symbol = symbol if case.venue == SPOT else market.perpetual
@@ -163,29 +142,29 @@ async def _play_or_fail(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def outcomes(stack: StackDriver) -> Outcomes:
+async def outcomes(stack: StackDriver) -> Aftermath:
     """Play all cases, several at the same time, each on a symbol of its own."""
     before = await stack.books()
     turns = asyncio.Semaphore(AT_ONCE)
     plays = (_play_or_fail(stack, turns, name, *of_symbol) for name, of_symbol in CASES.items())
     settled = dict(zip(CASES, await asyncio.gather(*plays), strict=True))
-    return Outcomes(stack, before, settled)
+    return Aftermath(stack, before, settled)
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_fault_leaves_legs_matched_or_flat(outcomes: Outcomes, name: str) -> None:
+async def test_a_fault_leaves_legs_matched_or_flat(outcomes: Aftermath, name: str) -> None:
     """The venue holds matched legs or none, by the orders the case allows, no id twice."""
     _, case = CASES[name]
-    position = in_time(outcomes.settled[name])
+    position = outcomes.position(name)
     await outcomes.stack.assert_matched_or_flat(position, outcomes.before)
     assert position.state == case.state, position
     assert tuple(sorted(classes(await outcomes.stack.orders(position)))) == case.orders
 
 
 @pytest.mark.parametrize("name", COSTLESS)
-async def test_an_entry_without_a_fill_costs_nothing(outcomes: Outcomes, name: str) -> None:
+async def test_an_entry_without_a_fill_costs_nothing(outcomes: Aftermath, name: str) -> None:
     """The lead is the only request that reached the venue; no coin and no fee moved."""
-    position = in_time(outcomes.settled[name])
+    position = outcomes.position(name)
     held = await outcomes.stack.holding(position.symbol, outcomes.before)
     assert held.spot == 0
     assert held.perpetual == 0
@@ -193,9 +172,9 @@ async def test_an_entry_without_a_fill_costs_nothing(outcomes: Outcomes, name: s
     assert decimal_from_proto(position, "fees_paid") == 0
 
 
-async def test_a_partial_lead_is_hedged_by_its_fill(outcomes: Outcomes) -> None:
+async def test_a_partial_lead_is_hedged_by_its_fill(outcomes: Aftermath) -> None:
     """The hedge follows what was filled, not what was asked."""
-    position = in_time(outcomes.settled["lead filled in part"])
+    position = outcomes.position("lead filled in part")
     executed = decimal_from_proto(position, "lead_executed_quantity")
     requested = decimal_from_proto(position, "lead_requested_quantity")
     assert executed is not None
@@ -203,7 +182,7 @@ async def test_a_partial_lead_is_hedged_by_its_fill(outcomes: Outcomes) -> None:
     assert 0 < executed < requested * Decimal("0.5")
 
 
-async def test_a_rate_limited_hedge_ends_matched_or_flat(outcomes: Outcomes) -> None:
+async def test_a_rate_limited_hedge_ends_matched_or_flat(outcomes: Aftermath) -> None:
     """A 429 proves that nothing was done: a new id hedges later, or the lead goes back."""
     stack, symbol = outcomes.stack, "LTCUSDT"
     before = await stack.books()
@@ -217,10 +196,6 @@ async def test_a_rate_limited_hedge_ends_matched_or_flat(outcomes: Outcomes) -> 
     assert position.state in (OPEN, FLAT), position
 
 
-async def test_all_positions_close_after_the_faults(outcomes: Outcomes) -> None:
+async def test_all_positions_close_after_the_faults(outcomes: Aftermath) -> None:
     """After close-all no perpetual is held, and of each coin less than a lot is left."""
-    stack = outcomes.stack
-    for position in await stack.leave_all():
-        assert position.state == CLOSED, position
-        await stack.assert_matched_or_flat(position, outcomes.before)
-    assert (await stack.books()).positions == {}
+    await outcomes.assert_all_close()

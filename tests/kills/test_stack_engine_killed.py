@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
@@ -88,7 +87,7 @@ async def opened_just_now(stack: StackDriver, symbol: str) -> Position:
     return await stack.open(symbol)
 
 
-async def perpetual_exitheld(stack: StackDriver, symbol: str) -> Position:
+async def perpetual_exit_held(stack: StackDriver, symbol: str) -> Position:
     """The spot leg is out; the perpetual's exit is on its way and the venue will not take it."""
     position = await stack.enter(symbol)
     await stack.fault(symbol, held("before"), venue=PERPETUAL, symbol=symbol)
@@ -98,7 +97,7 @@ async def perpetual_exitheld(stack: StackDriver, symbol: str) -> Position:
     return position
 
 
-async def spot_exitheld(stack: StackDriver, symbol: str) -> Position:
+async def spot_exit_held(stack: StackDriver, symbol: str) -> Position:
     """The perpetual leg is out; the spot's exit is executed but the engine has not heard of it."""
     position = await stack.enter(symbol)
     await stack.silence(symbol, HELD_SECONDS, venue=SPOT, symbol=symbol)
@@ -220,7 +219,7 @@ async def test_a_death_of_engine_and_connectors_together(aftermath: Aftermath) -
     stack = aftermath.stack
     before = await stack.books()
     entering, leaving = await asyncio.gather(
-        perpetual_lead_filled_unheard(stack, "AXLUSDT"), perpetual_exitheld(stack, "SUPERUSDT")
+        perpetual_lead_filled_unheard(stack, "AXLUSDT"), perpetual_exit_held(stack, "SUPERUSDT")
     )
     await stack.assert_moving(entering, leaving)
     started = await stack.crash("engine", f"connector-{SPOT}", f"connector-{PERPETUAL}")

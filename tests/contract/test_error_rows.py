@@ -128,7 +128,7 @@ async def test_every_recorded_answer_is_judged_end_to_end(
     """All rows of error_classification.csv through ccxt and HTTPS under the venue's own host."""
     count, rows = recorded_rows()
     posted, wrong = await misjudged(rows, tmp_path)
-    told = f"{count} rows of error_classification.csv, posted as {posted} orders, misjudged: {wrong}"
+    told = f"{count} rows of error_classification.csv as {posted} orders, misjudged: {wrong}"
     record_property("told", told)
     assert wrong == []
     assert posted >= count >= 56

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -97,7 +97,7 @@ class GrpcServer:
         )
         self._server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
         # What generated code takes for the server.
-        self._methods: Any = _MethodTable(self._server)
+        self._methods = cast("grpc.aio.Server", _MethodTable(self._server))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._methods)
         self._serving: dict[str, bool] = {"": True}

@@ -1,6 +1,6 @@
 """The order ledger: one row per client order id, durable before the order is sent.
 
-SQLite in WAL mode with synchronous FULL, so a committed row survives the power cord. One thread
+SQLite in WAL mode with synchronous FULL, so a committed row survives the power cord. One writer
 owns the connection; rows that arrive together share one commit. One process owns the file (a lock
 file beside it), because two connectors on one ledger could each think an id new. A file that is
 damaged is refused, never taken for an empty one.
@@ -138,7 +138,9 @@ class Ledger:
         An `urgent` row goes ahead of all others that wait.
         """
         try:
-            return await self._submit(lambda connection: insert_row(connection, row), urgent=urgent)
+            return await self._submit(
+                lambda connection: insert_row(connection, row), urgent=urgent, brief=True
+            )
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_UNIQUE":
                 raise AlreadyExistsError(
@@ -214,16 +216,23 @@ class Ledger:
             ) from error
 
     async def _submit(
-        self, work: Callable[[sqlite3.Connection], T], *, urgent: bool, patient: bool = False
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        urgent: bool,
+        patient: bool = False,
+        brief: bool = False,
     ) -> T:
         if self._writer is None:
             raise PreconditionError("the order ledger is closed", reason="LEDGER_UNAVAILABLE")
-        return await self._writer.run(work, urgent=urgent, patient=patient)
+        return await self._writer.run(work, urgent=urgent, patient=patient, brief=brief)
 
     def _prepare(self, connection: sqlite3.Connection, mark: int) -> Birth:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA busy_timeout = 5000")
+        # The writer's thread moves the log into the file: a commit that does it takes longest.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         # A newer program's rows may mean something else; guessing could resend an order.
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, 1, SCHEMA_VERSION):

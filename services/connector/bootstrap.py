@@ -167,7 +167,7 @@ async def _open_venue(
 
     async def build() -> Any:
         # Connections of its own, too: reads that wait for one stand in no order's way.
-        session = await stack.enter_async_context(new_session(ConnectGate(budget)))
+        session = await stack.enter_async_context(new_session(ConnectGate(budget, profile.bans)))
         exchange = _build_exchange(part, session, part.read_credentials())
         exchange.observer = HeaderObserver(budget)
         exchange.budget = budget

@@ -19,6 +19,7 @@ from services.connector.rate_budget import BANNED, TOO_MANY
 from services.connector.venue_http import read_retry_after
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from services.common.clock import Clock
@@ -70,10 +71,14 @@ class BanFile:
 
 
 class ConnectGate:
-    """A middleware of the HTTP session: no WebSocket is opened while the venue bans us."""
+    """A middleware of the HTTP session: no WebSocket is opened while the venue bans us.
 
-    def __init__(self, budget: RateBudget) -> None:
+    `bans` are the profile's: statuses beside 418 that shut the address out, with how long.
+    """
+
+    def __init__(self, budget: RateBudget, bans: Mapping[int, timedelta]) -> None:
         self._budget = budget
+        self._bans = bans
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -91,7 +96,8 @@ class ConnectGate:
                 f"the venue has banned this address until {end:%Y-%m-%dT%H:%M:%SZ}"
             )
         response = await handler(request)
-        if response.status in (BANNED, TOO_MANY):
+        ban = self._bans.get(response.status)
+        if response.status in (BANNED, TOO_MANY) or ban is not None:
             pause = read_retry_after(response.headers)
-            self._budget.observe_refusal(response.status, pause, EndpointClass.WEIGHT)
+            self._budget.observe_refusal(response.status, pause, EndpointClass.WEIGHT, ban=ban)
         return response

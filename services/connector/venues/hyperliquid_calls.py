@@ -147,12 +147,12 @@ async def _fills_between(exchange: Any, since: int, until: int | None) -> list[A
     Raises UnreachableError when there are more than can be read: what is missing may be ours.
     """
     end = {} if until is None else {"endTime": until}
-    found: dict[str, Any] = {}
+    found: dict[tuple[str, str], Any] = {}
     start = since
     for _ in range(_MOST_PAGES):
         rows = await _ask(exchange, "userFillsByTime", startTime=start, **end)
         # Pages meet at an instant, which both have.
-        found.update((str(row["tid"]), row) for row in rows)
+        found.update(((str(row["oid"]), str(row["tid"])), row) for row in rows)
         if len(rows) < _FILLS_PAGE:
             return list(found.values())
         newest = max(_stamp(row) for row in rows)

@@ -82,7 +82,8 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     app.router.add_route("*", "/{tail:.*}", host.handle)
     file = BanFile(tmp_path / "ledger", clock)
     budget = RateBudget({}, clock, keep_ban=file.keep)
-    async with TestServer(app) as server, new_session(ConnectGate(budget)) as session:
+    gate = ConnectGate(budget, find_profile("bybit-linear").bans)
+    async with TestServer(app) as server, new_session(gate) as session:
         yield Rig(clock, budget, file, session, host, f"127.0.0.1:{server.port}")
 
 
@@ -129,9 +130,10 @@ async def test_the_order_entry_connection_is_not_opened_during_a_ban(rig: Rig) -
     await exchange.close()
 
 
-async def test_a_refused_handshake_tells_of_the_ban(rig: Rig) -> None:
-    """418 to a WebSocket silences everything, as 418 to a call does; a later call is not sent."""
-    rig.host.status = 418
+@pytest.mark.parametrize("status", [418, 403])
+async def test_a_refused_handshake_tells_of_the_ban(status: int, rig: Rig) -> None:
+    """418 to a WebSocket silences everything, as to a call, and so does Bybit's 403."""
+    rig.host.status = status
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await rig.connect()
     assert rig.budget.ban_end == NOW + BAN

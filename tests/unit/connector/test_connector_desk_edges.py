@@ -23,12 +23,17 @@ from services.connector.order_ids import OrderIds
 from services.connector.order_reader import OrderReader
 from services.connector.order_record import is_about
 from services.connector.order_types import OrderIntent, OrderStatus, VenueOrder
-from services.connector.send_judgement import SendResult
+from services.connector.send_judgement import SendResult, Verdict
 from tests.support.connector import eventually
 from tests.support.connector_orders import instrument, order_request
-from tests.support.desk_rig import HandOrders, accept, lose, open_desk, venue_row
+from tests.support.desk_rig import HandOrders, accept, lose, open_desk, sent_one, venue_row
 
 BOUNDED = {"slippage_bound_ratio": Decimal("0.01")}
+
+
+def accept_row(row: VenueOrder) -> SendResult:
+    """Reply with a row."""
+    return SendResult(Verdict.ACCEPTED, row=row)
 
 
 @dataclass
@@ -107,6 +112,22 @@ async def test_absence_proves_nothing_before_the_fence_of_a_broken_sending(tmp_p
         assert (await placing).executed == Decimal("0.01")
 
 
+async def test_the_fence_runs_anew_after_a_restart(tmp_path: Path) -> None:
+    """The last process may have sent just before it died: absence proves nothing at once."""
+    orders = HandOrders(accept)
+    async with open_desk(orders, tmp_path, timedelta(minutes=1)) as (desk, _ledger):
+        placing = asyncio.create_task(desk.place(order_request(), instrument()))
+        await sent_one(orders)
+        await desk.close(0)
+        placing.cancel()
+    async with open_desk(orders, tmp_path, timedelta(minutes=1)) as (desk, _ledger):
+        assert await desk.start() == 1
+        await eventually(lambda: asyncio.sleep(0, orders.asked >= 3))
+        orders.found["mine"] = venue_row("mine")
+        assert (await desk.place(order_request(), instrument())).executed == Decimal("0.01")
+    assert orders.sent == ["mine"]
+
+
 async def test_anothers_order_under_our_id_proves_nothing_before_the_fence(tmp_path: Path) -> None:
     """It may end and ours be taken next: ours is found, though another was seen first."""
     orders = HandOrders(lose)
@@ -120,6 +141,37 @@ async def test_anothers_order_under_our_id_proves_nothing_before_the_fence(tmp_p
     async with open_desk(orders, tmp_path, timedelta(minutes=1)) as (desk, _ledger):
         placing = asyncio.create_task(desk.place(order_request(), instrument()))
         await eventually(lambda: asyncio.sleep(0, orders.asked >= 3))
+        orders.found["mine"] = venue_row("mine")
+        assert (await placing).executed == Decimal("0.01")
+
+
+async def test_reply_about_another_order_is_no_evidence(tmp_path: Path) -> None:
+    """A fill under another id is not booked as ours: ours is asked for."""
+    orders = HandOrders(accept)
+    orders.gate.set()
+
+    def mix_up(name: str) -> SendResult:
+        orders.found[name] = venue_row(name)
+        return accept_row(venue_row("other", orderId=99))
+
+    orders.reply = mix_up
+    async with open_desk(orders, tmp_path) as (desk, _ledger):
+        state = await desk.place(order_request(), instrument())
+    assert state.exchange_order_id == "28"
+
+
+async def test_the_id_of_an_acknowledgement_is_durable(tmp_path: Path) -> None:
+    """After it nothing else need come: the successor knows the order by the venue's id."""
+    orders = HandOrders(lambda _name: SendResult(Verdict.ACCEPTED, exchange_order_id="28"))
+    orders.gate.set()
+    async with open_desk(orders, tmp_path, timedelta(minutes=1)) as (desk, ledger):
+        placing = asyncio.create_task(desk.place(order_request(), instrument()))
+
+        async def is_written() -> bool:
+            row = await ledger.find_exchange_id("BTCUSDT", "28")
+            return row is not None and row.phase is Phase.OPEN
+
+        await eventually(is_written)
         orders.found["mine"] = venue_row("mine")
         assert (await placing).executed == Decimal("0.01")
 
@@ -178,7 +230,7 @@ async def test_acknowledged_cancel_is_waited_for(tmp_path: Path) -> None:
     """A cancel that takes effect a moment later is told as the end it led to."""
     live = venue_row("mine", status="NEW", executedQty="0", cummulativeQuoteQty="0", fills=[])
     live = replace(live, price=Decimal(100))
-    orders = Acknowledges(lambda _name: replace(accept("mine"), row=live), found={"mine": live})
+    orders = Acknowledges(lambda _name: accept_row(live), found={"mine": live})
     orders.gate.set()
     async with open_desk(orders, tmp_path) as (desk, _ledger):
         resting = order_request(

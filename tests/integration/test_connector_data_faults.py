@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 from opensqt.market_maker.v1 import exchange_pb2
 from services.simulator.app import Application
 from tests.support.connector import RunningConnector, connector_part, running_connector
+from tests.support.connector_streams import data_of
 from tests.support.simulator import Control, running_simulator
 
 E = exchange_pb2
@@ -131,7 +132,7 @@ async def test_a_malformed_row_costs_itself_and_is_counted(
     await serve_body(control, "/fapi/v1/premiumIndex", [*bad, GOOD_RATE])
     reply = await perpetual.stub.GetFundingRates(E.GetFundingRatesRequest())
     assert [(rate.symbol, rate.rate.value) for rate in reply.rates] == [("ETHUSDT", "0.0002")]
-    data = perpetual.servicer._data  # type: ignore[union-attr]  # in this process
+    data = data_of(perpetual)
     assert data.quarantine.counts["premium_index"] == 4
 
 

@@ -23,6 +23,7 @@ from tests.support.connector import (
     order,
     running_connector,
 )
+from tests.support.connector_streams import data_of
 from tests.support.simulator import Control, running_simulator
 
 E = exchange_pb2
@@ -81,7 +82,7 @@ async def test_the_whole_markets_history_in_pages_is_each_symbols_history(
         start_time=timestamp(start), end_time=timestamp(end), page_size=37
     )
     found = await read_pages(perpetual.stub, request)
-    book = perpetual.servicer._data.venue.instruments  # type: ignore[union-attr]  # in process
+    book = data_of(perpetual).venue.instruments
     settled = market.source.settlements(None, start, end, 100_000, now)
     wanted = sorted(
         (millis(row.time), book.find_exchange_symbol(row.symbol).symbol)  # type: ignore[union-attr]
@@ -113,7 +114,7 @@ async def test_present_funding_has_the_venues_interval_and_tells_the_dead(
     """1, 2, 4 and 8 hours as they are; a perpetual without next settlement has time 0."""
     market = simulator.simulation.market
     reply = await perpetual.stub.GetFundingRates(E.GetFundingRatesRequest())
-    book = perpetual.servicer._data.venue.instruments  # type: ignore[union-attr]  # in process
+    book = data_of(perpetual).venue.instruments
     intervals = market.source.funding_intervals(market.now())
     listed = {spec.symbol for spec in market.instruments(Kind.PERPETUAL).values()}
     assert len(reply.rates) == len(listed)
@@ -230,7 +231,7 @@ async def test_hedge_mode_shows_both_sides_with_their_signs(
     perpetual: RunningConnector, simulator: Application
 ) -> None:
     """A long and a short of one symbol are two rows, and the mode is told as a problem."""
-    exchange = perpetual.servicer._data.venue.exchange  # type: ignore[union-attr]  # in process
+    exchange = data_of(perpetual).venue.exchange
     await exchange.fapiPrivatePostPositionSideDual({"dualSidePosition": "true"})
     for side, position_side, quantity in (("BUY", "LONG", "0.03"), ("SELL", "SHORT", "0.01")):
         await exchange.fapiPrivatePostOrder(
@@ -279,7 +280,7 @@ async def test_spot_balances_tell_wallet_and_debt(
         Decimal("0.5"),
         Decimal(0),
     )
-    exchange = spot.servicer._data.venue.exchange  # type: ignore[union-attr]  # in process
+    exchange = data_of(spot).venue.exchange
     await exchange.sapiPostMarginBorrowRepay(
         {"asset": "BTC", "amount": "0.1", "type": "BORROW", "isIsolated": "FALSE"}
     )

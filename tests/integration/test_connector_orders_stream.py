@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,6 +23,7 @@ from tests.support.connector import (
     order,
     running_connector,
 )
+from tests.support.connector_streams import read_until
 from tests.support.simulator import ACCOUNT, Control, running_simulator
 
 
@@ -50,17 +50,6 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         part = connector_part(request.param, simulator.address, tmp_path)
         async with running_connector(part) as connector:
             yield Bench(request.param, connector.stub, Control(simulator.address))
-
-
-async def read_until(call: Any, wanted: Any) -> list[events_pb2.OrderUpdate]:
-    """Return the updates up to the first that `wanted` holds for."""
-    seen: list[events_pb2.OrderUpdate] = []
-    async with asyncio.timeout(10):
-        while True:
-            update = await call.read()
-            seen.append(update)
-            if wanted(update):
-                return seen
 
 
 def is_caught_up(update: events_pb2.OrderUpdate) -> bool:

@@ -14,7 +14,6 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from opensqt.market_maker.v1 import exchange_pb2
-from services.connector.data_part import DataPart
 from services.simulator.app import Application
 from tests.support.connector import (
     BUY,
@@ -25,6 +24,7 @@ from tests.support.connector import (
     order,
     running_connector,
 )
+from tests.support.connector_streams import data_of, read_until
 from tests.support.simulator import Control, running_simulator
 
 E = exchange_pb2
@@ -60,24 +60,6 @@ async def either(
 def control(simulator: Application) -> Control:
     """The simulator's switches."""
     return Control(simulator.address)
-
-
-def data_of(running: RunningConnector) -> DataPart:
-    """Return the data half of a connector in this process."""
-    assert running.servicer is not None
-    return running.servicer._data
-
-
-async def read_until(call: Any, wanted: Callable[[Any], bool], seconds: float = 10) -> list[Any]:
-    """Read a stream up to the first row that is wanted; return all that was read."""
-    found = []
-    async with asyncio.timeout(seconds):
-        while True:
-            row = await call.read()
-            assert row is not grpc.aio.EOF, await call.details()
-            found.append(row)
-            if wanted(row):
-                return found
 
 
 async def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from opensqt.market_maker.v1 import exchange_pb2
-from services.connector.data_part import DataPart
 from services.simulator.app import Application
 from tests.support.connector import (
     BUY,
@@ -25,6 +22,7 @@ from tests.support.connector import (
     order,
     running_connector,
 )
+from tests.support.connector_streams import data_of, read_until
 from tests.support.simulator import Control, running_simulator
 
 E = exchange_pb2
@@ -73,24 +71,6 @@ async def unified(
     """A connector of perpetuals of each family that is read through ccxt's unified methods."""
     async with serving(request.param, simulator, tmp_path) as running:
         yield running
-
-
-def data_of(running: RunningConnector) -> DataPart:
-    """Return the data half of a connector in this process."""
-    assert running.servicer is not None
-    return running.servicer._data
-
-
-async def read_until(call: Any, wanted: Callable[[Any], bool], seconds: float = 15) -> list[Any]:
-    """Read a stream up to the first row that is wanted; return all that was read."""
-    found = []
-    async with asyncio.timeout(seconds):
-        while True:
-            row = await call.read()
-            assert row is not grpc.aio.EOF, await call.details()
-            found.append(row)
-            if wanted(row):
-                return found
 
 
 async def resumed(hub: Any, times: int = 1) -> None:

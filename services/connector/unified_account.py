@@ -142,11 +142,15 @@ class UnifiedAccount:
             raise fees_by_symbol_only()
         named: Instrument = instrument
         self._reads.require("fetchTradingFee", "fees of the account")
-        exchange = self._reads.venue.exchange
+        exchange, traits = self._reads.venue.exchange, self._reads.traits
         row = await self._reads.ask(
             "trading_fee", lambda: exchange.fetch_trading_fee(named.unified)
         )
-        return [self._quarantine.one("trading_fees", row, lambda one: to_unified_fee(one, named))]
+        return [
+            self._quarantine.one(
+                "trading_fees", row, lambda one: to_unified_fee(one, named, traits)
+            )
+        ]
 
     async def borrow_rates(self, assets: Sequence[str]) -> list[resources_pb2.BorrowRate]:
         """Return the price of borrowing these assets; what the venue refuses is left out."""

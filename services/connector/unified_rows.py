@@ -270,12 +270,16 @@ def to_unified_payment(
     )
 
 
-def to_unified_fee(row: dict[str, Any], instrument: Instrument) -> resources_pb2.TradingFee:
+def to_unified_fee(
+    row: dict[str, Any], instrument: Instrument, traits: DataTraits
+) -> resources_pb2.TradingFee:
     """Return the fees of one symbol; below zero is a rebate."""
+    named = traits.fee_fields.get(instrument.settle_asset or "", ("", ""))
+    maker, taker = (number(row.get("info") or {}, name) for name in named)
     return resources_pb2.TradingFee(
         symbol=instrument.symbol,
-        maker_fee_ratio=wire(required(row, "maker")),
-        taker_fee_ratio=wire(required(row, "taker")),
+        maker_fee_ratio=wire(required(row, "maker") if maker is None else -maker),
+        taker_fee_ratio=wire(required(row, "taker") if taker is None else -taker),
     )
 
 

@@ -42,7 +42,8 @@ class DataTraits:
     the book sizes the venue takes. `mark_prices_apart` and `intervals_apart` ask for what funding
     rows lack. `most_candles` is one less than the venue gives at once. `payment_sign` is -1 where a
     payment received is negative. `position_params` go with position reads, and
-    `settle_params`, one read per settle asset.
+    `settle_params`, one read per settle asset. `fee_fields` names, by settle asset, the raw maker
+    and taker fee where ccxt takes another product's; there what is paid is negative.
     """
 
     params: Mapping[str, Any]
@@ -61,6 +62,7 @@ class DataTraits:
     borrow_period: timedelta | None = None
     position_params: Mapping[str, Any] = field(default_factory=dict)
     settle_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fee_fields: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 _HOUR: Final = timedelta(hours=1)
@@ -101,6 +103,8 @@ TRAITS: Final[dict[str, DataTraits]] = {
         # vol24h, which ccxt takes for base, counts contracts.
         ticker_volume="volCcy24h",
         mark_prices_apart=True,
+        # `maker` and `taker`, which ccxt reads, are those of contracts settled in their coin.
+        fee_fields={"USDT": ("makerU", "takerU"), "USDC": ("makerUSDC", "takerUSDC")},
     ),
     "bybit-spot": DataTraits(
         params={"type": "spot"},

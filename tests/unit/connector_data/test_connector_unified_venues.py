@@ -21,10 +21,13 @@ from services.connector.account_mapping import SymbolConfig
 from services.connector.data_part import open_way
 from services.connector.instruments import Instrument
 from services.connector.row_quarantine import RowQuarantine
+from services.connector.unified_rows import to_unified_fee
+from services.connector.unified_traits import TRAITS
 from services.connector.venue_questions import CandleSpan, KeyPermissions, Questions
 from tests.support.canned_markets import MARKETS
 from tests.support.canned_reads import BITGET, GATE, HYPERLIQUID, HYPERLIQUID_TIME
 from tests.support.canned_venue import Answer, CannedVenue, open_canned, open_venue
+from tests.support.connector_orders import instrument
 
 HOUR = 3_600_000
 GATE_TIME = 1_694_988_060_000
@@ -157,6 +160,21 @@ async def test_bitget_tells_positions_settings_and_a_key_that_withdraws(tmp_path
         assert [one.timestamp for one in candles] == [1_695_795_960_000, 1_695_796_020_000]
         found = await questions.market.open_interest(btc)
         assert found.notional == Decimal(100) * 29_900
+
+
+@pytest.mark.parametrize(
+    ("settle", "maker", "taker"),
+    [("USDT", "0.0001", "0.0004"), ("USDC", "-0.0001", "0.0003"), ("BTC", "0.0002", "0.0005")],
+)
+def test_okx_fees_of_a_swap_are_those_of_its_settle_asset(
+    settle: str, maker: str, taker: str
+) -> None:
+    """ccxt gives the fees of contracts settled in their coin; a fee paid is negative at OKX."""
+    told = {"makerU": "-0.0001", "takerU": "-0.0004", "makerUSDC": "0.0001", "takerUSDC": "-0.0003"}
+    row = {"maker": "0.0002", "taker": "0.0005", "info": told}
+    swap = instrument(perpetual=True, settle_asset=settle)
+    fee = to_unified_fee(row, swap, TRAITS["okx-swap"])
+    assert values(fee, "maker_fee_ratio", "taker_fee_ratio") == [Decimal(maker), Decimal(taker)]
 
 
 async def test_hyperliquid_counts_single_coins_and_signs_with_a_key_that_cannot_withdraw(

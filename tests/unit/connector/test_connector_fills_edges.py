@@ -69,14 +69,18 @@ async def test_every_fill_of_a_long_time_is_read_once() -> None:
     """Full pages go on where they ended, and windows where the last one did."""
     made = [
         replace(FILL, trade_id=str(n), time=NOW + timedelta(seconds=30 * (n - n % 2)))
-        for n in range(7_000)
+        for n in range(5_000)
+    ]
+    made += [
+        replace(FILL, trade_id=f"late {n}", time=NOW + timedelta(days=2, hours=n))
+        for n in range(70)
     ]
     listing = Listing(made)
     found = await read_fills_since(
         cast("Any", listing),
         instrument(),
         NOW,
-        NOW + timedelta(days=3),
+        NOW + timedelta(days=5),
         timedelta(days=1),
         Priority.ORDER,
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
 from services.common.codec import from_millis, to_duration, to_timestamp
 from services.connector.account_mapping import margin_type_of
+from services.connector.book_levels import to_book
 from services.connector.row_numbers import milliseconds, number, positive, required, text, wire
 from services.connector.venue_numbers import venue_decimal
 
@@ -90,25 +91,7 @@ def to_unified_book(
     row: Mapping[str, Any], instrument: Instrument, received: int
 ) -> exchange_pb2.GetOrderBookResponse:
     """Return a book, best level first; levels without quantity are left out."""
-
-    def levels(rows: Any, *, highest_first: bool) -> list[resources_pb2.OrderBookLevel]:
-        pairs = [(venue_decimal(one[0], "price"), venue_decimal(one[1], "size")) for one in rows]
-        held = [pair for pair in pairs if pair[0] > 0 and pair[1] > 0]
-        held.sort(key=lambda pair: pair[0], reverse=highest_first)
-        return [
-            resources_pb2.OrderBookLevel(
-                price=wire(instrument.to_base_price(price)),
-                quantity=wire(instrument.to_base_quantity(size)),
-            )
-            for price, size in held
-        ]
-
-    return exchange_pb2.GetOrderBookResponse(
-        symbol=instrument.symbol,
-        bids=levels(row["bids"], highest_first=True),
-        asks=levels(row["asks"], highest_first=False),
-        observe_time=to_timestamp(from_millis(milliseconds(row.get("timestamp")) or received)),
-    )
+    return to_book(row, instrument, milliseconds(row.get("timestamp")) or received)
 
 
 def to_unified_candle(
@@ -291,9 +274,7 @@ def to_unified_borrow_rate(
     length = period or timedelta(milliseconds=told)
     if length <= timedelta():
         raise ValueError("a borrow rate without a period")
-    ratio = Decimal(int(_YEAR / timedelta(milliseconds=1))) / int(
-        length / timedelta(milliseconds=1)
-    )
+    ratio = Decimal(_YEAR // timedelta(milliseconds=1)) / (length // timedelta(milliseconds=1))
     return resources_pb2.BorrowRate(
         asset=asset,
         annualized_rate=wire(required(row, "rate") * ratio),

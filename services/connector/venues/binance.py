@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import InstrumentKind
-from services.connector.order_calls import UnifiedOrderCalls
 from services.connector.profile import (
     Allowance,
     EndpointClass,
@@ -20,6 +19,7 @@ from services.connector.venues.binance_answers import (
     RATE_CODES,
     read_refusal,
 )
+from services.connector.venues.binance_calls import BinanceOrderCalls
 from services.connector.venues.binance_family import (
     CLIENT_IDS,
     COMMON_OPTIONS,
@@ -94,7 +94,7 @@ _PROFILE: Final = VenueProfile(
     expiry_headers=None,
     is_listed=_is_listed,
     trading_status=trading_status,
-    calls=UnifiedOrderCalls(),
+    calls=BinanceOrderCalls("private"),
     order_params=order_params,
     place_reply=order_row,
     order_row=order_row,

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.instruments import InstrumentKind
-from services.connector.order_calls import TradedSymbols, UnifiedOrderCalls
+from services.connector.order_calls import TradedSymbols
 from services.connector.profile import (
     Allowance,
     EndpointClass,
@@ -20,6 +20,7 @@ from services.connector.venues.binance_answers import (
     RATE_CODES,
     read_refusal,
 )
+from services.connector.venues.binance_calls import BinanceOrderCalls
 from services.connector.venues.binance_family import (
     CLIENT_IDS,
     COMMON_OPTIONS,
@@ -47,8 +48,8 @@ def _stream_ready(message: Mapping[str, Any] | None) -> bool:
     return message is None
 
 
-class UsdmOrderCalls(UnifiedOrderCalls):
-    """ccxt's unified calls, and the income history, which tells of all symbols at once."""
+class UsdmOrderCalls(BinanceOrderCalls):
+    """Binance's calls, and the income history, which tells of all symbols at once."""
 
     async def traded_symbols(self, exchange: Any, since: int) -> TradedSymbols:
         """Return the symbols of the commissions paid since an instant in ms, the latest 1000."""
@@ -114,7 +115,7 @@ _PROFILE: Final = VenueProfile(
     expiry_headers=None,
     is_listed=_is_listed,
     trading_status=trading_status,
-    calls=UsdmOrderCalls(),
+    calls=UsdmOrderCalls("fapiPrivate"),
     order_params=order_params,
     place_reply=order_row,
     order_row=order_row,

@@ -3,14 +3,16 @@
 A call first owes its request. Those that owe one stand on a shelf of bounded length, and a
 newcomer displaces the oldest there: calls that never send cannot keep out those that do. With the
 request in hand the call takes room in its principal's common part or, when that is full and the
-call reduces exposure, in the principal's reserve. No principal uses the room of another.
+call reduces exposure, in the principal's reserve. No principal uses the room of another. Each
+order inside a stream of them takes room as a call of its own would.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from services.common.errors import RetryableError
 from services.common.principals import ANYBODY, Principal
@@ -90,6 +92,13 @@ class Admission:
         setattr(room, place, getattr(room, place) + 1)
         ticket.place = place
 
+    def enter(self, principal: Principal, lane: Lane) -> Ticket:
+        """Give one order inside a stream a place to work in, as `admit` does for a call."""
+        self._rooms.setdefault(principal.name, _Room())
+        ticket = Ticket(principal, _stay)
+        self.admit(ticket, lane, is_stream=False)
+        return ticket
+
     def leave(self, ticket: Ticket) -> None:
         """Take the place back, whichever it was; a second time does nothing."""
         room = self._rooms[ticket.principal.name]
@@ -102,6 +111,30 @@ class Admission:
     def _is_full(self, ticket: Ticket) -> bool:
         total = self._quotas.total
         return total is not None and _counts(ticket) and self._total >= total
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRoom:
+    """The room of the principal whose stream of orders this is."""
+
+    admission: Admission
+    principal: Principal
+
+    def enter(self, lane: Lane) -> Ticket:
+        """Take a place for one order; RetryableError when its principal has none left."""
+        return self.admission.enter(self.principal, lane)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Give the place back."""
+        self.admission.leave(ticket)
+
+
+ENTRY_ROOM: Final[ContextVar[EntryRoom | None]] = ContextVar("entry_room", default=None)
+"""Set for the handler of a stream of orders; None where no interceptor counts."""
+
+
+def _stay() -> None:
+    """An order owes no request, so nothing displaces it."""
 
 
 def _counts(ticket: Ticket) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from services.common.admission import ENTRY_ROOM, EntryRoom
 from services.common.call_limit import CallLimit
 from services.common.errors import (
     InvalidFieldError,
@@ -25,7 +26,7 @@ from services.common.errors import (
 )
 from services.common.observation import CallContext, CallWatch, Observation
 from services.common.reply_writer import ReplyWriter
-from services.common.scopes import MethodRule, lane_of_request
+from services.common.scopes import Lane, MethodRule, lane_of_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +134,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     async with CallLimit(self._bounds.request_seconds):
                         request = await _request(known, handler, requests)
                     self._admit(known, request, ticket, held)
+                    if known.lane is Lane.BY_REQUEST:
+                        ENTRY_ROOM.set(EntryRoom(self._admission, held.principal))
                     replies = inner(request, context)
                     if not hasattr(replies, "__aiter__"):
                         # The handler sends by context.write, as the health service does.

@@ -221,8 +221,13 @@ def lane_of_request(rule: MethodRule, request: Any) -> Lane:
         return rule.lane
     orders = getattr(request, "orders", None)
     if orders is None:
-        return Lane.EXIT if _reduces(request) else Lane.COMMON
+        return lane_of_order(request)
     return Lane.EXIT if orders and all(_reduces(order) for order in orders) else Lane.COMMON
+
+
+def lane_of_order(order: Any) -> Lane:
+    """Return the lane of one order of a request: its class or `reduce_only` makes it an exit."""
+    return Lane.EXIT if _reduces(order) else Lane.COMMON
 
 
 def _reduces(order: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from opensqt.market_maker.v1 import (
     resources_pb2,
     types_pb2,
 )
-from services.common.call_errors import from_status
+from services.common.call_errors import from_status, translated
 from services.common.clock import SystemClock
 from services.common.errors import (
     AlreadyExistsError,
@@ -28,7 +28,11 @@ from services.common.errors import (
     OutcomeUnknownError,
     RejectedError,
 )
+from services.common.metrics import ServiceMetrics
+from services.common.server import GrpcServer
+from services.common.settings import ServerSettings
 from services.common.time_codec import to_duration
+from services.connector.servicer import SERVICE_NAME
 from services.connector.servicers.order_entry import MOST_ENTRIES, OrderEntryMethods
 from services.engine.order_entry import OrderEntry, open_order_entry
 from tests.support.connector import (
@@ -135,6 +139,12 @@ class Desk(OrderEntryMethods, _Base):  # type: ignore[misc]  # the base is Any, 
         self.gate = asyncio.Event()
         self.taken: list[str] = []
 
+    async def PlaceOrder(  # noqa: N802 - the contract's name
+        self, request: resources_pb2.PlaceOrderRequest, _context: Any
+    ) -> resources_pb2.Order:
+        """Answer a single call as an entry."""
+        return await self._place(request)
+
     async def _place(
         self, request: resources_pb2.PlaceOrderRequest, path: str = ""
     ) -> resources_pb2.Order:
@@ -227,6 +237,69 @@ async def test_entries_at_work_are_bounded() -> None:
         desk.gate.set()
         await asyncio.gather(*slow)
         assert "more" not in desk.taken
+
+
+async def refusal_of(placing: Awaitable[Any]) -> str:
+    """Return the reason an order was refused for."""
+    with pytest.raises(OpensqtError) as refused, translated():
+        await placing
+    return refused.value.reason
+
+
+async def test_entries_share_their_callers_quota_with_its_calls_and_exits_have_more() -> None:
+    """Two at work fill it, whichever way they came; an exit is placed then, one beyond is not."""
+    desk = Desk()
+    settings = ServerSettings(principal_calls=2, principal_exits=1, drain_seconds=0.2)
+    server = GrpcServer(settings, metrics=ServiceMetrics("connector"))
+    server.add(exchange_pb2_grpc.add_ExchangeServiceServicer_to_server, desk, SERVICE_NAME)
+    async with server, grpc.aio.insecure_channel(server.address) as channel:
+        stub: Any = exchange_pb2_grpc.ExchangeServiceStub(channel)
+        async with open_order_entry("venue", stub, SystemClock()) as opened:
+            await eventually(lambda: is_open(opened))
+            slow = [asyncio.create_task(opened.place(request(f"slow{n}"), 10)) for n in range(2)]
+            await eventually(lambda: has_taken(desk, "slow1"))
+            assert await refusal_of(opened.place(request("more"), 10)) == "CALL_LIMIT_REACHED"
+            assert await refusal_of(stub.PlaceOrder(request("more"))) == "CALL_LIMIT_REACHED"
+            leave, beyond = request("slow exit"), request("exit")
+            leave.order_class = beyond.order_class = types_pb2.ORDER_CLASS_EXIT
+            slow.append(asyncio.create_task(opened.place(leave, 10)))
+            await eventually(lambda: has_taken(desk, "slow exit"))
+            assert await refusal_of(opened.place(beyond, 10)) == "CALL_LIMIT_REACHED"
+            desk.gate.set()
+            await asyncio.gather(*slow)
+            assert (await opened.place(request("next"), 10)).client_order_id == "next"
+            desk.gate.clear()
+            left = [asyncio.create_task(opened.place(request(f"slow{n}"), 10)) for n in (3, 4)]
+            await eventually(lambda: has_taken(desk, "slow4"))
+        # The caller is gone, and its places with it.
+        for one in left:
+            one.cancel()
+        await eventually(lambda: is_placed(stub, "last"))
+    assert "more" not in desk.taken
+    assert "exit" not in desk.taken
+
+
+async def is_placed(stub: Any, name: str) -> bool:
+    """Try to place an order by a single call."""
+    try:
+        await stub.PlaceOrder(request(name))
+    except grpc.aio.AioRpcError:
+        return False
+    return True
+
+
+async def test_exits_have_room_in_the_call_beyond_its_entries() -> None:
+    """As many entries as one call may have at work, and then an exit."""
+    async with desk_and_entry() as (desk, opened, _server):
+        slow = [
+            asyncio.create_task(opened.place(request(f"slow{n}"), 10)) for n in range(MOST_ENTRIES)
+        ]
+        await eventually(lambda: has_taken(desk, f"slow{MOST_ENTRIES - 1}"))
+        leave = request("exit")
+        leave.reduce_only = True
+        assert (await opened.place(leave, 10)).client_order_id == "exit"
+        desk.gate.set()
+        await asyncio.gather(*slow)
 
 
 async def test_a_connector_without_order_entry_gets_single_calls() -> None:

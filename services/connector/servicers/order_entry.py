@@ -8,9 +8,11 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
+from services.common.admission import ENTRY_ROOM
 from services.common.codec import optional_duration
 from services.common.errors import FatalError, InvalidFieldError, OpensqtError, RetryableError
 from services.common.logs import get_logger
+from services.common.scopes import Lane, lane_of_order
 from services.common.status_details import to_status_proto
 from services.connector.rate_budget import CALL_DEADLINE
 
@@ -19,11 +21,16 @@ if TYPE_CHECKING:
 
     from grpc.aio import ServicerContext
 
+    from services.common.admission import EntryRoom
+
     Context = ServicerContext[Any, Any]
     Place = Callable[[resources_pb2.PlaceOrderRequest, str], Awaitable[resources_pb2.Order]]
 
 MOST_ENTRIES: Final = 256
-"""Entries of one call at work at once; more are refused, each on its own, and nothing is sent."""
+"""Entries of one call at work at once; more are refused, each on its own, and nothing is sent.
+
+Those that reduce exposure go on up to `MOST_UNREAD`. The caller's own quota bounds both first.
+"""
 
 MOST_UNREAD: Final = 2 * MOST_ENTRIES
 """Entries whose answers have not been taken; then no more are read, so that nothing grows."""
@@ -40,7 +47,7 @@ class OrderEntryMethods:
         self, request_iterator: AsyncIterator[order_entry_pb2.EnterOrdersRequest], context: Context
     ) -> AsyncIterator[order_entry_pb2.EnterOrdersResponse]:
         """Place the orders that come in, and answer each when its outcome is known."""
-        session = _Session(self._place)
+        session = _Session(self._place, ENTRY_ROOM.get())
         yield order_entry_pb2.EnterOrdersResponse()
         async for response in session.answers(request_iterator):
             yield response
@@ -49,8 +56,9 @@ class OrderEntryMethods:
 class _Session:
     """The entries of one call."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, room: EntryRoom | None) -> None:
         self._place = place
+        self._principal_room = room
         self._answers: asyncio.Queue[order_entry_pb2.EnterOrdersResponse | None] = asyncio.Queue()
         self._entries: dict[int, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(MOST_UNREAD)
@@ -88,13 +96,29 @@ class _Session:
             self._answer(entry, InvalidFieldError("entry_id", problem))
         elif not request.HasField("order"):
             self._answer(entry, InvalidFieldError("order", "is required"))
-        elif len(self._entries) >= MOST_ENTRIES:
-            error = RetryableError("too many entries at once", reason="CALL_LIMIT_REACHED")
-            self._answer(entry, error)
         else:
-            task = asyncio.create_task(self._enter(request))
-            self._entries[entry] = task
-            task.add_done_callback(lambda _task: self._entries.pop(entry, None))
+            self._start(request)
+
+    def _start(self, request: order_entry_pb2.EnterOrdersRequest) -> None:
+        entry, room = request.entry_id, self._principal_room
+        lane = lane_of_order(request.order)
+        try:
+            if lane is Lane.COMMON and len(self._entries) >= MOST_ENTRIES:
+                raise RetryableError("too many entries at once", reason="CALL_LIMIT_REACHED")
+            ticket = None if room is None else room.enter(lane)
+        except RetryableError as error:
+            self._answer(entry, error)
+            return
+
+        def end(_task: asyncio.Task[None]) -> None:
+            # Also of a task that was cancelled before it ran.
+            self._entries.pop(entry, None)
+            if room is not None and ticket is not None:
+                room.leave(ticket)
+
+        task = asyncio.create_task(self._enter(request))
+        self._entries[entry] = task
+        task.add_done_callback(end)
 
     async def _enter(self, request: order_entry_pb2.EnterOrdersRequest) -> None:
         try:

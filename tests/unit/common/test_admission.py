@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from services.common.admission import Admission, Quotas, Ticket
+from services.common.admission import Admission, EntryRoom, Quotas, Ticket
 from services.common.errors import RetryableError
 from services.common.principals import ANYBODY, LOCAL, Principal
 from services.common.scopes import Lane
@@ -76,6 +76,25 @@ def test_streams_are_counted_beside_calls() -> None:
         enter(admission, is_stream=True)
     enter(admission)
     enter(admission, lane=Lane.BY_REQUEST, is_stream=True)
+
+
+def test_orders_of_a_stream_take_room_as_calls_do() -> None:
+    """Entries fill the common part and are refused; exits go on in the reserve; all give back."""
+    admission = Admission(SMALL)
+    room = EntryRoom(admission, ONE)
+    held = [room.enter(Lane.COMMON), room.enter(Lane.COMMON)]
+    with pytest.raises(RetryableError) as caught:
+        room.enter(Lane.COMMON)
+    assert caught.value.reason == "CALL_LIMIT_REACHED"
+    with pytest.raises(RetryableError):
+        enter(admission)
+    held.append(room.enter(Lane.EXIT))
+    with pytest.raises(RetryableError):
+        room.enter(Lane.EXIT)
+    EntryRoom(admission, OTHER).enter(Lane.COMMON)
+    for ticket in held:
+        room.leave(ticket)
+    assert [room.enter(lane).place for lane in (Lane.EXIT, Lane.COMMON)] == ["calls", "calls"]
 
 
 def test_a_newcomer_displaces_the_oldest_that_owes_its_request() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CallContext = grpc.aio.ServicerContext[Any, Any]
 _log = get_logger(__name__)
+_CODE_NAMES: Final[dict[object, str]] = {status.value[0]: status.name for status in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,5 +151,4 @@ def _code_name(code: object) -> str:
     # None or 0 until a handler sets one; the number or the enum afterwards.
     if isinstance(code, grpc.StatusCode):
         return code.name
-    names = [status.name for status in grpc.StatusCode if status.value[0] == (code or 0)]
-    return names[0] if names else Code.UNKNOWN.value
+    return _CODE_NAMES.get(code or 0, Code.UNKNOWN.value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Final
 
 import aiohttp
@@ -17,6 +18,12 @@ import yarl
 from services.connector.ccxt_lean import errors
 
 _PLACING: Final[ContextVar[bool]] = ContextVar("placing", default=False)
+
+
+@cache
+def _limits(milliseconds: int) -> aiohttp.ClientTimeout:
+    seconds = milliseconds / 1000
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=seconds, sock_read=seconds)
 
 
 class LeanReplyMixin:
@@ -51,8 +58,7 @@ class LeanReplyMixin:
         """
         own: Any = self
         sent = own.prepare_request_headers(headers)
-        seconds = self.timeout / 1000
-        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=seconds, sock_read=seconds)
+        limits = _limits(self.timeout)
         data = body.encode() if body else None
         where = f"{own.id} {method} {url}"
         try:

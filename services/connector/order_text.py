@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+
+import orjson
 
 from services.connector.order_types import (
     Fill,
@@ -31,14 +32,11 @@ _DECIMALS = frozenset(
     ("quantity", "price", "executed", "average_price", "cumulative_quote", "fee", "realized_pnl")
 )
 _TIMES = frozenset(("create_time", "update_time", "time"))
-_NAMES: dict[type, tuple[str, ...]] = {
-    kind: tuple(field.name for field in fields(kind)) for kind in (OrderIntent, OrderState, Fill)
-}
 
 
 def write_intent(intent: OrderIntent) -> str:
     """Return the intent as JSON."""
-    return json.dumps(_to_plain(intent))
+    return orjson.dumps(intent, default=_to_text).decode()
 
 
 def read_intent(text: str) -> OrderIntent:
@@ -48,11 +46,7 @@ def read_intent(text: str) -> OrderIntent:
 
 def write_state(state: OrderState) -> str:
     """Return the state as JSON, fills and fees included."""
-    plain = _to_plain(state)
-    plain["fills"] = [_to_plain(fill) for fill in state.fills]
-    if state.fees is not None:
-        plain["fees"] = [[asset, str(amount)] for asset, amount in state.fees]
-    return json.dumps(plain)
+    return orjson.dumps(state, default=_to_text).decode()
 
 
 def read_state(text: str) -> OrderState:
@@ -72,16 +66,11 @@ def _load(text: str) -> dict[str, Any]:
     return plain
 
 
-def _to_plain(row: OrderIntent | OrderState | Fill) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for name in _NAMES[type(row)]:
-        value = getattr(row, name)
-        if isinstance(value, Decimal):
-            value = str(value)
-        elif isinstance(value, datetime):
-            value = value.isoformat()
-        plain[name] = value
-    return plain
+def _to_text(value: object) -> str:
+    # Of all that these rows hold, orjson knows but decimals not.
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in a row")
 
 
 def _from_plain(plain: dict[str, Any]) -> dict[str, Any]:

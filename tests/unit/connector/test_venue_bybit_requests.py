@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +13,16 @@ import pytest
 from services.common.errors import RejectedError
 from services.connector.instruments import InstrumentKind
 from services.connector.order_calls import FillsRange, OrderKey
-from services.connector.order_types import OrderIntent, OrderType, Side, TimeInForce
+from services.connector.order_types import OrderIntent, OrderType, TimeInForce
 from services.connector.send_judgement import SendResult, Verdict
 from services.connector.symbols import build_instrument
 from services.connector.trade_reader import TradeReader, TradesRequest
 from services.connector.venue_client_ids import to_venue_client_id
-from services.connector.venue_orders import VenueOrders
 from services.connector.venues import find_profile
 from services.connector.venues.bybit_calls import BybitOrderCalls
-from tests.support.canned_markets import MARKETS
-from tests.support.canned_venue import Answer, Asked, open_canned, open_venue
+from tests.support.canned_venue import Answer, Asked
 from tests.support.connector_orders import instrument
+from tests.support.order_intents import intent_of, place_canned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,30 +41,12 @@ ORDER: dict[str, Any] = {
 }
 
 
-def intent_of(**changes: Any) -> OrderIntent:
-    """Return an order for two thousandths of a bitcoin."""
-    fields: dict[str, Any] = {
-        "client_order_id": "trend-1",
-        "symbol": "BTCUSDT",
-        "side": Side.BUY,
-        "type": OrderType.LIMIT,
-        "time_in_force": TimeInForce.IOC,
-        "quantity": Decimal("0.002"),
-        "price": Decimal(38026),
-        **changes,
-    }
-    return OrderIntent(**fields)
-
-
 async def place(
     code: str, folder: Path, intent: OrderIntent, reply: str = "{"
 ) -> tuple[SendResult, list[Asked]]:
     """Load markets, place one order, and return the verdict and all that was asked."""
-    async with open_canned(folder) as (canned, session):
-        canned.answers = {**MARKETS[code], ORDER_PATH: Answer(reply, 200)}
-        async with open_venue(code, session) as venue:
-            only = next(iter(venue.instruments))
-            result = await VenueOrders(venue).place(intent, only, "trend-1")
+    answers = {ORDER_PATH: Answer(reply, 200)}
+    result, canned = await place_canned(code, folder, intent, answers)
     return result, canned.asked
 
 

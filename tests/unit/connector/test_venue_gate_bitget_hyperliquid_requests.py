@@ -9,9 +9,9 @@ import pytest
 
 from services.connector.order_types import OrderIntent, OrderType, Side, TimeInForce
 from services.connector.send_judgement import SendResult, Verdict
-from services.connector.venue_orders import VenueOrders
 from tests.support.canned_markets import MARKETS
-from tests.support.canned_venue import Answer, Asked, CannedVenue, open_canned, open_venue
+from tests.support.canned_venue import Answer, Asked, CannedVenue
+from tests.support.order_intents import intent_of, place_canned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,30 +26,12 @@ ORDER_PATHS = {
 }
 
 
-def intent_of(**changes: Any) -> OrderIntent:
-    """Return an order for two thousandths of a bitcoin."""
-    fields: dict[str, Any] = {
-        "client_order_id": "trend-1",
-        "symbol": "BTCUSDT",
-        "side": Side.BUY,
-        "type": OrderType.LIMIT,
-        "time_in_force": TimeInForce.IOC,
-        "quantity": Decimal("0.002"),
-        "price": Decimal("38026"),
-        **changes,
-    }
-    return OrderIntent(**fields)
-
-
 async def place(
     code: str, folder: Path, intent: OrderIntent, client_id: str = "trend-1"
 ) -> tuple[SendResult, CannedVenue, list[Asked]]:
     """Load markets, place one order, and return the verdict and all that was asked."""
-    async with open_canned(folder) as (canned, session):
-        canned.answers = {**MARKETS[code], ORDER_PATHS[code]: Answer("{", 502)}
-        async with open_venue(code, session) as venue:
-            instrument = next(iter(venue.instruments))
-            result = await VenueOrders(venue).place(intent, instrument, client_id)
+    answers = {ORDER_PATHS[code]: Answer("{", 502)}
+    result, canned = await place_canned(code, folder, intent, answers, client_id)
     sent = [one for one in canned.asked if one.method == "POST" and one.path != "/info"]
     return result, canned, sent
 

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.connector.instruments import TradingStatus
-from services.connector.order_types import OrderIntent, OrderType, Side, TimeInForce
+from services.connector.order_types import OrderIntent, OrderType, TimeInForce
 from services.connector.outcome import AnswerClass, Refusal, classify_answer
 from services.connector.send_judgement import Verdict
 from services.connector.symbols import build_instrument
 from services.connector.venue_client_ids import to_venue_client_id
-from services.connector.venue_orders import VenueOrders
 from services.connector.venues import find_profile
-from tests.support.canned_markets import MARKETS
-from tests.support.canned_venue import Answer, Asked, open_canned, open_venue
+from tests.support.canned_venue import Answer, Asked
+from tests.support.order_intents import intent_of, place_canned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,29 +25,10 @@ PLACE = "POST /api/v5/trade/order"
 ROW = {"ordId": "1", "clOrdId": "trend1", "tag": "", "sCode": "0", "sMsg": ""}
 
 
-def intent_of(**changes: Any) -> OrderIntent:
-    """Return an order for a fifth of a contract."""
-    fields: dict[str, Any] = {
-        "client_order_id": "trend1",
-        "symbol": "BTCUSDT",
-        "side": Side.BUY,
-        "type": OrderType.LIMIT,
-        "time_in_force": TimeInForce.IOC,
-        "quantity": Decimal("0.002"),
-        "price": Decimal("38026"),
-        **changes,
-    }
-    return OrderIntent(**fields)
-
-
 async def place(folder: Path, intent: OrderIntent) -> tuple[Verdict, list[Asked]]:
     """Load markets, place one order, and return the verdict and all that was asked."""
-    async with open_canned(folder) as (canned, session):
-        reply = Answer({"code": "0", "msg": "", "data": [ROW]})
-        canned.answers = {**MARKETS["okx-swap"], PLACE: reply}
-        async with open_venue("okx-swap", session) as venue:
-            instrument = next(iter(venue.instruments))
-            result = await VenueOrders(venue).place(intent, instrument, "trend1")
+    answers = {PLACE: Answer({"code": "0", "msg": "", "data": [ROW]})}
+    result, canned = await place_canned("okx-swap", folder, intent, answers, "trend1")
     return result.verdict, canned.asked
 
 

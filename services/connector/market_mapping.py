@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from opensqt.market_maker.v1 import exchange_pb2, instrument_pb2, resources_pb2
-from services.common.codec import from_millis, to_duration, to_timestamp
+from services.common.codec import to_duration
+from services.connector.book_levels import to_book
 from services.connector.instruments import Instrument, InstrumentKind, TradingStatus
 from services.connector.row_numbers import (
     milliseconds,
@@ -149,26 +150,7 @@ def to_order_book(
     row: dict[str, Any], instrument: Instrument, received: int
 ) -> exchange_pb2.GetOrderBookResponse:
     """Return a book, best level first; levels without quantity are left out."""
-
-    def levels(rows: Any, *, highest_first: bool) -> list[resources_pb2.OrderBookLevel]:
-        pairs = [(venue_decimal(one[0], "price"), venue_decimal(one[1], "qty")) for one in rows]
-        # Sorted here: nothing promises the order, and the first level is taken for the best.
-        held = [pair for pair in pairs if pair[0] > 0 and pair[1] > 0]
-        held.sort(key=lambda pair: pair[0], reverse=highest_first)
-        return [
-            resources_pb2.OrderBookLevel(
-                price=wire(instrument.to_base_price(price)),
-                quantity=wire(instrument.to_base_quantity(quantity)),
-            )
-            for price, quantity in held
-        ]
-
-    return exchange_pb2.GetOrderBookResponse(
-        symbol=instrument.symbol,
-        bids=levels(row["bids"], highest_first=True),
-        asks=levels(row["asks"], highest_first=False),
-        observe_time=to_timestamp(from_millis(stamp(row, "T") or stamp(row, "E") or received)),
-    )
+    return to_book(row, instrument, stamp(row, "T") or stamp(row, "E") or received)
 
 
 def to_funding_rate(

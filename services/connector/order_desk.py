@@ -7,6 +7,7 @@ time cancels nothing, and whoever asks again with the same id and content joins 
 from __future__ import annotations
 
 import asyncio
+import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from services.connector.venue_stamps import VenueStamps
 
 _logger = get_logger(__name__)
+_TRACE_DEPTH = -5
+"""The innermost frames, as text: a log that renders whole stacks would hold up other orders."""
+
 _PROVEN_ENDS = {
     "ORDER_NOT_ARRIVED": Phase.NOT_ARRIVED,
     # The venue holds another's order under our id: ours cannot have been taken.
@@ -272,7 +276,11 @@ class OrderDesk:
             await self._sender.send(record)
         except Exception:
             # A bug behind the sending proves nothing: the order is followed like any in doubt.
-            _logger.exception("order_reply_broke", client_order_id=record.client_order_id)
+            _logger.error(
+                "order_reply_broke",
+                client_order_id=record.client_order_id,
+                trace=traceback.format_exc(limit=_TRACE_DEPTH),
+            )
             record.doubted = True
 
     async def _chase(self, record: OrderRecord) -> None:
@@ -342,5 +350,9 @@ class OrderDesk:
 def _told_error(record: OrderRecord, error: Exception) -> OpensqtError:
     if isinstance(error, OpensqtError):
         return error
-    _logger.error("order_not_prepared", client_order_id=record.client_order_id, exc_info=error)
+    _logger.error(
+        "order_not_prepared",
+        client_order_id=record.client_order_id,
+        trace="".join(traceback.format_exception(error, limit=_TRACE_DEPTH)),
+    )
     return FatalError("an unforeseen error before the sending", reason="INTERNAL")

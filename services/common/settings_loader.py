@@ -25,6 +25,15 @@ T = TypeVar("T", bound="SettingsRoot")
 EXIT_BAD_SETTINGS = 2
 CONFIG_FLAG = "--config"
 _DISTRIBUTION = "opensqt-arb"
+_PLAIN_WORDS = {
+    "tuple_type": 'must be a list, as ["a", "b"]',
+    "dict_type": 'must be a table, as { NAME = "1" }',
+    "model_type": "must be a table of its own",
+    "decimal_parsing": 'must be a plain number in quotes, as "0.02"',
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+}
+"""What the library's words for a wrong type mean to somebody who writes TOML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +150,15 @@ def _describe(detail: ErrorDetails, settings_class: type[SettingsRoot], prefix: 
     if kind == "missing":
         variable = prefix + "__".join(str(part) for part in detail["loc"]).upper()
         return Problem(path, f"is required; set it in the file or as {variable}")
-    return Problem(path or "settings", detail["msg"].removeprefix("Value error, "))
+    text = _PLAIN_WORDS.get(kind, detail["msg"].removeprefix("Value error, "))
+    return Problem(path or "settings", text)
 
 
 def _siblings(settings_class: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     model = settings_class
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part))
+    # A number is a place in a list; the list's own key has told the model already.
+    for part in (part for part in location[:-1] if isinstance(part, str)):
+        field = model.model_fields.get(part)
         if field is None:
             return []
         options = (field.annotation, *getattr(field.annotation, "__args__", ()))

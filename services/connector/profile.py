@@ -144,7 +144,7 @@ class VenueProfile:
     `websocket`: how orders may be sent over it, None where that is not offered.
     `endpoints` names, by call, the allowance of an endpoint that the venue counts apart; such a
     call spends that and WEIGHT's. `bans` are HTTP statuses beside 418 that shut the whole address
-    out, with how long.
+    out, with how long. `needs_passphrase`: a key of this venue is of no use without one.
     """
 
     code: str
@@ -179,6 +179,7 @@ class VenueProfile:
     websocket: WebSocketForm | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
     bans: Mapping[int, timedelta] = field(default_factory=dict)
+    needs_passphrase: bool = False
 
     def endpoint(self, name: str) -> str:
         """Return whose allowance a call named in `weights` spends: its endpoint's, else WEIGHT."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -14,6 +15,7 @@ from services.connector.profile import Credentials, Fence
 from services.connector.venues import KNOWN_VENUES, find_profile
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
+_BASE_URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 
 
 class ConnectorPart(SettingsPart):
@@ -28,7 +30,7 @@ class ConnectorPart(SettingsPart):
 
     exchange: str
     name: str = Field(default="", max_length=64)
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+(/[^\s]*)?$")
+    base_url: str | None = None
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
     api_key_file: SecretFile | None = None
@@ -75,6 +77,13 @@ class ConnectorPart(SettingsPart):
             raise ValueError(f"unknown venue; known: {', '.join(KNOWN_VENUES)}")
         return code
 
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_whole(cls, url: str | None) -> str | None:
+        if url is not None and not _BASE_URL.fullmatch(url):
+            raise ValueError("must begin with http:// or https://, as http://127.0.0.1:8080")
+        return url
+
     @model_validator(mode="after")
     def _websocket_is_offered(self) -> Self:
         if self.order_entry == "websocket" and find_profile(self.exchange).websocket is None:
@@ -88,6 +97,14 @@ class ConnectorPart(SettingsPart):
         # Half a key would show only when the first order is refused.
         if key != secret:
             raise ValueError("set both the API key and the API secret, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _passphrase_is_there(self) -> Self:
+        given = self.api_passphrase is not None or self.api_passphrase_file is not None
+        # Left out, every private call fails with words of ccxt that name no setting.
+        if self.has_key and not given and find_profile(self.exchange).needs_passphrase:
+            raise ValueError(f"a key of {self.exchange} has a passphrase; set api_passphrase_file")
         return self
 
     def request_timeout(self) -> timedelta:

@@ -226,6 +226,7 @@ _SPOT: Final = VenueProfile(
     code="bitget-spot",
     ccxt_id="bitget",
     kind=InstrumentKind.SPOT,
+    needs_passphrase=True,
     options={**_OPTIONS, "defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
     credentials=plain_credentials,
     client_ids=ClientIdForm(

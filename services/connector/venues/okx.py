@@ -179,6 +179,7 @@ def _profile(
         code=code,
         ccxt_id="okx",
         kind=kind,
+        needs_passphrase=True,
         options={
             **_OPTIONS,
             "fetchMarkets": {"types": [product.lower()]},

@@ -16,12 +16,13 @@ from services.simulator.core.accounts import Account
 from services.simulator.core.clock import millis
 from services.simulator.core.errors import VenueError
 from services.simulator.core.faults import Call, HttpStatus, RateLimit, Reject, Stage
+from services.simulator.core.limits import WindowCounter
 from services.simulator.dialects import bybit_account, bybit_market, bybit_trade
 from services.simulator.dialects.binance_common import encode
 from services.simulator.dialects.bybit_common import envelope, refusal, translate
 from services.simulator.dialects.context import Context, Endpoint, Routes, Security
 from services.simulator.dialects.params import Params
-from services.simulator.gateway import Plan, Reply, Request, deform
+from services.simulator.gateway import Plan, Reply, Request
 from services.simulator.simulation import Arrival, Simulation
 
 ROUTES: Final[Routes] = {
@@ -37,19 +38,6 @@ _READS_PER_SECOND: Final = 50
 _WRITES_PER_SECOND: Final = {"spot": 20, "linear": 10}
 
 
-# Not frozen: counts within one window.
-@dataclass(slots=True)
-class _Counter:
-    window: int = -1
-    used: int = 0
-
-    def add(self, window: int) -> int:
-        if window != self.window:
-            self.window, self.used = window, 0
-        self.used += 1
-        return self.used
-
-
 # Not frozen: the counters inside grow.
 @dataclass(slots=True)
 class BybitLimits:
@@ -57,20 +45,20 @@ class BybitLimits:
 
     is_enabled: bool = True
     scale: float = 1.0
-    _counters: dict[tuple[str, ...], _Counter] = field(default_factory=dict)
+    _counters: dict[tuple[str, ...], WindowCounter] = field(default_factory=dict)
 
     def is_address_over(self, now: float, address: str) -> bool:
         """Count a request and tell whether its address has sent too many."""
         limit, seconds = _ADDRESS_LIMIT
-        used = self._counters.setdefault((address,), _Counter()).add(int(now // seconds))
+        used = self._counters.setdefault((address,), WindowCounter()).add(now, seconds)
         return self.is_enabled and used > limit * self.scale
 
     def charge(self, now: float, key: str, path: str, category: str) -> tuple[bool, dict[str, str]]:
         """Count a signed request; return whether it is too many, and the headers that tell."""
         writes = path.startswith("/v5/order/c")
         limit = _WRITES_PER_SECOND.get(category, 10) if writes else _READS_PER_SECOND
-        counter = self._counters.setdefault((key, path, category), _Counter())
-        used, allowed = counter.add(int(now)), round(limit * self.scale)
+        counter = self._counters.setdefault((key, path, category), WindowCounter())
+        used, allowed = counter.add(now, 1), round(limit * self.scale)
         headers = {
             "X-Bapi-Limit": str(allowed),
             "X-Bapi-Limit-Status": str(max(0, allowed - used)),
@@ -113,24 +101,15 @@ class BybitGateway:
             return Plan(request, None, params, (), ())
         call = _call(request, endpoint, params)
         actions = tuple(self._simulation.faults.actions(Stage.REQUEST, call))
-        plan = Plan(request, endpoint, params, actions, self._arrivals(request, endpoint, params))
-        if plan.drops_before:
-            for arrival in plan.arrivals:
-                arrival.fate = "dropped"
-        return plan
+        arrivals = self._arrivals(request, endpoint, params)
+        return Plan.of_call(request, endpoint, params, actions, arrivals)
 
     def handle(self, plan: Plan) -> Reply:
         """Let the venue act on a received request and return its answer."""
         endpoint = plan.endpoint
         if endpoint is None:
             return Reply(404, b"404 page not found", {}, "text/plain")
-        reply = self._refusal(plan)
-        fate = "refused by fault"
-        if reply is None:
-            reply, fate = deform(self._answer(plan, endpoint), plan.actions), "handled"
-        for arrival in plan.arrivals:
-            arrival.fate, arrival.status = fate, reply.status
-        return reply
+        return plan.settle(self._refusal(plan), lambda: self._answer(plan, endpoint))
 
     def _refusal(self, plan: Plan) -> Reply | None:
         now = self._simulation.wire.now()

@@ -6,8 +6,9 @@ drops the answer; a loop with virtual time can do the same without any HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from services.simulator.core.accounts import Account
 from services.simulator.core.errors import VenueError
@@ -92,6 +93,32 @@ class Plan:
     actions: tuple[Action, ...]
     arrivals: tuple[Arrival, ...]
 
+    @classmethod
+    def of_call(
+        cls,
+        request: Request,
+        endpoint: Endpoint,
+        params: Params,
+        actions: tuple[Action, ...],
+        arrivals: tuple[Arrival, ...],
+    ) -> Self:
+        """Return the plan of a known endpoint, and note which orders are dropped on the way."""
+        plan = cls(request, endpoint, params, actions, arrivals)
+        # it reached the wire but not the venue; a witness must tell the two apart
+        if plan.drops_before:
+            for arrival in arrivals:
+                arrival.fate = "dropped"
+        return plan
+
+    def settle(self, refusal: Reply | None, answer: Callable[[], Reply]) -> Reply:
+        """Return the faults' refusal, else the venue's answer as they deform it; note the fate."""
+        # not answered where refused: a fault that refuses must not use up limits
+        reply = deform(answer(), self.actions) if refusal is None else refusal
+        fate = "handled" if refusal is None else "refused by fault"
+        for arrival in self.arrivals:
+            arrival.fate, arrival.status = fate, reply.status
+        return reply
+
     @property
     def drops_before(self) -> bool:
         """Tell whether the connection closes before the venue acts."""
@@ -126,28 +153,15 @@ class Gateway:
             return Plan(request, None, params, (), ())
         call = _call(request, endpoint, params)
         actions = tuple(self._simulation.faults.actions(Stage.REQUEST, call))
-        plan = Plan(request, endpoint, params, actions, self._arrivals(request, endpoint, params))
-        # it reached the wire but not the venue; a witness must tell the two apart
-        if plan.drops_before:
-            for arrival in plan.arrivals:
-                arrival.fate = "dropped"
-        return plan
+        arrivals = self._arrivals(request, endpoint, params)
+        return Plan.of_call(request, endpoint, params, actions, arrivals)
 
     def handle(self, plan: Plan) -> Reply:
         """Let the venue act on a received request and return its answer."""
         endpoint = plan.endpoint
         if endpoint is None:
             return Reply(404, b"<html><body><h2>404 Not found</h2></body></html>", {}, "text/html")
-        # before limits: a fault that refuses must not use up weight
-        reply = _refusal(plan.actions)
-        if reply is None:
-            reply = deform(self._answer(plan, endpoint), plan.actions)
-            fate = "handled"
-        else:
-            fate = "refused by fault"
-        for arrival in plan.arrivals:
-            arrival.fate, arrival.status = fate, reply.status
-        return reply
+        return plan.settle(_refusal(plan.actions), lambda: self._answer(plan, endpoint))
 
     def _answer(self, plan: Plan, endpoint: Endpoint) -> Reply:
         request, simulation = plan.request, self._simulation

@@ -19,6 +19,7 @@ from services.simulator.core.accounts import Account
 from services.simulator.core.clock import millis
 from services.simulator.core.errors import VenueError
 from services.simulator.core.faults import Call, HttpStatus, RateLimit, Reject, Stage
+from services.simulator.core.limits import WindowCounter
 from services.simulator.dialects import okx_account, okx_funding, okx_market, okx_trade
 from services.simulator.dialects.binance_common import encode
 from services.simulator.dialects.context import Context, Endpoint, Routes, Security
@@ -32,7 +33,7 @@ from services.simulator.dialects.okx_common import (
 )
 from services.simulator.dialects.okx_order_request import BATCH, batch_params, to_params
 from services.simulator.dialects.params import Params
-from services.simulator.gateway import Plan, Reply, Request, deform
+from services.simulator.gateway import Plan, Reply, Request
 from services.simulator.simulation import Arrival, Simulation
 
 ROUTES: Final[Routes] = {
@@ -54,13 +55,6 @@ _BY_INSTRUMENT: Final = frozenset(
 )
 
 
-# Not frozen: counts within one window.
-@dataclass(slots=True)
-class _Counter:
-    window: int = -1
-    used: int = 0
-
-
 # Not frozen: the counters inside grow.
 @dataclass(slots=True)
 class OkxLimits:
@@ -68,16 +62,12 @@ class OkxLimits:
 
     is_enabled: bool = True
     scale: float = 1.0
-    _counters: dict[tuple[str, str], _Counter] = field(default_factory=dict)
+    _counters: dict[tuple[str, str], WindowCounter] = field(default_factory=dict)
 
     def is_over(self, now: float, caller: str, path: str, limit: int) -> bool:
         """Count a request and tell whether it is one too many."""
-        counter = self._counters.setdefault((caller, path), _Counter())
-        window = int(now // LIMIT_SECONDS)
-        if window != counter.window:
-            counter.window, counter.used = window, 0
-        counter.used += 1
-        return self.is_enabled and counter.used > limit * self.scale
+        counter = self._counters.setdefault((caller, path), WindowCounter())
+        return self.is_enabled and counter.add(now, LIMIT_SECONDS) > limit * self.scale
 
 
 def parse_params(request: Request) -> Params:
@@ -110,11 +100,7 @@ class OkxGateway:
         call = _call(request, endpoint, orders[0])
         actions = tuple(self._simulation.faults.actions(Stage.REQUEST, call))
         arrivals = self._arrivals(request, orders) if endpoint.orders else ()
-        plan = Plan(request, endpoint, params, actions, arrivals)
-        if plan.drops_before:
-            for arrival in plan.arrivals:
-                arrival.fate = "dropped"
-        return plan
+        return Plan.of_call(request, endpoint, params, actions, arrivals)
 
     def handle(self, plan: Plan) -> Reply:
         """Let the venue act on a received request and return its answer."""
@@ -122,12 +108,8 @@ class OkxGateway:
         if endpoint is None:
             body = encode({"msg": "Invalid Url", "code": "404", "data": []})
             return Reply(404, body)
-        reply, fate = self._refusal(plan, endpoint), "refused by fault"
-        if reply is None:
-            reply, fate = deform(self._answer(plan, endpoint), plan.actions), "handled"
-        for arrival in plan.arrivals:
-            arrival.fate, arrival.status = fate, reply.status
-        return reply
+        refused = self._refusal(plan, endpoint)
+        return plan.settle(refused, lambda: self._answer(plan, endpoint))
 
     def _refusal(self, plan: Plan, endpoint: Endpoint) -> Reply | None:
         for action in plan.actions:

@@ -72,14 +72,19 @@ class Verdict:
 
 # Not frozen: counts within one window.
 @dataclass(slots=True)
-class _Counter:
+class WindowCounter:
+    """What was used in the present window, of windows aligned to the clock."""
+
     window_start: int = -1
     used: int = 0
 
-    def roll(self, now: float, seconds: int) -> None:
+    def add(self, now: float, seconds: int, amount: int = 1) -> int:
+        """Count at `now` (Unix seconds); return what is used of this window of `seconds`."""
         start = int(now // seconds)
         if start != self.window_start:
             self.window_start, self.used = start, 0
+        self.used += amount
+        return self.used
 
 
 class Limits:
@@ -88,7 +93,7 @@ class Limits:
     def __init__(self, *, is_enabled: bool = True, scale: float = 1.0) -> None:
         self.is_enabled = is_enabled
         self.scale = scale
-        self._counters: dict[tuple[str, str], _Counter] = {}
+        self._counters: dict[tuple[str, str], WindowCounter] = {}
         self._refusals: dict[str, int] = {}
         self._banned_until: dict[str, datetime] = {}
 
@@ -123,13 +128,12 @@ class Limits:
     def _count(
         self, now: float, key: str, window: Window, amount: int, headers: dict[str, str]
     ) -> int | None:
-        counter = self._counters.setdefault((key, f"{window.seconds}"), _Counter())
-        counter.roll(now, window.seconds)
+        counter = self._counters.setdefault((key, f"{window.seconds}"), WindowCounter())
         # refused calls count as well, as on the venue
-        counter.used += amount
+        used = counter.add(now, window.seconds, amount)
         if window.header:
-            headers[window.header] = str(counter.used)
-        if counter.used <= window.limit * self.scale:
+            headers[window.header] = str(used)
+        if used <= window.limit * self.scale:
             return None
         return max(1, int((counter.window_start + 1) * window.seconds - now) + 1)
 

@@ -109,7 +109,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 known = self._let_in(rule, context, held)
                 with self._ticket(held) as ticket:
                     async with CallLimit(self._bounds.request_seconds) as limit:
-                        request = await _request(known, handler, requests)
+                        request = await _request(known, handler, requests, context)
                         self._admit(known, request, ticket, held)
                         limit.answer_within(self._bounds.call_seconds)
                         response = await inner(request, context)
@@ -132,7 +132,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._check_not_draining()
                 with self._ticket(held) as ticket:
                     async with CallLimit(self._bounds.request_seconds):
-                        request = await _request(known, handler, requests)
+                        request = await _request(known, handler, requests, context)
                     self._admit(known, request, ticket, held)
                     if known.lane is Lane.BY_REQUEST:
                         ENTRY_ROOM.set(EntryRoom(self._admission, held.principal))
@@ -228,13 +228,17 @@ def _metadata(context: CallContext) -> Any:
     return context.invocation_metadata() or ()
 
 
-async def _request(rule: MethodRule, handler: Any, requests: AsyncIterator[bytes]) -> Any:
+async def _request(
+    rule: MethodRule, handler: Any, requests: AsyncIterator[bytes], context: CallContext
+) -> Any:
     decode = handler.request_deserializer
     if handler.request_streaming:
         return _decoded_each(rule, decode, requests)
-    async for raw in requests:
-        return _decoded(rule, decode, raw)
-    raise InvalidFieldError("request", "none was sent")
+    # Not by the iterator: left after its first message, it would cost a task to close it.
+    raw: Any = await context.read()
+    if raw is grpc.aio.EOF:
+        raise InvalidFieldError("request", "none was sent")
+    return _decoded(rule, decode, raw)
 
 
 def _decoded(rule: MethodRule, decode: Callable[[bytes], Any] | None, raw: bytes) -> Any:

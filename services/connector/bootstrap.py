@@ -36,7 +36,8 @@ from services.connector.order_source import OrderSource
 from services.connector.order_stream import OrderStream, close_sockets
 from services.connector.position_witness import AccountWitness
 from services.connector.profile import DEFAULT_RECV_WINDOW, Credentials
-from services.connector.rate_budget import RateBudget, scale_allowances
+from services.connector.rate_budget import RateBudget
+from services.connector.rate_window import scale_allowances
 from services.connector.servicer import SERVICE_NAME, ExchangeServicer
 from services.connector.stream_hub import HubOptions, StreamHub
 from services.connector.stream_probe import ProbePace

@@ -1,8 +1,8 @@
 """Our share of the venue's rate limits: per endpoint class, orders ahead of data, bans obeyed.
 
 Each class has allowances (so many units in any window); an endpoint that the venue counts apart
-spends its own and those of WEIGHT. Data may use 70 % of an allowance, orders
-80 %, exits and cancels all of it, so neither a flood of reads nor one of entries delays a way out.
+spends its own and those of WEIGHT. Data may use 70 % of an allowance, orders 80 %, exits and
+cancels all of it, so neither a flood of reads nor one of entries delays a way out.
 The venue's own used-weight headers correct our count upwards; after 429 nothing of the class is
 sent before Retry-After, after 418 nothing at all. A wait is bounded by the caller's deadline.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -57,16 +56,6 @@ class RateObserver(Protocol):
         ...
 
 
-def scale_allowances(
-    allowances: Mapping[str, tuple[Allowance, ...]], scale: float
-) -> dict[str, tuple[Allowance, ...]]:
-    """Return the allowances times `scale`, none below one unit."""
-    return {
-        name: tuple(replace(one, limit=max(1, int(one.limit * scale))) for one in group)
-        for name, group in allowances.items()
-    }
-
-
 class RateBudget:
     """The allowances of one host; every request to the venue goes through `take`."""
 
@@ -104,7 +93,7 @@ class RateBudget:
         that has passed already: nothing is sent for a caller who is gone.
         """
         await self._admit(endpoint_class, weight, priority)
-        leave = RatePass(endpoint_class)
+        leave = RatePass(endpoint_class, weight, priority)
         token = PASS.set(leave)
         try:
             yield
@@ -113,6 +102,17 @@ class RateBudget:
             leave.valid = False
             PASS.reset(token)
             self._lanes.leave(priority)
+
+    async def take_more(self, held: RatePass) -> None:
+        """Wait for a unit more than a call has taken, and spend it: a list goes on for pages.
+
+        Raises RetryableError as `take`.
+        """
+        name, started = held.endpoint_class, self._clock.monotonic()
+        while (wait := self.wait_seconds(name, 1, held.priority)) > 0:
+            self._check_bound(name, wait, started)
+            await self._clock.sleep(wait)
+        self._spend(name, 1)
 
     async def _admit(self, name: str, weight: int, priority: Priority) -> None:
         """Wait for units and for a place on the wire, and take both at one instant."""
@@ -134,11 +134,15 @@ class RateBudget:
         except RetryableError:
             self._lanes.leave(priority)
             raise
+        now = self._spend(name, weight)
+        if self._observer is not None and now - started > _NO_WAIT_SECONDS:
+            self._observer.count_wait(name, now - started)
+
+    def _spend(self, name: str, weight: int) -> float:
         now = self._clock.monotonic()
         for window in self._windows.get(name, ()):
             window.spend(now, weight)
-        if self._observer is not None and now - started > _NO_WAIT_SECONDS:
-            self._observer.count_wait(name, now - started)
+        return now
 
     async def _enter_lane(self, name: str, priority: Priority, started: float) -> None:
         left = self._bound(started) - self._clock.monotonic()

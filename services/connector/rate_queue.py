@@ -6,15 +6,24 @@ import asyncio
 from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from services.connector.profile import Priority
 
 
 # Mutable: it stands for one call while that runs.
 @dataclass(slots=True)
 class RatePass:
-    """Leave for what one call sends; a task that outlives the call finds it expired."""
+    """Leave for what one call sends; a task that outlives the call finds it expired.
+
+    `sent` counts its requests: as many as its `weight` are paid for.
+    """
 
     endpoint_class: str
+    weight: int
+    priority: Priority
+    sent: int = 0
     valid: bool = True
 
 

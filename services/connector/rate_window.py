@@ -8,12 +8,23 @@ endpoint (`X-Bapi-Limit-Status` is what is left of `X-Bapi-Limit`; v5 documents,
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from services.connector.profile import Allowance
+
+
+def scale_allowances(
+    allowances: Mapping[str, tuple[Allowance, ...]], scale: float
+) -> dict[str, tuple[Allowance, ...]]:
+    """Return the allowances times `scale`, none below one unit."""
+    return {
+        name: tuple(replace(one, limit=max(1, int(one.limit * scale))) for one in group)
+        for name, group in allowances.items()
+    }
 
 
 class RateWindow:

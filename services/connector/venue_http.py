@@ -118,10 +118,17 @@ class VenueHttpMixin:
     ) -> Any:
         """Note that the request leaves now, and send it.
 
-        What ccxt asks of its own accord (a listen key) takes its units here: no request goes past
-        the budget, or a ban would be prolonged by it.
+        What ccxt asks of its own accord (a listen key) takes its units here, and so do the pages of
+        a list beyond what its call has taken: no request goes past the budget, or a ban would be
+        prolonged by it.
         """
-        if self.budget is None or current_pass() is not None:
+        if self.budget is None:
+            return await self._send(url, method, headers, body)
+        held = current_pass()
+        if held is not None:
+            held.sent += 1
+            if held.sent > held.weight:
+                await self.budget.take_more(held)
             return await self._send(url, method, headers, body)
         async with self.budget.take(EndpointClass.WEIGHT, 1, Priority.ORDER):
             try:

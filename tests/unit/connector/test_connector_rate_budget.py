@@ -245,6 +245,25 @@ async def test_a_status_of_the_venues_own_may_be_a_ban() -> None:
     assert raised.value.reason == "VENUE_BANNED"
 
 
+async def test_pages_beyond_what_a_call_has_taken_wait_for_their_own_units() -> None:
+    """A long history is read at the venue's pace, and not refused half way."""
+    clock = HandClock()
+    held = RateBudget({WEIGHT: (Allowance(100, 10.0),), "fills": (Allowance(10, 2.0),)}, clock)
+    async with held.take("fills", 1, Priority.ORDER):
+        leave = current_pass()
+        assert leave is not None
+        for _ in range(16):
+            await held.take_more(leave)
+        # Eight at once, of ten: the rest after two windows.
+        assert clock.seconds == pytest.approx(1_004.0)
+        for _ in range(7):
+            await held.take_more(leave)
+        token = CALL_DEADLINE.set(clock.seconds + 1.0)
+        with pytest.raises(RetryableError):
+            await held.take_more(leave)
+        CALL_DEADLINE.reset(token)
+
+
 async def test_who_stands_too_far_back_in_the_queue_is_told_at_once() -> None:
     """Four calls of half a share each need two windows: those who have but one are refused now."""
     clock, ended = ParkedClock(), list[str]()

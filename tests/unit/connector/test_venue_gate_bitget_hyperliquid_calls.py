@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.common.clock import SystemClock
 from services.common.errors import UnreachableError
 from services.connector.order_calls import OrderKey
 from services.connector.order_types import OrderStatus
+from services.connector.profile import Allowance, EndpointClass, Priority
+from services.connector.rate_budget import RateBudget
 from services.connector.symbols import split_base
 from services.connector.venue_client_ids import to_venue_client_id
 from services.connector.venue_orders import VenueOrders
@@ -112,6 +115,20 @@ async def test_gate_looks_for_a_closed_order_whose_id_has_expired(tmp_path: Path
         canned.answers[f"{listed}/7"] = refused
         assert await orders.query(OrderKey(instrument, "trend-1", "7")) is None
         assert len(canned.asked) == 1
+
+
+async def test_each_page_of_a_list_is_counted(tmp_path: Path) -> None:
+    """One question that takes ten requests has spent ten of the venue's two hundred."""
+    listed = "GET /api/v4/futures/usdt/orders"
+    async with opened("gate-swap", tmp_path) as (canned, venue, orders, instrument):
+        canned.answers[listed] = Answer([GATE_ROW] * 100)
+        budget = RateBudget({EndpointClass.WEIGHT: (Allowance(200, 60.0),)}, SystemClock())
+        venue.budget = venue.trading.budget = budget
+        with pytest.raises(UnreachableError):
+            await orders.open_orders(instrument)
+        assert len(canned.asked) == 10
+        assert budget.wait_seconds(EndpointClass.WEIGHT, 190, Priority.EXIT) == 0
+        assert budget.wait_seconds(EndpointClass.WEIGHT, 191, Priority.EXIT) > 0
 
 
 async def test_gate_fills_of_an_order_are_asked_by_its_id(tmp_path: Path) -> None:

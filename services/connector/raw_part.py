@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.connector.raw_account import RawAccount
@@ -49,22 +50,15 @@ class RawWay:
         return RawSources(self._reads, tap, market, funding, account)
 
 
+@dataclass(frozen=True, slots=True)
 class RawSources:
     """Sources that read the venue's own messages (Binance)."""
 
-    def __init__(
-        self,
-        reads: VenueReads,
-        tap: MessageTap,
-        market: MarketReader,
-        funding: FundingReader,
-        account: AccountReader,
-    ) -> None:
-        self._reads = reads
-        self._tap = tap
-        self._market = market
-        self._funding = funding
-        self._account = account
+    _reads: VenueReads
+    _tap: MessageTap
+    _market: MarketReader
+    _funding: FundingReader
+    _account: AccountReader
 
     def prices(self, symbols: tuple[str, ...]) -> StreamSource[events_pb2.PriceChange]:
         """Return book tickers and 24 h tickers, merged."""

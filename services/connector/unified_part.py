@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.connector.unified_account import UnifiedAccount
@@ -55,24 +56,16 @@ class UnifiedWay:
         return UnifiedSources(self._reads, tap, market, funding, account, poll_seconds)
 
 
+@dataclass(frozen=True, slots=True)
 class UnifiedSources:
     """Sources that go through ccxt's unified `watch_*` (every other venue)."""
 
-    def __init__(
-        self,
-        reads: UnifiedReads,
-        tap: MessageTap,
-        market: MarketReader,
-        funding: FundingReader,
-        account: AccountReader,
-        poll_seconds: float,
-    ) -> None:
-        self._reads = reads
-        self._tap = tap
-        self._market = market
-        self._funding = funding
-        self._account = account
-        self._poll_seconds = poll_seconds
+    _reads: UnifiedReads
+    _tap: MessageTap
+    _market: MarketReader
+    _funding: FundingReader
+    _account: AccountReader
+    _poll_seconds: float
 
     def prices(self, symbols: tuple[str, ...]) -> StreamSource[events_pb2.PriceChange]:
         """Return tickers and best prices, merged."""

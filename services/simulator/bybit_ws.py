@@ -12,13 +12,12 @@ from aiohttp import web
 
 from services.simulator.core.accounts import Account
 from services.simulator.core.clock import millis
-from services.simulator.core.orders import Product
 from services.simulator.dialects.bybit_common import VENUES
 from services.simulator.dialects.bybit_events import write_event
 from services.simulator.dialects.bybit_streams import subscription
 from services.simulator.market.source import Kind
 from services.simulator.simulation import Simulation
-from services.simulator.user_streams import StreamDialect, Subscriber, UserStreams
+from services.simulator.user_streams import StreamDialect, UserStreams
 from services.simulator.ws import MAX_SUBSCRIPTIONS, StreamHandlers
 from services.simulator.ws_connection import Connection
 
@@ -136,9 +135,7 @@ class BybitStreams:
             return
         # The first topic opens the stream, so that nothing before it is counted as heard.
         if topics and not sink.topics:
-            for product in (Product.SPOT, Product.PERPETUAL):
-                subscriber = Subscriber(sink, account.name, product, dialect=BYBIT_STREAM)
-                self._user_streams.subscribe(subscriber)
+            self._user_streams.subscribe_unified(sink, account.name, BYBIT_STREAM)
         sink.topics |= topics
 
     def _authenticate(self, arguments: object) -> Account | None:

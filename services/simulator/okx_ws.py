@@ -10,7 +10,6 @@ from aiohttp import web
 
 from services.simulator.core.accounts import Account
 from services.simulator.core.clock import millis
-from services.simulator.core.orders import Product
 from services.simulator.dialects.okx_account import balance_row
 from services.simulator.dialects.okx_common import VENUES
 from services.simulator.dialects.okx_events import message as told
@@ -19,7 +18,7 @@ from services.simulator.dialects.okx_rows import position_row
 from services.simulator.dialects.okx_streams import subscription
 from services.simulator.okx_gateway import is_signed
 from services.simulator.simulation import Simulation
-from services.simulator.user_streams import StreamDialect, Subscriber, UserStreams
+from services.simulator.user_streams import StreamDialect, UserStreams
 from services.simulator.ws import MAX_SUBSCRIPTIONS, StreamHandlers
 from services.simulator.ws_connection import Connection
 
@@ -145,9 +144,7 @@ class OkxStreams:
             return
         # The first channel opens the stream, so that nothing before it is counted as heard.
         if not sink.arguments:
-            for product in (Product.SPOT, Product.PERPETUAL):
-                subscriber = Subscriber(sink, account.name, product, dialect=OKX_STREAM)
-                self._user_streams.subscribe(subscriber)
+            self._user_streams.subscribe_unified(sink, account.name, OKX_STREAM)
         if argument not in sink.arguments:
             sink.arguments.append(argument)
         self._show(connection, account, argument)

@@ -110,6 +110,11 @@ class UserStreams:
         """Add a stream."""
         self._subscribers.append(subscriber)
 
+    def subscribe_unified(self, sink: Sink, account: str, dialect: StreamDialect) -> None:
+        """Add the one stream of a unified account: of spot and of perpetuals."""
+        for product in (Product.SPOT, Product.PERPETUAL):
+            self.subscribe(Subscriber(sink, account, product, dialect=dialect))
+
     def unsubscribe(self, sink: Sink) -> None:
         """Remove every subscription of a connection."""
         self._subscribers = [row for row in self._subscribers if row.sink is not sink]

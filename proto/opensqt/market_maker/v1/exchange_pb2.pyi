@@ -107,7 +107,10 @@ class GetTypeResponse(_message.Message):
     """Whether long and short are held side by side; unspecified on spot."""
     @_builtins.property
     def fence(self) -> _duration_pb2.Duration:
-        """Time after sending from which "not found" proves that an order never arrived."""
+        """Time after sending from which "not found" proves that an order never arrived. Absent: the venue
+        has no validity window, so absence proves nothing, ever; an order is proven never to have
+        arrived by reason ORDER_NOT_ARRIVED or ORDER_NEVER_SENT alone.
+        """
 
     def __init__(
         self,

@@ -294,7 +294,7 @@ class ExchangeServiceServicer:
 
     def GetOrder(self, request, context):
         """Find one order, live or closed. NOT_FOUND is proof that it never arrived only once the fence
-        (see GetTypeResponse) has passed since it was sent.
+        (see GetTypeResponse) has passed since it was sent, or with reason ORDER_NOT_ARRIVED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -65,7 +65,7 @@ class ExchangeServiceStub:
     """Cancel all live orders of a symbol."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.GetOrderRequest, _resources_pb2.Order]
     """Find one order, live or closed. NOT_FOUND is proof that it never arrived only once the fence
-    (see GetTypeResponse) has passed since it was sent.
+    (see GetTypeResponse) has passed since it was sent, or with reason ORDER_NOT_ARRIVED.
     """
     GetOpenOrders: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.GetOpenOrdersRequest, _exchange_pb2.GetOpenOrdersResponse]
     """List live orders."""
@@ -168,7 +168,7 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     """Cancel all live orders of a symbol."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_exchange_pb2.GetOrderRequest, _resources_pb2.Order]  # type: ignore[assignment]
     """Find one order, live or closed. NOT_FOUND is proof that it never arrived only once the fence
-    (see GetTypeResponse) has passed since it was sent.
+    (see GetTypeResponse) has passed since it was sent, or with reason ORDER_NOT_ARRIVED.
     """
     GetOpenOrders: _aio.UnaryUnaryMultiCallable[_exchange_pb2.GetOpenOrdersRequest, _exchange_pb2.GetOpenOrdersResponse]  # type: ignore[assignment]
     """List live orders."""
@@ -316,7 +316,7 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Order, _abc.Awaitable[_resources_pb2.Order]]:
         """Find one order, live or closed. NOT_FOUND is proof that it never arrived only once the fence
-        (see GetTypeResponse) has passed since it was sent.
+        (see GetTypeResponse) has passed since it was sent, or with reason ORDER_NOT_ARRIVED.
         """
 
     @_abc_1.abstractmethod

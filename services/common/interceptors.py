@@ -27,6 +27,7 @@ from services.common.errors import (
 from services.common.observation import CallContext, CallWatch, Observation
 from services.common.reply_writer import ReplyWriter
 from services.common.scopes import Lane, MethodRule, lane_of_request
+from services.common.write_turns import WriteTurns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._bounds = bounds
         self._watch = watch
         self._wrapped: dict[str, Any] = {}
+        self._turns = WriteTurns()
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -141,7 +143,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                         # The handler sends by context.write, as the health service does.
                         await self._interruptible(held, replies)
                         return
-                    await self._send_all(held, context, aiter(replies), encode)
+                    # Answers to orders go at once; what many follow takes turns.
+                    turns = self._turns if known.lane is Lane.COMMON else None
+                    await self._send_all(held, context, aiter(replies), encode, turns)
 
         return call
 
@@ -151,6 +155,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         context: CallContext,
         replies: Any,
         encode: Callable[[Any], bytes],
+        turns: WriteTurns | None,
     ) -> None:
         async with ReplyWriter(context, replies, self._bounds.write_seconds) as writer:
             while True:
@@ -159,6 +164,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     response = await self._interruptible(held, anext(replies))
                 except StopAsyncIteration:
                     return
+                if turns is not None:
+                    await turns.wait()
                 await writer.write(encode(response))
 
     def _let_in(self, rule: MethodRule | None, context: CallContext, held: Call) -> MethodRule:

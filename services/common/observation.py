@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 CallContext = grpc.aio.ServicerContext[Any, Any]
 _log = get_logger(__name__)
+_levels: Final = logging.getLogger(__name__)
 _CODE_NAMES: Final[dict[object, str]] = {status.value[0]: status.name for status in grpc.StatusCode}
 
 
@@ -124,6 +126,11 @@ class Observation:
         self._figures.in_flight.dec()
         self._figures.finished(code).inc()
         self._figures.seconds.observe(seconds)
+        # Probes come every few seconds; they would drown the calls.
+        level = logging.DEBUG if self._method in OPEN_METHODS else logging.INFO
+        # A line that nobody wants is not put together; one held back is counted all the same.
+        if answer is None and not _levels.isEnabledFor(level):
+            return
         facts: dict[str, object] = {
             "method": self._method,
             "code": code,
@@ -137,9 +144,7 @@ class Observation:
             # Refused at the door: anybody can cause these, as many as the wire carries.
             if not self.call.is_admitted and not self._refusals.take():
                 return
-        # Probes come every few seconds; they would drown the calls.
-        write = _log.debug if self._method in OPEN_METHODS else _log.info
-        write("call_finished", peer=self._peer, **facts)
+        _log.log(level, "call_finished", peer=self._peer, **facts)
 
 
 def _is_over(remaining: object) -> bool:

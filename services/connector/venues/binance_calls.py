@@ -8,8 +8,9 @@ Sources: spot rest-api.md, "New order" and "SIGNED endpoints"; USD-M New-Order.
 from __future__ import annotations
 
 import hmac
+import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from services.connector.order_calls import NewOrder, UnifiedOrderCalls
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _BY_CCXT: Final = ("marginMode",)
 """Params of orders that go another way than the plain one."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII)
+"""What `quote` would leave as it is."""
 
 
 class BinanceOrderCalls(UnifiedOrderCalls):
@@ -44,7 +48,7 @@ class BinanceOrderCalls(UnifiedOrderCalls):
             **order_form(exchange.markets[order.unified], exchange.options, order),
             "recvWindow": exchange.options["recvWindow"],
         }
-        text = urlencode(form, quote_via=quote)
+        text = "&".join(f"{name}={_encoded(str(value))}" for name, value in form.items())
         signature = hmac.digest(exchange.secret.encode(), text.encode(), "sha256").hex()
         headers = {
             "X-MBX-APIKEY": exchange.apiKey,
@@ -78,3 +82,7 @@ def order_form(
     if params.pop("reduceOnly", False):
         form["reduceOnly"] = "true"
     return {**form, **params}
+
+
+def _encoded(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else quote(text)

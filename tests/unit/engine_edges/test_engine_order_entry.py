@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+import pytest
+
 from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
 from services.common.clock import SystemClock
 from services.common.errors import OutcomeUnknownError
+from services.engine.connector_gateway import ConnectorGateway
+from services.engine.instruments import InstrumentKind
 from services.engine.order_entry import OrderEntry, open_order_entry
 
 Request = order_entry_pb2.EnterOrdersRequest
@@ -77,3 +81,27 @@ async def until_open(entry: OrderEntry) -> None:
             if entry.is_open:
                 return
             await asyncio.sleep(0.01)
+
+
+class LostEntry:
+    """An open order-entry call whose answers never come."""
+
+    is_open = True
+
+    async def place(self, request: resources_pb2.PlaceOrderRequest, _seconds: float) -> None:
+        """Lose it."""
+        raise OutcomeUnknownError("lost", client_order_id=request.client_order_id)
+
+
+async def test_an_order_lost_on_the_call_is_never_sent_by_a_call_of_its_own() -> None:
+    """It may be at the venue; the stub has no PlaceOrder, which would show."""
+    gateway = ConnectorGateway(
+        "venue",
+        InstrumentKind.SPOT,
+        cast("Any", object()),
+        call_seconds=1,
+        place_seconds=1,
+        entry=cast("Any", LostEntry()),
+    )
+    with pytest.raises(OutcomeUnknownError):
+        await gateway._send(resources_pb2.PlaceOrderRequest(client_order_id="one"))

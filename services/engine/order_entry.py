@@ -114,6 +114,10 @@ class OrderEntry:
         if waiting is not None and not waiting.done():
             waiting.set_result(response)
 
+    def close(self) -> None:
+        """Tell whoever still waits that the outcome is unknown here."""
+        self._break(OpensqtError("the engine is stopping", reason="SERVICE_STOPPING"))
+
     def _break(self, error: OpensqtError) -> None:
         waiting = [one for one in self._waiting.values() if not one.done()]
         # Once per break, and per break only: a connector that is away is told of elsewhere.
@@ -135,6 +139,7 @@ async def open_order_entry(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        entry.close()
 
 
 async def _taken(

@@ -224,6 +224,15 @@ async def test_an_entry_without_answer_in_time_is_unknown() -> None:
         assert desk.taken == ["slow", "next"]
 
 
+async def test_who_still_waits_at_the_end_is_told() -> None:
+    """The engine stops: the order is with the connector, its outcome unknown here."""
+    async with desk_and_entry() as (desk, opened, _server):
+        slow = asyncio.create_task(opened.place(request("slow"), 10))
+        await eventually(lambda: has_taken(desk, "slow"))
+    with pytest.raises(OutcomeUnknownError):
+        await slow
+
+
 async def test_entries_at_work_are_bounded() -> None:
     """One more than the bound is refused at once, and never placed."""
     async with desk_and_entry() as (desk, opened, _server):

@@ -69,6 +69,7 @@ class EvidenceReader:
         """Return what trades and position say; what cannot be asked is UNREAD. Never raises."""
         sent = record.sent_stamp
         if sent is None:
+            # Without a stamp nothing tells trades of before from trades of after.
             return Testimony(None, Witness.UNREAD, Witness.UNREAD)
         try:
             fills = await read_fills_since(

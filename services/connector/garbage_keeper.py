@@ -75,6 +75,7 @@ class GarbageKeeper:
 
     async def run(self) -> None:
         """Collect in idle moments until cancelled."""
+        # Collected first: what is frozen as garbage would stay for ever.
         gc.collect()
         gc.freeze()
         gc.disable()

@@ -58,6 +58,7 @@ class MarketLoader:
         try:
             return await asyncio.to_thread(work.run)
         except asyncio.CancelledError:
+            # A thread does not end with the one who waits for it; its request must.
             work.cancel()
             raise
 

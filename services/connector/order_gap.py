@@ -88,6 +88,7 @@ class OrderGap:
         )
         names = {*traded.names, *symbols}
         if not traded.whole:
+            # Where nobody lists what traded, a gap shows only where somebody has looked.
             names.update(record.instrument.symbol for record in self._desk.shelf)
             names.update(row.exchange_symbol for row in await self._orders.open_orders(None))
         if not traded.whole and len(venue.instruments) <= _FEW_SYMBOLS:
@@ -104,6 +105,7 @@ class OrderGap:
             self._orders,
             instrument,
             start,
+            # Ahead of all stamps: an end by our clock could cut the newest fill off.
             self._stamps.now() + timedelta(days=1),
             self._venue.profile.trades_window,
             Priority.DATA,
@@ -117,6 +119,7 @@ class OrderGap:
             key = OrderKey(instrument, "", name, use_margin)
             row = rows.get(name) or await self._orders.query(key)
             if row is None:
+                # A venue may list a trade longer than its order; the fill must be told still.
                 _logger.error("order_of_fill_unlisted", exchange_order_id=name)
                 row = _row_of_fills([one for one in fills if one.exchange_order_id == name])
             found.append(replace(row, fills=(fill,), fills_complete=False))
@@ -129,6 +132,7 @@ class OrderGap:
                 instrument, use_margin=use_margin, priority=Priority.DATA
             )
         except UnimplementedError:
+            # No such list there: the trades tell of the gap alone.
             return []
         return rows
 

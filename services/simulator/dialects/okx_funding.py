@@ -38,6 +38,7 @@ def funding_row(simulation: Simulation, spec: InstrumentSpec) -> Row:
         "formulaType": "noRate",
         "fundingRate": plain(state.last_rate),
         "fundingTime": "" if following is None else str(millis(following)),
+        # Empty in the venue's answers too, for swaps whose method is current_period.
         "nextFundingRate": "",
         "nextFundingTime": "" if following is None else str(millis(following + interval)),
         "minFundingRate": plain(-spec.funding_cap),

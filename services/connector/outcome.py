@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class AnswerClass(StrEnum):
@@ -35,6 +35,13 @@ class Refusal:
 
 
 RATE_LIMITED_STATUSES = frozenset({418, 429})
+
+
+def answers_of(
+    codes: Mapping[AnswerClass, Iterable[int | str]],
+) -> dict[tuple[int | None, str], AnswerClass]:
+    """Return the table of venue codes that mean the same with HTTP 200 and any 4xx, by class."""
+    return {(None, str(code)): answer for answer, row in codes.items() for code in row}
 
 
 def classify_answer(

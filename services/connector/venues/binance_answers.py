@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from services.connector.outcome import AnswerClass, Refusal
+from services.connector.outcome import AnswerClass, Refusal, answers_of
 
 _REJECTED: Final = (
     # The request itself: parameters, precision, filters. It did not reach the matching engine.
@@ -38,19 +38,17 @@ _DUPLICATE: Final = (-4116,)
 _NOOP: Final = (-4046, -4059)
 _UNKNOWN: Final = (-1000, -1001, -1006, -1007, -1008, -1016)
 
-ANSWERS: Final[dict[tuple[int | None, str], AnswerClass]] = {
-    (None, str(code)): answer
-    for codes, answer in (
-        (_REJECTED, AnswerClass.DEFINITE_REJECT),
-        (_RETRYABLE, AnswerClass.NOT_EXECUTED_RETRYABLE),
-        (_FATAL, AnswerClass.AUTH_OR_CONFIG_FATAL),
-        (_GONE, AnswerClass.CANCEL_RACE_CHECK_FILL),
-        (_DUPLICATE, AnswerClass.DUPLICATE_ID_QUERY_EXISTING),
-        (_NOOP, AnswerClass.IDEMPOTENT_NOOP),
-        (_UNKNOWN, AnswerClass.UNKNOWN_OUTCOME),
-    )
-    for code in codes
-}
+ANSWERS: Final = answers_of(
+    {
+        AnswerClass.DEFINITE_REJECT: _REJECTED,
+        AnswerClass.NOT_EXECUTED_RETRYABLE: _RETRYABLE,
+        AnswerClass.AUTH_OR_CONFIG_FATAL: _FATAL,
+        AnswerClass.CANCEL_RACE_CHECK_FILL: _GONE,
+        AnswerClass.DUPLICATE_ID_QUERY_EXISTING: _DUPLICATE,
+        AnswerClass.IDEMPOTENT_NOOP: _NOOP,
+        AnswerClass.UNKNOWN_OUTCOME: _UNKNOWN,
+    }
+)
 
 ANSWER_MESSAGES: Final[dict[tuple[str, str], AnswerClass]] = {
     # The one -2010 that does not mean "nothing happened": an open order has this client id already.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from services.connector.outcome import AnswerClass, Refusal
+from services.connector.outcome import AnswerClass, Refusal, answers_of
 
 _REJECTED: Final = (
     # The request itself: parameters, scale, symbol.
@@ -31,18 +31,16 @@ _GONE: Final = ("22001", "40109", "40768", "43001", "43004", "43026")
 _DUPLICATE: Final = ("40786", "43118", "45034")
 _UNKNOWN: Final = ("40010", "40015", "40200", "40604", "40725", "45001")
 
-ANSWERS: Final[dict[tuple[int | None, str], AnswerClass]] = {
-    (None, code): answer
-    for codes, answer in (
-        (_REJECTED, AnswerClass.DEFINITE_REJECT),
-        (_RETRYABLE, AnswerClass.NOT_EXECUTED_RETRYABLE),
-        (_FATAL, AnswerClass.AUTH_OR_CONFIG_FATAL),
-        (_GONE, AnswerClass.CANCEL_RACE_CHECK_FILL),
-        (_DUPLICATE, AnswerClass.DUPLICATE_ID_QUERY_EXISTING),
-        (_UNKNOWN, AnswerClass.UNKNOWN_OUTCOME),
-    )
-    for code in codes
-}
+ANSWERS: Final = answers_of(
+    {
+        AnswerClass.DEFINITE_REJECT: _REJECTED,
+        AnswerClass.NOT_EXECUTED_RETRYABLE: _RETRYABLE,
+        AnswerClass.AUTH_OR_CONFIG_FATAL: _FATAL,
+        AnswerClass.CANCEL_RACE_CHECK_FILL: _GONE,
+        AnswerClass.DUPLICATE_ID_QUERY_EXISTING: _DUPLICATE,
+        AnswerClass.UNKNOWN_OUTCOME: _UNKNOWN,
+    }
+)
 _DONE: Final = ("00000", "0")
 
 

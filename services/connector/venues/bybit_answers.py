@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from services.connector.outcome import AnswerClass, Refusal
+from services.connector.outcome import AnswerClass, Refusal, answers_of
 
 _REJECTED: Final = (
     # The request itself: parameters, route, symbol.
@@ -41,19 +41,17 @@ _DUPLICATE: Final = (110072, 170141, 10014)
 _NOOP: Final = (110025, 110026, 110027, 110043)
 _UNKNOWN: Final = (10000, 10016, 170001, 170007, 170032, 170146, 170149, 170234, 429)
 
-ANSWERS: Final[dict[tuple[int | None, str], AnswerClass]] = {
-    (None, str(code)): answer
-    for codes, answer in (
-        (_REJECTED, AnswerClass.DEFINITE_REJECT),
-        (_RETRYABLE, AnswerClass.NOT_EXECUTED_RETRYABLE),
-        (_FATAL, AnswerClass.AUTH_OR_CONFIG_FATAL),
-        (_GONE, AnswerClass.CANCEL_RACE_CHECK_FILL),
-        (_DUPLICATE, AnswerClass.DUPLICATE_ID_QUERY_EXISTING),
-        (_NOOP, AnswerClass.IDEMPOTENT_NOOP),
-        (_UNKNOWN, AnswerClass.UNKNOWN_OUTCOME),
-    )
-    for code in codes
-}
+ANSWERS: Final = answers_of(
+    {
+        AnswerClass.DEFINITE_REJECT: _REJECTED,
+        AnswerClass.NOT_EXECUTED_RETRYABLE: _RETRYABLE,
+        AnswerClass.AUTH_OR_CONFIG_FATAL: _FATAL,
+        AnswerClass.CANCEL_RACE_CHECK_FILL: _GONE,
+        AnswerClass.DUPLICATE_ID_QUERY_EXISTING: _DUPLICATE,
+        AnswerClass.IDEMPOTENT_NOOP: _NOOP,
+        AnswerClass.UNKNOWN_OUTCOME: _UNKNOWN,
+    }
+)
 
 
 def read_refusal(body: Any) -> Refusal | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from services.connector.outcome import AnswerClass, Refusal
+from services.connector.outcome import AnswerClass, Refusal, answers_of
 
 _REJECTED: Final = (
     # The request itself.
@@ -41,19 +41,17 @@ _GONE: Final = (
 _DUPLICATE: Final = ("REPEATED_CREATION",)
 _UNKNOWN: Final = ("SERVER_ERROR", "INTERNAL", "TOO_BUSY")
 
-ANSWERS: Final[dict[tuple[int | None, str], AnswerClass]] = {
-    (None, label): answer
-    for labels, answer in (
-        (_REJECTED, AnswerClass.DEFINITE_REJECT),
-        (_RETRYABLE, AnswerClass.NOT_EXECUTED_RETRYABLE),
-        (_FATAL, AnswerClass.AUTH_OR_CONFIG_FATAL),
-        (_GONE, AnswerClass.CANCEL_RACE_CHECK_FILL),
-        (_DUPLICATE, AnswerClass.DUPLICATE_ID_QUERY_EXISTING),
-        (("NO_CHANGE",), AnswerClass.IDEMPOTENT_NOOP),
-        (_UNKNOWN, AnswerClass.UNKNOWN_OUTCOME),
-    )
-    for label in labels
-}
+ANSWERS: Final = answers_of(
+    {
+        AnswerClass.DEFINITE_REJECT: _REJECTED,
+        AnswerClass.NOT_EXECUTED_RETRYABLE: _RETRYABLE,
+        AnswerClass.AUTH_OR_CONFIG_FATAL: _FATAL,
+        AnswerClass.CANCEL_RACE_CHECK_FILL: _GONE,
+        AnswerClass.DUPLICATE_ID_QUERY_EXISTING: _DUPLICATE,
+        AnswerClass.IDEMPOTENT_NOOP: ("NO_CHANGE",),
+        AnswerClass.UNKNOWN_OUTCOME: _UNKNOWN,
+    }
+)
 
 
 def read_refusal(body: Any) -> Refusal | None:

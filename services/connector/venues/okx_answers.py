@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from services.connector.outcome import AnswerClass, Refusal
+from services.connector.outcome import AnswerClass, Refusal, answers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,18 +40,16 @@ RATE_CODES: Final = frozenset({"50011", "50040", "50061", "51113"})
 GONE_CODES: Final = frozenset(str(code) for code in _GONE)
 
 ANSWERS: Final[dict[tuple[int | None, str], AnswerClass]] = {
-    **{
-        (None, str(code)): answer
-        for codes, answer in (
-            (_REJECTED, AnswerClass.DEFINITE_REJECT),
-            (_RETRYABLE, AnswerClass.NOT_EXECUTED_RETRYABLE),
-            (_FATAL, AnswerClass.AUTH_OR_CONFIG_FATAL),
-            (_GONE, AnswerClass.CANCEL_RACE_CHECK_FILL),
-            (_DUPLICATE, AnswerClass.DUPLICATE_ID_QUERY_EXISTING),
-            (_UNKNOWN, AnswerClass.UNKNOWN_OUTCOME),
-        )
-        for code in codes
-    },
+    **answers_of(
+        {
+            AnswerClass.DEFINITE_REJECT: _REJECTED,
+            AnswerClass.NOT_EXECUTED_RETRYABLE: _RETRYABLE,
+            AnswerClass.AUTH_OR_CONFIG_FATAL: _FATAL,
+            AnswerClass.CANCEL_RACE_CHECK_FILL: _GONE,
+            AnswerClass.DUPLICATE_ID_QUERY_EXISTING: _DUPLICATE,
+            AnswerClass.UNKNOWN_OUTCOME: _UNKNOWN,
+        }
+    ),
     # With these statuses only: the same words elsewhere are not documented as "not executed".
     (503, "50001"): AnswerClass.NOT_EXECUTED_RETRYABLE,
     (429, "50013"): AnswerClass.NOT_EXECUTED_RETRYABLE,

@@ -129,17 +129,20 @@ class Ledger:
         if whole:
             self._read_symbols.add(symbol)
 
-    async def record(self, row: LedgerRow, *, urgent: bool = False) -> LedgerRow | None:
+    async def record(
+        self, row: LedgerRow, *, urgent: bool = False, brief: bool = True
+    ) -> LedgerRow | None:
         """Write a new row durably; return None, or the row that has the id already.
 
         A row of phase NOT_SENT with the same content gives way: its order never left. Raises
         PreconditionError with reason LEDGER_UNAVAILABLE when the write failed, AlreadyExistsError
         when another order has the row's id at the venue: send nothing then.
-        An `urgent` row goes ahead of all others that wait.
+        An `urgent` row goes ahead of all others that wait; a `brief` one may be committed on the
+        event loop, which is quickest for an order that is alone.
         """
         try:
             return await self._submit(
-                lambda connection: insert_row(connection, row), urgent=urgent, brief=True
+                lambda connection: insert_row(connection, row), urgent=urgent, brief=brief
             )
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_UNIQUE":

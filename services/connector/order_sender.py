@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from services.common.errors import AlreadyExistsError, NotFoundError, OpensqtError
 from services.common.logs import get_logger
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from services.connector.venue_stamps import VenueStamps
 
 _logger = get_logger(__name__)
+_FEW_ORDERS: Final = 2
+"""From so many on the wire on rows go to the ledger's thread, which groups what comes meanwhile."""
 
 
 class OrderSender:
@@ -54,6 +56,7 @@ class OrderSender:
         self._metrics = metrics
         self._gate = gate
         self.sent_before = SentBefore(venue, orders, ledger)
+        self._on_wire = 0
 
     async def prepare(self, record: OrderRecord, request: OrderRequest) -> LedgerRow | None:
         """Decide what is sent and write its row durably; return the row that has the id already.
@@ -89,7 +92,9 @@ class OrderSender:
         )
         record.sent_stamp = self._stamps.now()
         # From here on a crash leaves a row that the next start asks the venue about.
-        known = await self._ledger.record(row, urgent=priority is Priority.EXIT)
+        known = await self._ledger.record(
+            row, urgent=priority is Priority.EXIT, brief=self._on_wire < _FEW_ORDERS
+        )
         return None if known is None else _same_content(known, record)
 
     async def _adopt_sent_before(
@@ -108,9 +113,11 @@ class OrderSender:
         """Send the order, once, and take into the record what the reply proves."""
         intent = _require_intent(record)
         started = self._venue.clock.monotonic()
+        self._on_wire += 1
         try:
             result = await self._orders.place(intent, record.instrument, record.venue_client_id)
         finally:
+            self._on_wire -= 1
             # Whatever came out of the sending, until then "not found" says nothing.
             record.fence_end = self.fence_end()
         seconds = self._venue.clock.monotonic() - started

@@ -43,7 +43,7 @@ class OrderEntry:
         self._stub = stub
         self._clock = clock
         self._ids = count(1)
-        self._requests: asyncio.Queue[order_entry_pb2.EnterOrdersRequest] = asyncio.Queue()
+        self._requests = _Requests()
         self._waiting: dict[int, asyncio.Future[_Response]] = {}
         self.is_open = False
 
@@ -57,7 +57,7 @@ class OrderEntry:
         entry = next(self._ids)
         answer = asyncio.get_running_loop().create_future()
         self._waiting[entry] = answer
-        self._requests.put_nowait(
+        self._requests.put(
             order_entry_pb2.EnterOrdersRequest(
                 entry_id=entry, order=request, timeout=to_duration(timedelta(seconds=seconds))
             )
@@ -88,8 +88,8 @@ class OrderEntry:
     async def _session(self) -> tuple[bool, OpensqtError]:
         was_open = False
         # A queue of its own: what an earlier call did not take must never be sent by a later one.
-        self._requests = asyncio.Queue()
-        call = self._stub.EnterOrders(_taken(self._requests))
+        requests = self._requests = _Requests()
+        call = self._stub.EnterOrders(requests)
         try:
             async for response in call:
                 if not was_open:
@@ -105,6 +105,7 @@ class OrderEntry:
                 raise
         finally:
             self.is_open = False
+            requests.end()
             call.cancel()
         return was_open, OpensqtError("the connector ended the call", reason="STREAM_DROPPED")
 
@@ -142,11 +143,31 @@ async def open_order_entry(
         entry.close()
 
 
-async def _taken(
-    requests: asyncio.Queue[order_entry_pb2.EnterOrdersRequest],
-) -> AsyncIterator[order_entry_pb2.EnterOrdersRequest]:
-    while True:
-        yield await requests.get()
+class _Requests:
+    """The entries of one call, as gRPC takes them; ended, not left, when the call is over.
+
+    No generator: gRPC may still wait in it when the call is gone, and it cannot be closed then.
+    """
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[order_entry_pb2.EnterOrdersRequest | None] = asyncio.Queue()
+
+    def put(self, request: order_entry_pb2.EnterOrdersRequest) -> None:
+        """Hand one entry over."""
+        self._queue.put_nowait(request)
+
+    def end(self) -> None:
+        """Let whoever waits for the next entry go."""
+        self._queue.put_nowait(None)
+
+    def __aiter__(self) -> _Requests:
+        return self
+
+    async def __anext__(self) -> order_entry_pb2.EnterOrdersRequest:
+        request = await self._queue.get()
+        if request is None:
+            raise StopAsyncIteration
+        return request
 
 
 def _unknown(request: resources_pb2.PlaceOrderRequest, problem: str) -> OutcomeUnknownError:

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from services.common.secrets_files import SecretFile, read_secret
-from services.common.settings import Port, ServiceSettings, SettingsPart, is_loopback
+from services.common.settings import ServiceSettings
+from services.common.settings_part import Port, SettingsPart, is_loopback
 from services.simulator.core.accounts import AccountSeed
 from services.simulator.core.fees import FeeSchedule
 

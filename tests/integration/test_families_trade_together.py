@@ -74,7 +74,9 @@ class Pair:
         request = engine_pb2.GetHedgedPositionRequest(position_id=position_id)
         async with asyncio.timeout(SETTLE_SECONDS):
             while True:
-                found = (await self.engine.GetHedgedPosition(request)).position
+                found: engine_pb2.HedgedPosition = (
+                    await self.engine.GetHedgedPosition(request)
+                ).position
                 if found.state in SETTLED_STATES:
                     return found
                 await asyncio.sleep(0.02)
@@ -166,10 +168,10 @@ async def test_a_pair_across_families_opens_matched_and_closes_flat(
         await pair.control.fault(fault, operation="place_order", side="BUY", times=1)
         position = await pair.enter(symbol)
         assert position.state == OPEN, position
-        held = [await pair.holding(venue, symbol) for venue in (long, short)]
-        assert held[0] > 0 > held[1]
+        bought, sold = [await pair.holding(venue, symbol) for venue in (long, short)]
+        assert sold < 0 < bought
         lot = await pair.larger_lot(symbol)
-        assert abs(sum(held)) < lot, (held, lot)
+        assert abs(bought + sold) < lot
         closed = await pair.leave(position)
         assert closed.state == CLOSED, closed
         left = [await pair.holding(venue, symbol) for venue in (long, short)]

@@ -26,7 +26,7 @@ def order_reply(venue: str, name: str, *, executed: str = "0.01", **changes: Any
     status = str(changes.get("status", "FILLED"))
     price = str(changes.get("price", "60000"))
     if venue.startswith("okx"):
-        row = {
+        row: dict[str, Any] = {
             "instId": "BTC-USDT-SWAP",
             "ordId": order_id,
             "clOrdId": name,

@@ -35,6 +35,7 @@ _TENTH: Final = Decimal("0.1")
 FIRST_ORDER_CODE: Final = 51000
 """Codes from here on are about orders, and are told in the row of the order."""
 
+_Words = tuple[int, str] | tuple[int, str, int]
 _GONE: Final = (
     51400,
     "Order cancellation failed as the order has been filled, canceled or does not exist.",
@@ -46,7 +47,7 @@ _NO_FUNDS: Final = (51008, "Order failed. Insufficient USDT balance in account."
 _DUPLICATE: Final = (51016, "Client order ID already exists.")
 _SUSPENDED: Final = (51022, "Contract suspended.")
 _TOO_LARGE: Final = (51202, "Market order amount exceeds the maximum amount.")
-_CODES: Final = {
+_CODES: Final[dict[int, _Words]] = {
     -1007: (
         50004,
         "API endpoint request timeout. (does not mean that the request was successful or failed, "
@@ -76,7 +77,7 @@ _CODES: Final = {
     -4116: _DUPLICATE,
     -4164: _TOO_SMALL,
 }
-_MESSAGES: Final = {
+_MESSAGES: Final[dict[str, _Words]] = {
     "Duplicate order sent.": _DUPLICATE,
     "Market is closed.": _SUSPENDED,
     "Filter failure: NOTIONAL": _TOO_SMALL,
@@ -186,8 +187,8 @@ def translate(error: VenueError) -> VenueError:
     """Return a refusal of the core in OKX's words; one that is OKX's already stays."""
     found = _MESSAGES.get(error.message) or _CODES.get(error.code)
     if found is not None:
-        status = found[2] if len(found) > 2 else 200
-        return VenueError(found[0], found[1], status)
+        code, words = found[0], found[1]
+        return VenueError(code, words, found[2] if len(found) == 3 else 200)
     if error.code < 0:
         return VenueError(51000, f"Parameter error: {error.message}", 400)
     return error

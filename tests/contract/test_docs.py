@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from cli.settings import ArbSettings
+from services.common.server_settings import ServerSettings
 from services.common.settings import SettingsRoot
 from services.common.settings_loader import read_settings
-from services.connector.settings import ConnectorSettings
+from services.common.settings_part import SettingsPart
+from services.connector.limits_settings import LimitsPart
+from services.connector.settings import ConnectorPart, ConnectorSettings
 from services.engine.settings import EngineSettings
 from services.scanner.settings import ScannerSettings
 from services.simulator.settings import SimulatorSettings
@@ -72,3 +75,11 @@ def test_the_readme_names_every_page() -> None:
     assert [
         page.name for page in PAGES if page.name not in readme and page.name != "README.md"
     ] == []
+
+
+@pytest.mark.parametrize("part", [ConnectorPart, LimitsPart, ServerSettings])
+def test_every_setting_of_the_connector_is_told(part: type[SettingsPart]) -> None:
+    """A setting that stands in no page is one that nobody finds."""
+    text = (ROOT / "docs" / "running.md").read_text()
+    told = set(re.findall(r"[a-z][a-z0-9_]+", text))
+    assert sorted(set(part.model_fields) - told) == []

@@ -46,7 +46,8 @@ def _wait_for(folder: Path, count: int) -> None:
 def test_no_process_is_left_behind(tmp_path: Path, number: int, presses: int) -> None:
     """Ctrl-C once, Ctrl-C twice and SIGTERM all end every child and the exit code tells."""
     demo = subprocess.Popen(
-        [sys.executable, "-m", "cli.demo"],
+        # What a shell runs in the background ignores Ctrl-C, and so does all that it starts.
+        ["/usr/bin/env", "--default-signal=INT", sys.executable, "-m", "cli.demo"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

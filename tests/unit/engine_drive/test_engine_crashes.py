@@ -18,6 +18,9 @@ from tests.support.engine_rig import EngineRig, MemoryJournal
 from tests.support.fake_venue import Fault
 from tests.support.virtual_clock import VirtualClock
 
+# A life per await of an entry and an exit: seconds alone, many under the tracing of coverage.
+pytestmark = pytest.mark.timeout(120)
+
 D = Decimal
 FENCE_AND_ROOM = 8.0
 """Fence of 3 s plus 5 s: what a restart may take to hedge or flatten."""

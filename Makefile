@@ -90,7 +90,7 @@ test-faults: $(STAMP) ## The fault table: each fault on each family of venues, p
 
 .PHONY: test-kills
 test-kills: $(STAMP) ## SIGKILL at random and at chosen moments; KILL_SEQUENCES=N (500) random ones
-	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) --dist load tests/kills/test_random_kills.py
+	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) -n 4 --dist load tests/kills/test_random_kills.py
 	@$(PYTEST) --ignore=tests/kills/test_random_kills.py tests/kills
 
 .PHONY: coverage

@@ -99,7 +99,7 @@ coverage: $(STAMP) ## The same tests, with branch coverage
 
 .PHONY: test-wire
 test-wire: $(STAMP) ## A hundred thousand malformed requests, ten thousand hanging calls; minutes
-	@$(PY) -m pytest -q -s tests/wire
+	@$(PY) -m pytest -q tests/wire
 
 .PHONY: test-system
 test-system: $(STAMP) ## Tests that need Debian packages or root

@@ -220,6 +220,15 @@ def test_broken_rows_are_refused(broken: Row) -> None:
         PROFILE.order_row(contract_row(**broken))
 
 
+@pytest.mark.parametrize("word", ["canceled", "filled", "partially_filled"])
+def test_a_lacking_executed_quantity_is_no_zero(word: str) -> None:
+    """Only an order that has just begun may leave it out."""
+    row = {name: value for name, value in contract_row(state=word).items() if name != "baseVolume"}
+    with pytest.raises(ValueError, match="baseVolume"):
+        PROFILE.order_row(row)
+    assert PROFILE.order_row({**row, "state": "live"}).executed == 0
+
+
 @pytest.mark.recorded
 def test_every_recorded_payload_is_read() -> None:
     """All files, each object in them."""

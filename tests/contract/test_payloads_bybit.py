@@ -209,6 +209,14 @@ def test_forced_fills_are_told_apart(row: Row, forced: ForcedFill | None) -> Non
     assert order.forced_fill is forced
 
 
+def test_a_tax_on_the_fee_without_an_amount_leaves_the_fee_unknown() -> None:
+    """Told, it is added to the fee; not told, the fee is not known to be as small."""
+    told = execution_of(extraFees=[{"feeCoin": "USDT", "fee": "0.1"}], execFee="1")
+    assert LINEAR.fill_row(told).fee == Decimal("1.1")
+    untold = execution_of(extraFees=[{"feeCoin": "USDT"}], execFee="1")
+    assert LINEAR.fill_row(untold).fee is None
+
+
 def test_funding_among_the_executions_is_no_fill() -> None:
     """A payment of funding comes as an execution of its own kind."""
     assert not LINEAR.stream_orders(message("execution", execution_of(execType="Funding")))

@@ -65,7 +65,7 @@ def place_reply(row: Mapping[str, Any]) -> VenueAcknowledgement:
 
 def order_row(row: Mapping[str, Any]) -> VenueOrder:
     """Read a row of order info, detail, pending or history; ValueError when it is not one."""
-    executed = read_optional(row, "baseVolume") or ZERO
+    executed = _executed(row, "baseVolume")
     # In the list of unfilled spot orders the limit price stands under priceAvg: no average at all.
     price = row.get("price") if "price" in row else row.get("priceAvg")
     # Each tells the other; the documents' own examples agree on the average alone.
@@ -124,7 +124,7 @@ def stream_ready(message: Mapping[str, Any] | None) -> bool:
 
 def _stream_row(row: Mapping[str, Any], *, is_spot: bool) -> VenueOrder:
     symbol = read_text(row, "instId")
-    executed = read_optional(row, "accBaseVolume") or ZERO
+    executed = _executed(row, "accBaseVolume")
     fills: tuple[VenueFill, ...] = ()
     last = read_optional(row, "baseVolume") or ZERO
     if row.get("tradeId") and last > ZERO:
@@ -194,6 +194,16 @@ def _order(
         forced_fill=_forced_fill(row),
         average_price=average,
     )
+
+
+def _executed(row: Mapping[str, Any], name: str) -> Decimal:
+    executed = read_optional(row, name)
+    if executed is not None:
+        return executed
+    # Left out of an order that has just begun; of any other the lack of it is no zero.
+    if _status(row) is not OrderStatus.NEW:
+        raise ValueError(f"the venue's row has no {name}")
+    return ZERO
 
 
 def _status(row: Mapping[str, Any]) -> OrderStatus:

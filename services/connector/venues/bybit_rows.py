@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from services.connector.order_types import (
-    ZERO,
     ForcedFill,
     OrderStatus,
     OrderType,
@@ -226,5 +225,9 @@ def _fee(row: Mapping[str, Any], asset: str | None) -> Decimal | None:
     # Taxes on the fee, told apart from it.
     for part in extra if isinstance(extra, list) else ():
         if part.get("feeCoin") == asset:
-            fee += read_optional(part, "fee") or ZERO
+            more = read_optional(part, "fee")
+            # One that does not tell its amount leaves the fee unknown, not smaller.
+            if more is None:
+                return None
+            fee += more
     return fee

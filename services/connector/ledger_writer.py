@@ -39,6 +39,7 @@ class _Job:
     work: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    is_short: bool = False
 
     def settle(self, result: Any, error: Exception | None) -> None:
         if self.future.done():
@@ -104,7 +105,8 @@ class LedgerWriter:
             raise PreconditionError("the order ledger is closed", reason="LEDGER_UNAVAILABLE")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        (self._urgent if urgent else self._others).append(_Job(work, future, loop))
+        job = _Job(work, future, loop, is_short=brief or patient)
+        (self._urgent if urgent else self._others).append(job)
         if brief:
             if not self._is_turn_ending:
                 # At the end of the turn: what comes in it from other orders shares the commit.
@@ -124,9 +126,14 @@ class LedgerWriter:
             self._wake()
             return
         try:
-            settled = self._run_batch(self._take())
+            # A long read among them would hold every call up: the thread does them all then.
+            is_short = all(job.is_short for job in (*self._urgent, *self._others))
+            settled = self._run_batch(self._take()) if is_short else []
         finally:
             self._turn.release()
+        if not is_short:
+            self._wake()
+            return
         self._cancel_nudge()
         now = time.perf_counter()
         self._pace.note(now, now - begun)
@@ -151,7 +158,7 @@ class LedgerWriter:
         going = True
         while going or self._urgent or self._others:
             if not self._urgent and not self._others:
-                # Blocks in its own thread; the event loop never waits for the disk.
+                # Blocks in its own thread, until there is something to do.
                 going = self._signals.get() and going
                 self._awake = False
             with self._turn:

@@ -95,6 +95,16 @@ async def test_patient_job_goes_with_a_brief_one(writer: LedgerWriter) -> None:
     assert await patient == threading.get_ident()
 
 
+async def test_long_read_takes_the_rows_of_its_turn_to_the_thread(writer: LedgerWriter) -> None:
+    """A job that is not brief never runs on the loop, whatever is queued beside it."""
+    row, read = await asyncio.gather(
+        writer.run(lambda held: insert(held, 1), urgent=False, brief=True),
+        writer.run(lambda _held: threading.get_ident(), urgent=False),
+    )
+    assert threading.get_ident() not in {row, read}
+    assert await count_rows(writer) == 1
+
+
 async def test_many_jobs_are_moved_from_the_log_into_the_file(writer: LedgerWriter) -> None:
     """Rows beyond the checkpoint's number are all there."""
     for number in range(600):

@@ -19,6 +19,7 @@ class RecordShelf:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._sweep_at = limit
         self._by_id: dict[str, OrderRecord] = {}
         self._by_venue_id: dict[str, OrderRecord] = {}
         self._by_exchange_id: dict[tuple[str, str], OrderRecord] = {}
@@ -31,7 +32,7 @@ class RecordShelf:
         self._by_venue_id.setdefault(record.venue_client_id, record)
         self.index(record)
         # Unfinished records stay whatever the bound: forgetting one could resend it.
-        if len(self._by_id) > self._limit:
+        if len(self._by_id) > self._sweep_at:
             self._shrink()
 
     def index(self, record: OrderRecord) -> None:
@@ -81,6 +82,8 @@ class RecordShelf:
         finished = (one for one in list(self._by_id.values()) if one.is_finished and not one.busy)
         for record, _ in zip(finished, range(spare), strict=False):
             self.remove(record)
+        # Nor one that is full of live orders, which leave nothing to take off.
+        self._sweep_at = max(self._limit, len(self._by_id) * 11 // 10)
 
 
 def _drop(index: dict[K, OrderRecord], key: K, record: OrderRecord) -> None:

@@ -131,7 +131,7 @@ _TABLE: Final[Mapping[str, tuple[tuple[Scope, Lane, bool, str], ...]]] = Mapping
         f"{_PACKAGE}.ScannerService": (
             (Scope.OPPORTUNITIES, _COMMON, True, "ListOpportunities WatchOpportunities"),
             (Scope.OPPORTUNITIES, _COMMON, False, "GetScanStatus"),
-            (Scope.SCANS, _COMMON, False, "StartScan CancelScan"),
+            (Scope.SCANS, _COMMON, False, "StartScan CancelScan ResizePool"),
         ),
         f"{_PACKAGE}.EngineService": (
             (Scope.POSITIONS, _COMMON, True, "ListHedgedPositions WatchHedgedPositions"),

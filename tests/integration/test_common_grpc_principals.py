@@ -34,6 +34,7 @@ CANCELS = {"CancelOrder", "BatchCancelOrders", "CancelAllOrders"}
 COMMANDS = {
     "StartScan",
     "CancelScan",
+    "ResizePool",
     "OpenHedgedPosition",
     "CloseHedgedPosition",
     "ReduceHedgedPosition",

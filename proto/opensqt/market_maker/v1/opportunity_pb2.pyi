@@ -92,6 +92,10 @@ class Opportunity(_message.Message):
     COSTS_FIELD_NUMBER: _builtins.int
     BORROW_APR_FIELD_NUMBER: _builtins.int
     SCAN_ID_FIELD_NUMBER: _builtins.int
+    COST_NOTIONAL_FIELD_NUMBER: _builtins.int
+    CAPACITY_NOTIONAL_FIELD_NUMBER: _builtins.int
+    CURRENT_APR_FIELD_NUMBER: _builtins.int
+    CAVEATS_FIELD_NUMBER: _builtins.int
     opportunity_id: _builtins.str
     """Stable name of the pair of legs: the same pair keeps its id from scan to scan."""
     revision: _builtins.int
@@ -172,6 +176,26 @@ class Opportunity(_message.Message):
     def borrow_apr(self) -> _decimal_pb2.Decimal:
         """Borrow cost a year of a short spot leg, as a fraction. Absent where nothing is borrowed."""
 
+    @_builtins.property
+    def cost_notional(self) -> _decimal_pb2.Decimal:
+        """Notional of one leg, in quote asset, that the slippage among the costs stands for. Absent where no book was read."""
+
+    @_builtins.property
+    def capacity_notional(self) -> _decimal_pb2.Decimal:
+        """Largest notional of one leg, in quote asset, at which the net APR stays at or above the threshold. Where the books
+        that were read end first, the notional they hold. Absent where no book was read.
+        """
+
+    @_builtins.property
+    def current_apr(self) -> _decimal_pb2.Decimal:
+        """Carry a year before costs at the rates of the coming settlements. Absent where a leg's rate is unknown."""
+
+    @_builtins.property
+    def caveats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is uncertain about the numbers, in UPPER_SNAKE: for example "FEE_DEFAULT", "SPREAD_DEFAULT", "BORROW_DEFAULT",
+        "WINDOW_PARTIAL", "BOOK_SHALLOW", "STREAM_STALE".
+        """
+
     def __init__(
         self,
         *,
@@ -197,10 +221,14 @@ class Opportunity(_message.Message):
         costs: _abc.Mapping[_builtins.str, _decimal_pb2.Decimal] | None = ...,
         borrow_apr: _decimal_pb2.Decimal | None = ...,
         scan_id: _builtins.str = ...,
+        cost_notional: _decimal_pb2.Decimal | None = ...,
+        capacity_notional: _decimal_pb2.Decimal | None = ...,
+        current_apr: _decimal_pb2.Decimal | None = ...,
+        caveats: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_ratio", b"basis_ratio", "borrow_apr", b"borrow_apr", "break_even_hours", b"break_even_hours", "expected_holding_time", b"expected_holding_time", "expire_time", b"expire_time", "gross_apr", b"gross_apr", "long_funding", b"long_funding", "long_leg", b"long_leg", "naive_apr", b"naive_apr", "net_apr", b"net_apr", "observe_time", b"observe_time", "quality_score", b"quality_score", "quote_volume", b"quote_volume", "round_trip_cost_ratio", b"round_trip_cost_ratio", "short_funding", b"short_funding", "short_leg", b"short_leg"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_ratio", b"basis_ratio", "borrow_apr", b"borrow_apr", "break_even_hours", b"break_even_hours", "capacity_notional", b"capacity_notional", "cost_notional", b"cost_notional", "current_apr", b"current_apr", "expected_holding_time", b"expected_holding_time", "expire_time", b"expire_time", "gross_apr", b"gross_apr", "long_funding", b"long_funding", "long_leg", b"long_leg", "naive_apr", b"naive_apr", "net_apr", b"net_apr", "observe_time", b"observe_time", "quality_score", b"quality_score", "quote_volume", b"quote_volume", "round_trip_cost_ratio", b"round_trip_cost_ratio", "short_funding", b"short_funding", "short_leg", b"short_leg"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_ratio", b"basis_ratio", "borrow_apr", b"borrow_apr", "break_even_hours", b"break_even_hours", "costs", b"costs", "expected_holding_time", b"expected_holding_time", "expire_time", b"expire_time", "gross_apr", b"gross_apr", "long_funding", b"long_funding", "long_leg", b"long_leg", "naive_apr", b"naive_apr", "net_apr", b"net_apr", "observe_time", b"observe_time", "opportunity_id", b"opportunity_id", "quality_score", b"quality_score", "quote_volume", b"quote_volume", "revision", b"revision", "round_trip_cost_ratio", b"round_trip_cost_ratio", "scan_id", b"scan_id", "score_factors", b"score_factors", "short_funding", b"short_funding", "short_leg", b"short_leg", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_ratio", b"basis_ratio", "borrow_apr", b"borrow_apr", "break_even_hours", b"break_even_hours", "capacity_notional", b"capacity_notional", "caveats", b"caveats", "cost_notional", b"cost_notional", "costs", b"costs", "current_apr", b"current_apr", "expected_holding_time", b"expected_holding_time", "expire_time", b"expire_time", "gross_apr", b"gross_apr", "long_funding", b"long_funding", "long_leg", b"long_leg", "naive_apr", b"naive_apr", "net_apr", b"net_apr", "observe_time", b"observe_time", "opportunity_id", b"opportunity_id", "quality_score", b"quality_score", "quote_volume", b"quote_volume", "revision", b"revision", "round_trip_cost_ratio", b"round_trip_cost_ratio", "scan_id", b"scan_id", "score_factors", b"score_factors", "short_funding", b"short_funding", "short_leg", b"short_leg", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -429,3 +429,51 @@ class CancelScanResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelScanResponse: _TypeAlias = CancelScanResponse  # noqa: Y015
+
+@_typing.final
+class ResizePoolRequest(_message.Message):
+    """Request of ResizePool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_COUNT_FIELD_NUMBER: _builtins.int
+    worker_count: _builtins.int
+    """Required. Workers from now on, 1 to 256."""
+    def __init__(
+        self,
+        *,
+        worker_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker_count", b"worker_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResizePoolRequest: _TypeAlias = ResizePoolRequest  # noqa: Y015
+
+@_typing.final
+class ResizePoolResponse(_message.Message):
+    """Response of ResizePool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIOUS_WORKER_COUNT_FIELD_NUMBER: _builtins.int
+    WORKER_COUNT_FIELD_NUMBER: _builtins.int
+    previous_worker_count: _builtins.int
+    """Workers before."""
+    worker_count: _builtins.int
+    """Workers now."""
+    def __init__(
+        self,
+        *,
+        previous_worker_count: _builtins.int = ...,
+        worker_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["previous_worker_count", b"previous_worker_count", "worker_count", b"worker_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResizePoolResponse: _TypeAlias = ResizePoolResponse  # noqa: Y015

@@ -60,6 +60,11 @@ class ScannerServiceStub:
                 request_serializer=opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.CancelScanRequest.SerializeToString,
                 response_deserializer=opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.CancelScanResponse.FromString,
                 _registered_method=True)
+        self.ResizePool = channel.unary_unary(
+                '/opensqt.market_maker.v1.ScannerService/ResizePool',
+                request_serializer=opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.ResizePoolRequest.SerializeToString,
+                response_deserializer=opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.ResizePoolResponse.FromString,
+                _registered_method=True)
 
 
 class ScannerServiceServicer:
@@ -102,6 +107,13 @@ class ScannerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResizePool(self, request, context):
+        """Sets the number of workers; running tasks are finished, waiting ones are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ScannerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +141,11 @@ def add_ScannerServiceServicer_to_server(servicer, server):
                     servicer.CancelScan,
                     request_deserializer=opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.CancelScanRequest.FromString,
                     response_serializer=opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.CancelScanResponse.SerializeToString,
+            ),
+            'ResizePool': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResizePool,
+                    request_deserializer=opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.ResizePoolRequest.FromString,
+                    response_serializer=opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.ResizePoolResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +284,33 @@ class ScannerService:
             '/opensqt.market_maker.v1.ScannerService/CancelScan',
             opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.CancelScanRequest.SerializeToString,
             opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.CancelScanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResizePool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opensqt.market_maker.v1.ScannerService/ResizePool',
+            opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.ResizePoolRequest.SerializeToString,
+            opensqt_dot_market__maker_dot_v1_dot_scanner__pb2.ResizePoolResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class ScannerServiceStub:
     """Reads state, progress and result counts of a scan."""
     CancelScan: _grpc.UnaryUnaryMultiCallable[_scanner_pb2.CancelScanRequest, _scanner_pb2.CancelScanResponse]
     """Cancels a running scan and its tasks; what was published before stays."""
+    ResizePool: _grpc.UnaryUnaryMultiCallable[_scanner_pb2.ResizePoolRequest, _scanner_pb2.ResizePoolResponse]
+    """Sets the number of workers; running tasks are finished, waiting ones are kept."""
 
 @_typing.type_check_only
 class ScannerServiceAsyncStub(ScannerServiceStub):
@@ -63,6 +65,8 @@ class ScannerServiceAsyncStub(ScannerServiceStub):
     """Reads state, progress and result counts of a scan."""
     CancelScan: _aio.UnaryUnaryMultiCallable[_scanner_pb2.CancelScanRequest, _scanner_pb2.CancelScanResponse]  # type: ignore[assignment]
     """Cancels a running scan and its tasks; what was published before stays."""
+    ResizePool: _aio.UnaryUnaryMultiCallable[_scanner_pb2.ResizePoolRequest, _scanner_pb2.ResizePoolResponse]  # type: ignore[assignment]
+    """Sets the number of workers; running tasks are finished, waiting ones are kept."""
 
 class ScannerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Ranks pairs of legs over all configured venues and publishes them."""
@@ -108,5 +112,13 @@ class ScannerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scanner_pb2.CancelScanResponse, _abc.Awaitable[_scanner_pb2.CancelScanResponse]]:
         """Cancels a running scan and its tasks; what was published before stays."""
+
+    @_abc_1.abstractmethod
+    def ResizePool(
+        self,
+        request: _scanner_pb2.ResizePoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scanner_pb2.ResizePoolResponse, _abc.Awaitable[_scanner_pb2.ResizePoolResponse]]:
+        """Sets the number of workers; running tasks are finished, waiting ones are kept."""
 
 def add_ScannerServiceServicer_to_server(servicer: ScannerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from services.scanner.instruments import RateRow, SymbolRow, TickerRow
-    from services.scanner.pool import TaskEnd
+    from services.scanner.task_runner import TaskEnd
     from services.scanner.venue_codec import Reading
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from services.scanner.instruments import InstrumentKey
     from services.scanner.market import VenueView
     from services.scanner.opportunity import Opportunity
-    from services.scanner.pool import TaskEnd
+    from services.scanner.task_runner import TaskEnd
     from services.scanner.venue_codec import Reading
 
 # Fee tiers follow the volume of a month, so they move once a day at most.

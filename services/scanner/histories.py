@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from services.scanner.history_store import HistoryStore
     from services.scanner.market import VenueView
-    from services.scanner.pool import TaskEnd, WorkerPool
     from services.scanner.progress import ScanRecord
     from services.scanner.rules import ScanRules
     from services.scanner.slices import Slicer
+    from services.scanner.task_runner import TaskEnd, TaskRunner
     from services.scanner.venue_codec import HistoryRead, Reading
 
 _HOUR = timedelta(hours=1)
@@ -49,13 +49,13 @@ class HistoryLoader:
 
     def __init__(
         self,
-        pool: WorkerPool[VenueTask, Reading],
+        runner: TaskRunner[VenueTask, Reading],
         store: HistoryStore,
         rules: ScanRules,
         *,
         page_size: int,
     ) -> None:
-        self._pool = pool
+        self._runner = runner
         self._store = store
         self._rules = rules
         self._page_size = page_size
@@ -78,7 +78,7 @@ class HistoryLoader:
         while pending:
             tasks = [task for view in pending for task in self._plan(view, needed, now)]
             record.task_count += len(tasks)
-            ends = await self._pool.run(tasks, record.note)
+            ends = await self._runner.run(tasks, record.note)
             refused = self._refusing_bulk(ends)
             for end in ends:
                 if end.task.venue not in refused or end.error is None:

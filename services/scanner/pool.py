@@ -11,6 +11,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from services.scanner.task_runner import TaskEnd, TaskPriority
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -19,15 +21,6 @@ if TYPE_CHECKING:
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskEnd(Generic[TaskT, ResultT]):
-    """How a task ended: with a value, or with the error that ended it."""
-
-    task: TaskT
-    value: ResultT | None
-    error: Exception | None
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +75,9 @@ class WorkerPool(Generic[TaskT, ResultT]):
         self,
         tasks: Sequence[TaskT],
         on_end: Callable[[TaskEnd[TaskT, ResultT]], None] | None = None,
+        *,
+        priority: TaskPriority = TaskPriority.SCAN,
+        timeout_seconds: float | None = None,
     ) -> list[TaskEnd[TaskT, ResultT]]:
         """Run a batch and return how each task ended, in the order given.
 

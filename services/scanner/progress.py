@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from services.scanner.instruments import Exclusion
-    from services.scanner.pool import TaskEnd
+    from services.scanner.task_runner import TaskEnd
     from services.scanner.tasks import VenueTask
     from services.scanner.venue_codec import Reading
 

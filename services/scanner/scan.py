@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from services.scanner.histories import HistoryLoader
     from services.scanner.history_store import HistoryStore
     from services.scanner.opportunity import Opportunity
-    from services.scanner.pool import TaskEnd, WorkerPool
     from services.scanner.progress import ScanRecord
     from services.scanner.rules import ScanRules
+    from services.scanner.task_runner import TaskEnd, TaskRunner
     from services.scanner.venue_codec import Detail, Read, Reading
 
 
@@ -53,7 +53,7 @@ class Scanner:
     def __init__(
         self,
         venues: Mapping[str, InstrumentKind],
-        pool: WorkerPool[VenueTask, Reading],
+        runner: TaskRunner[VenueTask, Reading],
         store: HistoryStore,
         loader: HistoryLoader,
         rules: ScanRules,
@@ -62,7 +62,7 @@ class Scanner:
         clock: Clock,
     ) -> None:
         self._venues = venues
-        self._pool = pool
+        self._runner = runner
         self._store = store
         self._loader = loader
         self._rules = rules
@@ -222,4 +222,4 @@ class Scanner:
         self, tasks: Sequence[VenueTask], work: _Work
     ) -> list[TaskEnd[VenueTask, Reading]]:
         work.record.task_count += len(tasks)
-        return await self._pool.run(tasks, work.record.note)
+        return await self._runner.run(tasks, work.record.note)

@@ -108,9 +108,8 @@ def evaluate_pair(
     basis = _basis_ratio(pair, evidence)
     given = ScoreInput(float(net.net_apr), float(volume), None if basis is None else float(basis))
     factors = score_factors(legs, given, rules.score)
-    # Shown is when the youngest figure came, but it expires with the oldest: the careful side
-    # of both for whoever acts on it.
-    received = [evidence.views[leg.venue].received for leg in (pair.long_leg, pair.short_leg)]
+    # As old as its oldest figure, and it expires with it.
+    received = min(evidence.views[leg.venue].received for leg in (pair.long_leg, pair.short_leg))
     return Opportunity(
         pair=pair,
         scan_id=evidence.scan_id,
@@ -128,8 +127,8 @@ def evaluate_pair(
         score_factors={name: to_decimal(factor) for name, factor in factors.items()},
         long_funding=_leg_funding(pair.long_leg, evidence),
         short_funding=_leg_funding(pair.short_leg, evidence),
-        observe_time=max(received),
-        expire_time=min(received) + rules.lifetime,
+        observe_time=received,
+        expire_time=received + rules.lifetime,
     )
 
 

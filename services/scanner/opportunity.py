@@ -31,7 +31,8 @@ class LegFunding:
 class Opportunity:
     """A pair of legs worth publishing. APRs and costs are fractions of one leg's notional.
 
-    `revision` is 0 until the board publishes it.
+    `observe_time` is when the oldest of the rates and prices of both legs was received. `revision`
+    is 0 until the board publishes it.
     """
 
     pair: PairOfLegs
@@ -53,6 +54,10 @@ class Opportunity:
     observe_time: datetime
     expire_time: datetime
     revision: int = 0
+    cost_notional: Decimal | None = None
+    capacity_notional: Decimal | None = None
+    current_apr: Decimal | None = None
+    caveats: tuple[str, ...] = ()
 
     @property
     def opportunity_id(self) -> str:

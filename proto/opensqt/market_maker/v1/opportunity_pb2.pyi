@@ -158,7 +158,7 @@ class Opportunity(_message.Message):
 
     @_builtins.property
     def observe_time(self) -> _timestamp_pb2.Timestamp:
-        """When the youngest of the market data behind the numbers was received."""
+        """When the oldest of the rates and prices of both legs behind the numbers was received: none is older than this."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:

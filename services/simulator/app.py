@@ -14,7 +14,7 @@ from services.simulator.bybit_gateway import BybitGateway
 from services.simulator.bybit_ws import BybitStreams
 from services.simulator.control import ControlHandlers
 from services.simulator.gateway import Gateway
-from services.simulator.http import RestHandler
+from services.simulator.http import RestHandler, Witness
 from services.simulator.okx_gateway import PREFIX as OKX_PREFIX
 from services.simulator.okx_gateway import OkxGateway
 from services.simulator.okx_ws import OkxStreams
@@ -26,7 +26,7 @@ MAX_BODY_BYTES = 1_048_576
 
 
 class Application:
-    """A simulator that listens while its context is open."""
+    """A simulator that listens while its context is open; `witness` sees its REST traffic."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Application:
         control_token: str | None = None,
         tick_seconds: float = 0.1,
         stream_queue: int = 10_000,
+        witness: Witness | None = None,
     ) -> None:
         self.simulation = simulation
         self.gateway = Gateway(simulation)
@@ -48,6 +49,7 @@ class Application:
         )
         self._okx = OkxGateway(simulation)
         self._okx_streams = OkxStreams(simulation, self._user_streams, self._streams, stream_queue)
+        self._witness = witness
         self._host = host
         self._port = port
         self._control_token = control_token
@@ -72,11 +74,13 @@ class Application:
         self._streams.register(application)
         self._bybit_streams.register(application)
         self._okx_streams.register(application)
-        application.router.add_route("*", OKX_PREFIX + "{tail:.*}", RestHandler(self._okx).handle)
-        application.router.add_route(
-            "*", BYBIT_PREFIX + "{tail:.*}", RestHandler(self._bybit).handle
-        )
-        application.router.add_route("*", "/{tail:.*}", RestHandler(self.gateway).handle)
+        for prefix, gateway in (
+            (OKX_PREFIX, self._okx),
+            (BYBIT_PREFIX, self._bybit),
+            ("/", self.gateway),
+        ):
+            handler = RestHandler(gateway, self._witness)
+            application.router.add_route("*", prefix + "{tail:.*}", handler.handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)

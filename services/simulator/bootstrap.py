@@ -15,6 +15,7 @@ from services.simulator.core.listen_keys import ListenKeys
 from services.simulator.core.margin import MarginDesk
 from services.simulator.core.market import Market
 from services.simulator.core.matching import Liquidity
+from services.simulator.http import Witness
 from services.simulator.market.source import Kind, MarketSource
 from services.simulator.settings import MarketSettings, SimulatorSettings
 from services.simulator.simulation import Simulation
@@ -89,6 +90,7 @@ def make_application(
     *,
     wire: WireClock | None = None,
     source: MarketSource | None = None,
+    witness: Witness | None = None,
 ) -> Application:
     """Return the application around a new simulation, not yet listening."""
     token = settings.control_token_file
@@ -99,4 +101,5 @@ def make_application(
         control_token=None if token is None else read_secret(token).get_secret_value(),
         tick_seconds=settings.rules.tick_seconds,
         stream_queue=settings.rules.stream_queue,
+        witness=witness,
     )

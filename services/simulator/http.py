@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import web
@@ -10,6 +11,8 @@ from aiohttp import web
 from services.simulator.gateway import Plan, Reply, Request
 
 API_KEY_HEADER = "X-MBX-APIKEY"
+Witness = Callable[[Request, Reply], None]
+"""Told of every request that the venue acted on, with its answer."""
 
 
 def read_request(request: web.BaseRequest, body: str) -> Request:
@@ -42,8 +45,9 @@ class RestGateway(Protocol):
 class RestHandler:
     """Answers every path that is not a stream or the control endpoint."""
 
-    def __init__(self, gateway: RestGateway) -> None:
+    def __init__(self, gateway: RestGateway, witness: Witness | None = None) -> None:
         self._gateway = gateway
+        self._witness = witness
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, or close its connection without an answer."""
@@ -54,6 +58,8 @@ class RestHandler:
         if plan.drops_before:
             return _drop(request)
         reply = self._gateway.handle(plan)
+        if self._witness is not None:
+            self._witness(plan.request, reply)
         await _wait(plan.delay("after"))
         if plan.drops_after:
             return _drop(request)

@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from services.common.clock import Clock, SystemClock
 from services.common.errors import (
     Code,
     InvalidFieldError,
@@ -77,13 +78,16 @@ class _Subscriber(Generic[T]):
     shown: set[str] = field(default_factory=set)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     too_slow: bool = False
+    is_caught_up: bool = False
+    behind_since: float | None = None
 
 
 class WatchHub(Generic[T]):
     """Fans changes of keyed resources out to bounded subscribers.
 
-    With `conflate` a subscriber that lags gets only the last state of each key, and is never ended
-    for lagging; without it a queue of `capacity` changes is the bound, and past it the stream ends
+    With `conflate` a subscriber that lags gets only the last state of each key, so that its queue
+    is bounded by the keys there are; without it a queue of `capacity` changes is the bound. Past
+    the bound, or once it has been behind for `max_lag_seconds` without a break, its stream ends
     with RESOURCE_EXHAUSTED, reason SUBSCRIBER_TOO_SLOW.
     """
 
@@ -96,12 +100,16 @@ class WatchHub(Generic[T]):
         backlog: int = 4096,
         max_subscribers: int = 2048,
         heartbeat_seconds: float = 10.0,
+        max_lag_seconds: float | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._epoch = epoch
         self._conflate = conflate
         self._capacity = capacity
         self._max_subscribers = max_subscribers
         self._heartbeat_seconds = heartbeat_seconds
+        self._max_lag_seconds = max_lag_seconds
+        self._clock = clock or SystemClock()
         self._sequence = 0
         self._latest: dict[str, T] = {}
         self._backlog: deque[_Change[T]] = deque(maxlen=backlog)
@@ -138,17 +146,41 @@ class WatchHub(Generic[T]):
         self._sequence += 1
         change = _Change(self._sequence, key, resource)
         self._backlog.append(change)
+        now = self._clock.monotonic()
         for subscriber in self._subscribers.values():
-            self._offer(subscriber, change)
+            self._offer(subscriber, change, now)
 
-    def _offer(self, subscriber: _Subscriber[T], change: _Change[T]) -> None:
+    def _offer(self, subscriber: _Subscriber[T], change: _Change[T], now: float) -> None:
         slot = (change.key, 0 if self._conflate else change.sequence)
-        if not self._conflate and len(subscriber.queue) >= self._capacity:
+        if self._is_too_slow(subscriber, now):
             subscriber.too_slow = True
+            # Nothing is kept for whoever is ended, even if it takes long to notice.
+            subscriber.queue.clear()
+        elif self._conflate and self._is_beside_the_point(subscriber, change):
+            subscriber.queue.pop(slot, None)
         else:
             subscriber.queue[slot] = change
             subscriber.queue.move_to_end(slot)
+            if subscriber.behind_since is None:
+                subscriber.behind_since = now
         subscriber.wake.set()
+
+    def _is_too_slow(self, subscriber: _Subscriber[T], now: float) -> bool:
+        if not self._conflate and len(subscriber.queue) >= self._capacity:
+            return True
+        # A snapshot is as long as it is: only what comes after it can be lagged behind.
+        if self._max_lag_seconds is None or not subscriber.is_caught_up:
+            return False
+        since = subscriber.behind_since
+        return since is not None and now - since > self._max_lag_seconds
+
+    def _is_beside_the_point(self, subscriber: _Subscriber[T], change: _Change[T]) -> bool:
+        """Tell whether this is the end of a resource the subscriber was never shown."""
+        return (
+            change.resource is None
+            and subscriber.is_caught_up
+            and change.key not in subscriber.shown
+        )
 
     def _token(self, sequence: int) -> bytes:
         return f"{self._epoch}:{sequence}".encode()
@@ -214,6 +246,8 @@ class WatchHub(Generic[T]):
                 count += 1
                 yield event
         yield CaughtUp(self._token(sequence), count)
+        subscriber.is_caught_up = True
+        subscriber.behind_since = self._clock.monotonic() if subscriber.queue else None
         while True:
             while subscriber.queue and not subscriber.too_slow:
                 _, change = subscriber.queue.popitem(last=False)
@@ -222,6 +256,7 @@ class WatchHub(Generic[T]):
                 event = self._event(subscriber, change, place, removal_known=False)
                 if event is not None:
                     yield event
+            subscriber.behind_since = None
             self._raise_if_ended(subscriber)
             if await self._wait(subscriber):
                 sequence = max(sequence, self._handled(subscriber, self._sequence))

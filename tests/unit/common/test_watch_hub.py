@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from services.common.errors import (
     UnreachableError,
 )
 from services.common.watch_hub import CaughtUp, Heartbeat, Removed, Upsert, WatchHub
+from tests.support.hand_clock import HandClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -205,3 +207,51 @@ async def test_subscribers_are_bounded() -> None:
         await _take(hub.watch(b"", _all), 1)
     await stream.aclose()  # type: ignore[attr-defined]  # an async generator behind the protocol
     await _take(hub.watch(b"", _all), 1)
+
+
+async def test_a_conflating_watcher_that_stays_behind_is_ended() -> None:
+    """Conflation bounds what is kept for a slow reader, the lag bounds for how long."""
+    clock = HandClock()
+    hub: WatchHub[int] = WatchHub("epoch", conflate=True, max_lag_seconds=30, clock=clock)
+    stream = hub.watch(b"", _all)
+    await _take(stream, 1)
+    for step in range(4):
+        hub.upsert("a", step)
+        hub.upsert("b", step)
+        # One of two: it reads, but never all there is.
+        await _take(stream, 1)
+        clock.instant += timedelta(seconds=10)
+    hub.upsert("a", 9)
+    with pytest.raises(RetryableError) as ended:
+        await _take(stream, 1)
+    assert ended.value.reason == "SUBSCRIBER_TOO_SLOW"
+
+
+async def test_a_conflating_watcher_that_catches_up_is_not_ended() -> None:
+    """Lag counts from the last time there was nothing left to read."""
+    clock = HandClock()
+    hub: WatchHub[int] = WatchHub("epoch", conflate=True, max_lag_seconds=30, clock=clock)
+    stream = hub.watch(b"", _all)
+    await _take(stream, 1)
+    waiting = asyncio.create_task(_take(stream, 1))
+    for step in range(5):
+        await asyncio.sleep(0)
+        hub.upsert("a", step)
+        assert _pairs(await waiting) == [("a", step)]
+        clock.instant += timedelta(seconds=20)
+        waiting = asyncio.create_task(_take(stream, 1))
+    waiting.cancel()
+
+
+async def test_what_came_and_went_unseen_leaves_nothing_behind() -> None:
+    """A slow reader's queue does not grow with resources that came and went meanwhile."""
+    hub = _hub(conflate=True)
+    stream = hub.watch(b"", _all)
+    await _take(stream, 1)
+    hub.upsert("kept", 1)
+    await _take(stream, 1)
+    for index in range(50):
+        hub.upsert(f"passing-{index}", index)
+        hub.remove(f"passing-{index}")
+    hub.upsert("kept", 2)
+    assert _pairs(await _take(stream, 1)) == [("kept", 2)]

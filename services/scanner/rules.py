@@ -45,7 +45,8 @@ class QuarantineRules:
 class CostRules:
     """Stand-ins for costs that no venue told, and the bounds of the expected holding time.
 
-    A stand-in of None excludes what would need it.
+    A stand-in of None excludes what would need it. `notional` is the size of one leg, in quote
+    asset, that slippage is computed for; a book older than `book_max_age` is not walked.
     """
 
     default_taker_fee_ratio: Decimal = Decimal("0.001")
@@ -53,6 +54,8 @@ class CostRules:
     default_borrow_apr: Decimal | None = None
     min_holding: timedelta = timedelta(hours=24)
     max_holding: timedelta = timedelta(days=30)
+    notional: Decimal = Decimal(10_000)
+    book_max_age: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,12 @@ class CostSettings(SettingsPart):
     default_borrow_apr: Decimal | None = Field(default=None, ge=0)
     min_holding_hours: float = Field(default=24.0, gt=0)
     max_holding_hours: float = Field(default=720.0, gt=0)
+    notional: Decimal = Field(default=Decimal(10_000), gt=0, le=10**12)
+    """Size of one leg, in quote asset, that slippage is computed for."""
+    book_depth: int = Field(default=100, ge=1, le=1000)
+    """Levels of each side of an order book to read; venues weigh a call by them."""
+    book_max_age_seconds: float = Field(default=30.0, gt=0)
+    """An order book that its venue stamped longer ago than this is not walked."""
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:
@@ -131,6 +137,8 @@ class ScannerSettings(ServiceSettings):
                 costs.default_borrow_apr,
                 timedelta(hours=costs.min_holding_hours),
                 timedelta(hours=costs.max_holding_hours),
+                costs.notional,
+                timedelta(seconds=costs.book_max_age_seconds),
             ),
             score=ScoreRules(
                 score.weights,

@@ -67,8 +67,24 @@ class ReadDetail:
     symbol: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBook:
+    """The best `depth` levels of one instrument's order book; asked for a shortlist only."""
+
+    venue: str
+    symbol: str
+    depth: int
+
+
 VenueTask = (
-    ReadSymbols | ReadTickers | ReadRates | ReadFees | ReadBorrowRates | ReadHistory | ReadDetail
+    ReadSymbols
+    | ReadTickers
+    | ReadRates
+    | ReadFees
+    | ReadBorrowRates
+    | ReadHistory
+    | ReadDetail
+    | ReadBook
 )
 
 _WORDS: dict[type[VenueTask], str] = {
@@ -79,6 +95,7 @@ _WORDS: dict[type[VenueTask], str] = {
     ReadBorrowRates: "borrow rates",
     ReadHistory: "funding history",
     ReadDetail: "candles and open interest",
+    ReadBook: "order book",
 }
 
 

@@ -23,6 +23,7 @@ from services.common.codec import (
     parse_decimal,
 )
 from services.common.errors import InvalidFieldError
+from services.scanner.books import Book
 from services.scanner.instruments import (
     InstrumentKind,
     RateRow,
@@ -76,7 +77,9 @@ class Detail:
     open_interest_notional: Decimal | None
 
 
-Reading = Read[SymbolRow] | Read[TickerRow] | Read[RateRow] | Read[Decimal] | HistoryRead | Detail
+Reading = (
+    Read[SymbolRow] | Read[TickerRow] | Read[RateRow] | Read[Decimal] | HistoryRead | Detail | Book
+)
 """Any answer to a task."""
 
 

@@ -13,7 +13,9 @@ from services.common.call_errors import from_call_error
 from services.common.codec import decimal_from_proto, from_millis, to_timestamp
 from services.common.errors import FatalError, OpensqtError, RetryableError
 from services.scanner import venue_codec
+from services.scanner.books import read_book
 from services.scanner.tasks import (
+    ReadBook,
     ReadBorrowRates,
     ReadDetail,
     ReadFees,
@@ -99,6 +101,10 @@ class VenueReader:
                 return await self._history(task)
             case ReadDetail():
                 return await self._detail(task)
+            case ReadBook():
+                wanted = exchange_pb2.GetOrderBookRequest(symbol=task.symbol, depth=task.depth)
+                book = await self._call(stub.GetOrderBook, wanted)
+                return read_book(book, task.symbol, self._clock.now())
 
     async def _history(self, task: ReadHistory) -> venue_codec.HistoryRead:
         """Read a span page by page, each decoded by itself so that no page holds the loop for

@@ -4,7 +4,7 @@ Histories are laid end to end in flat arrays and reduced by segment, so the cost
 number of numpy calls plus the rows. Rates are fractions a settlement; every annualised figure is
 simple, not compounded: sum of rates over hours covered, times 8760, which stays right when the
 interval changed. A rate of exactly zero counts in every denominator, has a sign of its own in a
-regime, and is skipped by `sign_flip_count`.
+regime, and is skipped by `sign_flip_count`. Rates are finite: who reads them sees to that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.scanner.funding import FloatArray, FundingHistory, IntArray, interval_change_count
+from services.scanner.funding import FloatArray, FundingHistory, IntArray
 from services.scanner.windows import WINDOW_DAYS, WindowStatistics, window_statistics
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class _Table:
     minutes: IntArray
     rates: FloatArray
     hours: FloatArray
+    missing_rows: IntArray
     starts: IntArray
     ends: IntArray
     segment: IntArray
@@ -112,8 +113,8 @@ def analyse(histories: Sequence[FundingHistory]) -> tuple[FundingStatistics, ...
         "first_minute": table.minutes[table.starts],
         "last_minute": table.minutes[table.ends - 1],
         "interval_hours": intervals,
-        "interval_change_count": [interval_change_count(history) for history in histories],
-        "missing_row_count": [history.missing_row_count for history in histories],
+        "interval_change_count": _changes(table.hours, table.segment, table.starts.size),
+        "missing_row_count": np.add.reduceat(table.missing_rows, table.starts),
         "mean_rate": mean,
         "deviation": np.sqrt(squares / count),
         "sample_deviation": sample,
@@ -149,6 +150,7 @@ def _table(histories: Sequence[FundingHistory]) -> _Table:
         minutes=np.concatenate([history.minutes for history in histories]),
         rates=np.concatenate([history.rates for history in histories]),
         hours=np.concatenate([history.hours for history in histories]),
+        missing_rows=np.concatenate([history.missing_rows for history in histories]),
         starts=ends - counts,
         ends=ends,
         segment=np.repeat(np.arange(len(histories), dtype=np.int64), counts),
@@ -159,7 +161,8 @@ def _rows(
     columns: dict[str, object], windows: list[tuple[WindowStatistics, ...]]
 ) -> tuple[FundingStatistics, ...]:
     """Turn columns into one record a perpetual; NaN, the mark of too few rows, becomes None."""
-    lists = [np.asarray(column).tolist() for column in columns.values()]
+    # Adding zero turns a sum of -0.0, which prints as a negative figure, into 0.0.
+    lists = [(np.asarray(column) + 0).tolist() for column in columns.values()]
     records = []
     for values, kept in zip(zip(*lists, strict=True), zip(*windows, strict=True), strict=True):
         named = dict(zip(columns, values, strict=True))
@@ -181,9 +184,9 @@ def _sign_flips(table: _Table, signs: FloatArray) -> tuple[IntArray, IntArray]:
     )
 
 
-def _changes(signs: FloatArray, segment: IntArray, size: int) -> IntArray:
+def _changes(values: FloatArray, segment: IntArray, size: int) -> IntArray:
     # The last row of one history and the first of the next are neighbours by accident only.
-    changed = (signs[1:] != signs[:-1]) & (segment[1:] == segment[:-1])
+    changed = (values[1:] != values[:-1]) & (segment[1:] == segment[:-1])
     return np.bincount(segment[1:][changed], minlength=size).astype(np.int64)
 
 

@@ -7,7 +7,7 @@ twice, and sometimes one is missing; the interval of an instrument changes now a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MINUTE_MS = 60_000
+_HOUR_MINUTES = 60
+# Venues settle on full hours and stamp it up to a second late; further off the stamp is believed.
+_SNAP_MINUTES = 2
 # The longest interval any venue uses; a wider last spacing says nothing about the interval now.
 MAX_INTERVAL_HOURS = 24.0
 
@@ -36,32 +39,35 @@ class Settlements:
 class FundingHistory:
     """Settlements with the hours each payment covered and the interval that holds now.
 
-    `missing_row_count` counts spacings that are holes in the rows: their row covers the interval of
-    its neighbours only, so that coverage falls instead of the rate.
+    `missing_rows` counts, row by row, the settlements that are missing before it: the row covers
+    the interval of its neighbours only, so that coverage falls instead of the rate.
     """
 
     minutes: IntArray
     rates: FloatArray
     hours: FloatArray
+    missing_rows: IntArray
     interval_hours: float
-    missing_row_count: int
 
 
 def settlements(
     times_ms: Sequence[int] | IntArray, rates: Sequence[float] | FloatArray
 ) -> Settlements:
-    """Return rows sorted by time, rounded to the minute (jitter), each time once, the last row
-    winning.
+    """Return rows sorted by time, each time once, the last row winning.
+
+    Times are rounded to the minute and, within two minutes of a full hour, to that hour: the same
+    settlement read twice, with another jitter, is one row. A rate of -0.0 becomes 0.0.
     """
     stamps = np.asarray(times_ms, dtype=np.int64)
-    # Venues stamp a settlement some milliseconds late, each time otherwise: unrounded, the same
-    # settlement read twice would be two rows.
     minutes = (stamps + MINUTE_MS // 2) // MINUTE_MS
-    values = np.asarray(rates, dtype=np.float64)
-    order = np.argsort(minutes, kind="stable")
-    minutes, values = minutes[order], values[order]
-    if minutes.size:
+    hours = (minutes + _HOUR_MINUTES // 2) // _HOUR_MINUTES * _HOUR_MINUTES
+    minutes = np.where(np.abs(minutes - hours) <= _SNAP_MINUTES, hours, minutes)
+    # Adding zero turns -0.0, which prints as a negative rate, into 0.0.
+    values = np.asarray(rates, dtype=np.float64) + 0.0
+    if np.any(minutes[1:] <= minutes[:-1]):
         # The sort is stable, so of repeated rows the one told last stands last: a correction wins.
+        order = np.argsort(minutes, kind="stable")
+        minutes, values = minutes[order], values[order]
         last_of_time = np.append(minutes[1:] != minutes[:-1], True)
         minutes, values = minutes[last_of_time], values[last_of_time]
     return Settlements(minutes, values)
@@ -77,11 +83,20 @@ def funding_history(rows: Settlements, venue_interval_hours: float | None) -> Fu
     interval = _interval_now(spacing, venue_interval_hours)
     if interval is None or rows.minutes.size == 0:
         return None
-    covered, hole_count = _without_holes(spacing, venue_interval_hours)
+    covered = _without_holes(spacing, interval, is_told=venue_interval_hours is not None)
+    missing = np.rint(spacing / covered).astype(np.int64) - 1
     # The earliest row has no predecessor; the spacing after it is the best guess there is.
     first = covered[0] if covered.size else interval
-    hours = np.concatenate((np.array([first]), covered))
-    return FundingHistory(rows.minutes, rows.rates, hours, interval, hole_count)
+    return FundingHistory(
+        minutes=rows.minutes,
+        rates=rows.rates,
+        hours=np.concatenate((np.array([first]), covered)),
+        # A spacing that was kept as it is has nothing missing in it.
+        missing_rows=np.concatenate(
+            (np.zeros(1, np.int64), np.where(covered < spacing, missing, 0))
+        ),
+        interval_hours=interval,
+    )
 
 
 def recent(history: FundingHistory, after_minute: int) -> FundingHistory | None:
@@ -89,18 +104,13 @@ def recent(history: FundingHistory, after_minute: int) -> FundingHistory | None:
     first = int(np.searchsorted(history.minutes, after_minute, side="right"))
     if first == history.minutes.size:
         return None
-    return replace(
-        history,
+    return FundingHistory(
         minutes=history.minutes[first:],
         rates=history.rates[first:],
         hours=history.hours[first:],
+        missing_rows=history.missing_rows[first:],
+        interval_hours=history.interval_hours,
     )
-
-
-def interval_change_count(history: FundingHistory) -> int:
-    """Count how often the interval changed between successive rows."""
-    spacing = history.hours[1:]
-    return int(np.count_nonzero(spacing[1:] != spacing[:-1]))
 
 
 def _interval_now(spacing: FloatArray, venue_interval_hours: float | None) -> float | None:
@@ -112,21 +122,27 @@ def _interval_now(spacing: FloatArray, venue_interval_hours: float | None) -> fl
     return float(spacing[-1])
 
 
-def _without_holes(
-    spacing: FloatArray, venue_interval_hours: float | None
-) -> tuple[FloatArray, int]:
-    """Replace spacings at least twice as wide as both neighbours by the wider neighbour.
+def _without_holes(spacing: FloatArray, interval_now: float, *, is_told: bool) -> FloatArray:
+    """Return the hours each spacing's row covered: holes count as wide as their wider neighbour.
 
-    At a change of interval a spacing is never twice the wider of its neighbours. The first spacing
-    has one neighbour only and is taken as it is; the last has the venue's word, if any, beside it.
+    A hole is a spacing over the longest interval there is, or at least twice as wide as both
+    neighbours: at a change of interval a spacing is never twice the wider of them. The first
+    spacing has one neighbour only and is believed up to the longest interval; the last has the
+    venue's word, if it was told, beside it.
     """
-    if spacing.size < 2:
-        return spacing, 0
-    after = np.append(
-        spacing[2:], spacing[-1] if venue_interval_hours is None else venue_interval_hours
-    )
-    widest = np.maximum(spacing[:-1], after)
-    is_hole = spacing[1:] >= 2 * widest
     covered = spacing.copy()
-    covered[1:][is_hole] = widest[is_hole]
-    return covered, int(np.count_nonzero(is_hole))
+    for index in np.flatnonzero(spacing > MAX_INTERVAL_HOURS):
+        covered[index] = _neighbouring_interval(spacing, int(index), interval_now)
+    if spacing.size >= 2:
+        after = np.append(covered[2:], interval_now if is_told else covered[-1])
+        widest = np.maximum(covered[:-1], after)
+        covered[1:] = np.where(covered[1:] >= 2 * widest, widest, covered[1:])
+    return covered
+
+
+def _neighbouring_interval(spacing: FloatArray, index: int, interval_now: float) -> float:
+    """Return the wider of the nearest possible intervals before and after, else the one now."""
+    possible = np.flatnonzero(spacing <= MAX_INTERVAL_HOURS)
+    place = int(np.searchsorted(possible, index))
+    near = [float(spacing[at]) for at in possible[max(0, place - 1) : place + 1]]
+    return max(near, default=interval_now)

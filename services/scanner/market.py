@@ -46,10 +46,11 @@ class VenueView:
 
 
 def venue_now(view: VenueView) -> datetime | None:
-    """Return the venue's own present: the youngest stamp of its rates, None when it stamped none.
+    """Return the venue's own present: the middle stamp of its rates, None when it stamped none.
 
     The age of settlements is judged against this and not against our clock, which may run
-    differently.
+    differently. The middle one, so that neither one row from the future nor one that stands still
+    moves the time of all.
     """
-    stamps = [row.stamp for row in view.rates.values() if row.stamp is not None]
-    return max(stamps) if stamps else None
+    stamps = sorted(row.stamp for row in view.rates.values() if row.stamp is not None)
+    return stamps[len(stamps) // 2] if stamps else None

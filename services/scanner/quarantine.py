@@ -17,13 +17,12 @@ def history_exclusions(
     key: InstrumentKey,
     statistics: FundingStatistics,
     predicted_rate: float | None,
-    now_minute: float | None,
+    now_minute: float,
     rules: QuarantineRules,
 ) -> tuple[Exclusion, ...]:
     """Return every reason why the history is unfit, none when it is sound.
 
-    `now_minute` is the venue's own present in minutes since 1970, None when the venue named none
-    (then no market is called dead).
+    `now_minute` is the venue's own present in minutes since 1970.
     """
     found = _problems(statistics, predicted_rate, now_minute, rules)
     return tuple(Exclusion(key, reason, detail) for reason, detail in found)
@@ -32,16 +31,15 @@ def history_exclusions(
 def _problems(
     statistics: FundingStatistics,
     predicted_rate: float | None,
-    now_minute: float | None,
+    now_minute: float,
     rules: QuarantineRules,
 ) -> Iterator[tuple[ExclusionReason, str]]:
     # Two intervals and not one: a settlement shows up late now and then.
-    if now_minute is not None:
-        age = (now_minute - statistics.last_minute) / 60.0
-        allowed = rules.dead_after_intervals * statistics.interval_hours
-        if age > allowed:
-            detail = f"last settlement {age:.1f} h ago, over {allowed:g} h"
-            yield ExclusionReason.MARKET_DEAD, detail
+    age = (now_minute - statistics.last_minute) / 60.0
+    allowed = rules.dead_after_intervals * statistics.interval_hours
+    if age > allowed:
+        detail = f"last settlement {age:.1f} h ago, over {allowed:g} h"
+        yield ExclusionReason.MARKET_DEAD, detail
     covered = rules.min_covered.total_seconds() / 3600
     if (
         statistics.settlement_count < rules.min_settlement_count
@@ -53,7 +51,12 @@ def _problems(
         detail = f"{statistics.longest_zero_run} settlements of exactly zero in a row"
         yield ExclusionReason.ZERO_RUN, detail
     # The predicted rate counts too: it is what the position would be paid first.
-    extreme = max(abs(statistics.min_rate), abs(statistics.max_rate), abs(predicted_rate or 0.0))
-    if extreme > rules.max_rate:
-        detail = f"a rate of {extreme:g} a settlement, over {rules.max_rate:g}"
+    extreme = [
+        rate
+        for rate in (statistics.min_rate, statistics.max_rate, predicted_rate or 0.0)
+        # Not "over the bound": NaN, which is under no bound, must not pass.
+        if not abs(rate) <= rules.max_rate
+    ]
+    if extreme:
+        detail = f"a rate of {extreme[0]:g} a settlement, over {rules.max_rate:g}"
         yield ExclusionReason.RATE_IMPLAUSIBLE, detail

@@ -149,6 +149,8 @@ class Scanner:
             )
             work.record.symbol_count += study.analysed_count
             work.reasons.add(study.exclusions)
+            work.missing_parts += study.missing_parts
+            work.unread |= study.untold
             work.statistics.update(study.statistics)
             sound = {key.symbol for key in study.statistics}
             # From here on a perpetual without sound statistics is as good as not tradable.

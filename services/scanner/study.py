@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from services.scanner.analytics import FundingStatistics, analyse
-from services.scanner.funding import FundingHistory, Settlements, funding_history, recent
 from services.scanner.histories import interval_hours
-from services.scanner.instruments import Exclusion, ExclusionReason, InstrumentKey
+from services.scanner.instruments import Exclusion, ExclusionReason
 from services.scanner.market import venue_now
-from services.scanner.quarantine import history_exclusions
+from services.scanner.sound_statistics import Candidate, sound_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from services.scanner.analytics import FundingStatistics
     from services.scanner.history_store import HistoryStore
+    from services.scanner.instruments import InstrumentKey
     from services.scanner.market import VenueView
     from services.scanner.rules import ScanRules
     from services.scanner.slices import Slicer
 
-_MINUTE = timedelta(minutes=1)
 # Histories analysed in one piece: two milliseconds of numpy for a month of hourly settlements.
 _BATCH = 12
+# Markets die one by one. When most of at least so many seem dead, the venue's clock or its history
+# is wrong, and nothing is known of any of them.
+_DOUBTFUL_COUNT = 3
+_DOUBTFUL_SHARE = 0.5
+_OUT_OF_TIME = (ExclusionReason.MARKET_DEAD, ExclusionReason.SETTLEMENT_AHEAD)
 
 
 @dataclass(slots=True)
 class VenueStudy:
-    """Sound statistics of a venue, and what was left out. Mutable: filled batch by batch."""
+    """Sound statistics of a venue, and what was left out. Mutable: filled batch by batch.
+
+    `untold` are instruments that count as not looked at, and `missing_parts` says why.
+    """
 
     statistics: dict[InstrumentKey, FundingStatistics] = field(default_factory=dict)
     exclusions: list[Exclusion] = field(default_factory=list)
+    untold: set[InstrumentKey] = field(default_factory=set)
+    missing_parts: list[str] = field(default_factory=list)
     analysed_count: int = 0
 
 
@@ -50,68 +58,58 @@ async def study_venue(
     over. Symbols with damaged or unread history are left out: their figures would mislead.
     """
     study = VenueStudy()
-    batch: list[tuple[InstrumentKey, FundingHistory]] = []
+    batch: list[Candidate] = []
     for symbol in sorted(view.symbols):
+        key = view.key(symbol)
         rows = store.settlements(view.venue, symbol)
+        if symbol in malformed:
+            study.exclusions.append(
+                Exclusion(key, ExclusionReason.DATA_MALFORMED, malformed[symbol])
+            )
+        elif symbol in unread:
+            detail = "its recent history could not be read"
+            study.exclusions.append(Exclusion(key, ExclusionReason.HISTORY_MISSING, detail))
         # Of symbols that were not asked for, silence is no finding.
-        if rows.minutes.size or symbol in needed or symbol in malformed:
-            history = _sound_history(view, rows, symbol, malformed, unread, rules)
-            if isinstance(history, Exclusion):
-                study.exclusions.append(history)
-            else:
-                batch.append((view.key(symbol), history))
+        elif rows.minutes.size or symbol in needed:
+            word = interval_hours(view, symbol)
+            batch.append(Candidate(key, rows, word, _predicted_rate(view, symbol)))
         if len(batch) == _BATCH:
             _analyse_batch(batch, view, rules, study)
             batch.clear()
         await slicer.pause()
     _analyse_batch(batch, view, rules, study)
+    _doubt(study, view, needed)
     return study
 
 
-def _sound_history(
-    view: VenueView,
-    rows: Settlements,
-    symbol: str,
-    malformed: Mapping[str, str],
-    unread: Collection[str],
-    rules: ScanRules,
-) -> FundingHistory | Exclusion:
-    key = view.key(symbol)
-    if symbol in malformed:
-        return Exclusion(key, ExclusionReason.DATA_MALFORMED, malformed[symbol])
-    if symbol in unread:
-        return Exclusion(
-            key, ExclusionReason.HISTORY_MISSING, "its recent history could not be read"
-        )
-    if rows.minutes.size == 0:
-        return Exclusion(key, ExclusionReason.HISTORY_MISSING, "no settlement on record")
-    history = funding_history(rows, interval_hours(view, symbol))
-    if history is None:
-        detail = "neither the venue nor the spacing of settlements tells the interval"
-        return Exclusion(key, ExclusionReason.INTERVAL_UNKNOWN, detail)
-    now = venue_now(view)
-    end_minute = int(rows.minutes[-1]) if now is None else int(now.timestamp() // 60)
-    kept = recent(history, end_minute - rules.history // _MINUTE)
-    if kept is None:
-        detail = f"no settlement within {rules.history.days} days"
-        return Exclusion(key, ExclusionReason.MARKET_DEAD, detail)
-    return kept
-
-
 def _analyse_batch(
-    batch: list[tuple[InstrumentKey, FundingHistory]],
-    view: VenueView,
-    rules: ScanRules,
-    study: VenueStudy,
+    batch: list[Candidate], view: VenueView, rules: ScanRules, study: VenueStudy
 ) -> None:
-    now = venue_now(view)
-    now_minute = None if now is None else now.timestamp() / 60
-    results = analyse([history for _, history in batch])
-    for (key, _), statistics in zip(batch, results, strict=True):
-        row = view.rates.get(key.symbol)
-        predicted = float(row.rate) if row is not None and row.rate is not None else None
-        found = history_exclusions(key, statistics, predicted, now_minute, rules.quarantine)
-        study.exclusions += found
-        if not found:
-            study.statistics[key] = statistics
+    # A venue that stamps nothing is held to our own clock: else its dead markets would live on.
+    now = venue_now(view) or view.received
+    statistics, exclusions = sound_statistics(batch, now.timestamp() / 60, rules)
+    study.statistics |= statistics
+    study.exclusions += exclusions
     study.analysed_count += len(batch)
+
+
+def _doubt(study: VenueStudy, view: VenueView, needed: Collection[str]) -> None:
+    """Take back the verdict on markets that seem dead, or ahead of time, nearly all at once."""
+    late = {
+        each.instrument
+        for each in study.exclusions
+        if each.reason in _OUT_OF_TIME and each.instrument.symbol in needed
+    }
+    if len(late) < _DOUBTFUL_COUNT or len(late) <= _DOUBTFUL_SHARE * len(needed):
+        return
+    now = venue_now(view) or view.received
+    study.untold |= late
+    study.missing_parts.append(
+        f"{view.venue}: {len(late)} of {len(needed)} markets have no settlement that fits its time "
+        f"{now:%Y-%m-%d %H:%M} UTC; its clock or its history is wrong"
+    )
+
+
+def _predicted_rate(view: VenueView, symbol: str) -> float | None:
+    row = view.rates.get(symbol)
+    return float(row.rate) if row is not None and row.rate is not None else None

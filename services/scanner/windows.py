@@ -10,11 +10,13 @@ from services.scanner.funding import FloatArray, IntArray
 
 WINDOW_DAYS = (1, 3, 7, 30)
 _HOURS_PER_YEAR = 8760.0
+# Hours are sums of floats; a second of a window is no part missing.
+_WHOLE = 1 - 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class WindowStatistics:
-    """Rates with a settlement time in (last - days, last].
+    """Rates with a settlement time in (last - days, last], each with all the hours it covered.
 
     `coverage_ratio` is the hours covered over the hours of the window: below 1 the window is
     partial. `annualized_rate` is the sum of the rates over the hours covered, times 8760.
@@ -25,6 +27,11 @@ class WindowStatistics:
     mean_rate: float
     coverage_ratio: float
     annualized_rate: float
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the settlements cover less than the window."""
+        return self.coverage_ratio < _WHOLE
 
 
 def window_statistics(

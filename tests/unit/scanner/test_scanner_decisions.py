@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from services.scanner.instruments import (
     ExclusionReason,
     InstrumentKey,
     InstrumentKind,
+    RateRow,
     SymbolRow,
     TickerRow,
     TradingStatus,
@@ -165,12 +167,18 @@ def test_sound_history_has_no_verdict() -> None:
 
 
 def test_dead_market_is_older_than_two_intervals_of_its_own() -> None:
-    """Sixteen hours are fine at 8 h and dead at 4 h; without the venue's time nothing is dead."""
+    """Sixteen hours are fine at 8 h and dead at 4 h."""
     assert verdicts(statistics([0.0001] * 90), age_hours=16) == []
     assert verdicts(statistics([0.0001] * 90), age_hours=16.1) == [ExclusionReason.MARKET_DEAD]
     four = statistics([0.0001] * 90, hours=4)
     assert verdicts(four, age_hours=16) == [ExclusionReason.MARKET_DEAD]
-    assert history_exclusions(KEY, four, None, None, QuarantineRules()) == ()
+
+
+def test_rate_that_is_no_number_is_not_under_the_bound() -> None:
+    """NaN compares with nothing and must not pass for that."""
+    plain = statistics([0.0001] * 30)
+    assert verdicts(plain, predicted=math.nan) == [ExclusionReason.RATE_IMPLAUSIBLE]
+    assert verdicts(plain, predicted=-math.inf) == [ExclusionReason.RATE_IMPLAUSIBLE]
 
 
 def test_short_stuck_and_wild_histories_are_named() -> None:
@@ -259,6 +267,18 @@ def test_crossed_or_empty_book_has_no_mid() -> None:
     assert TickerRow("A", None, Decimal(99), Decimal(101)).half_spread == Decimal("0.01")
 
 
-def test_venue_time_is_its_youngest_stamp() -> None:
-    """Without any stamp the venue has no time of its own."""
+def test_venue_time_is_the_middle_stamp() -> None:
+    """One row of another year, or one that stands still, moves nothing; no stamp is no time."""
+    rows = {
+        name: RateRow(name, None, None, stamp, None)
+        for name, stamp in {
+            "stale": NOW - timedelta(days=9),
+            "one": NOW,
+            "silent": None,
+            "two": NOW + timedelta(seconds=1),
+            "wild": NOW.replace(year=2100),
+        }.items()
+    }
+    stamped = replace(view("p", PERPETUAL, "AAAUSDT"), rates=rows)
+    assert venue_now(stamped) == NOW + timedelta(seconds=1)
     assert venue_now(view("p", PERPETUAL, "AAAUSDT")) is None

@@ -8,7 +8,6 @@ import pytest
 from services.scanner.funding import (
     FundingHistory,
     funding_history,
-    interval_change_count,
     recent,
     settlements,
 )
@@ -35,7 +34,6 @@ def test_each_row_covers_the_spacing_to_its_predecessor() -> None:
     history = made(at(0, 8, 16, 20, 24))
     assert history.hours.tolist() == [8, 8, 8, 4, 4]
     assert history.interval_hours == 4
-    assert interval_change_count(history) == 1
 
 
 @pytest.mark.parametrize("between", [2, 3, 6])
@@ -46,7 +44,7 @@ def test_odd_spacing_at_a_change_of_interval_is_kept(between: int) -> None:
     times += [times[-1] + step * after * HOUR_MS for step in (1, 2)]
     history = made(times)
     assert history.hours.tolist() == [before, before, before, between, after, after]
-    assert history.missing_row_count == 0
+    assert history.missing_rows.sum() == 0
 
 
 def test_jitter_newest_first_and_repeats_change_nothing() -> None:
@@ -71,7 +69,44 @@ def test_missing_row_lowers_coverage_instead_of_the_rate() -> None:
     """A hole between rows of one interval is not taken for a longer interval."""
     history = made(at(0, 4, 8, 16, 20, 24))
     assert history.hours.tolist() == [4, 4, 4, 4, 4, 4]
-    assert history.missing_row_count == 1
+    assert history.missing_rows.sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("hours", "covered", "missing"),
+    [
+        ((0, 240, 248, 256), [8, 8, 8, 8], [0, 29, 0, 0]),
+        ((0, 8, 16, 256, 264), [8, 8, 8, 8, 8], [0, 0, 0, 29, 0]),
+        ((0, 4, 8, 108, 208, 216, 224), [4, 4, 4, 8, 8, 8, 8], [0, 0, 0, 11, 11, 0, 0]),
+    ],
+)
+def test_no_row_covers_more_than_the_longest_interval(
+    hours: tuple[int, ...], covered: list[int], missing: list[int]
+) -> None:
+    """Days without a row are holes wherever they stand, also at the start and side by side."""
+    history = made(at(*hours), 8.0)
+    assert history.hours.tolist() == covered
+    assert history.missing_rows.tolist() == missing
+
+
+def test_repeats_with_seconds_of_jitter_are_one_settlement() -> None:
+    """Half a minute early or late, around the full hour, is the settlement of that hour."""
+    late = [time + 29_900 for time in at(0, 8, 16)]
+    later = [time + 30_100 for time in at(0, 8, 16)]
+    early = [time - 60_000 for time in at(0, 8, 16)]
+    rows = settlements([*late, *later, *early], [1.0] * 9)
+    assert rows.minutes.tolist() == [time // 60_000 for time in at(0, 8, 16)]
+
+
+def test_off_hour_settlements_keep_their_minute() -> None:
+    """A settlement at half past is not moved to the hour."""
+    rows = settlements(at(0.5, 1.5), [1.0, 2.0])
+    assert rows.minutes.tolist() == [time // 60_000 for time in at(0.5, 1.5)]
+
+
+def test_negative_zero_is_zero() -> None:
+    """A rate of -0.0 has no sign."""
+    assert str(settlements(at(0), [-0.0]).rates.tolist()) == "[0.0]"
 
 
 def test_wide_last_spacing_is_a_hole_only_if_the_venue_says_so() -> None:
@@ -80,7 +115,11 @@ def test_wide_last_spacing_is_a_hole_only_if_the_venue_says_so() -> None:
     assert made(times).hours.tolist() == [4, 4, 4, 8]
     assert made(times).interval_hours == 8
     told = made(times, 4.0)
-    assert (told.hours.tolist(), told.interval_hours, told.missing_row_count) == ([4] * 4, 4, 1)
+    assert (told.hours.tolist(), told.interval_hours, told.missing_rows.tolist()) == (
+        [4] * 4,
+        4,
+        [0, 0, 0, 1],
+    )
 
 
 def test_venue_word_for_the_interval_now_wins_over_spacing() -> None:
@@ -112,4 +151,5 @@ def test_recent_keeps_hours_known_from_the_row_before() -> None:
     kept = recent(history, int(history.minutes[1]))
     assert kept is not None
     assert kept.hours.tolist() == [8, 4]
+    assert kept.missing_rows.tolist() == [0, 0]
     assert recent(history, int(history.minutes[-1])) is None

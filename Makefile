@@ -23,7 +23,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not system"
 
 .PHONY: help
 help: ## List the chores
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(STAMP) ## Make .venv with the locked packages and both distributions
@@ -78,11 +78,19 @@ test: $(STAMP) ## All tests that need Python packages alone
 	@$(PYTEST) $(TEST_FOLDERS)
 
 .PHONY: bench
-bench: bench-connector ## All measurements
+bench: bench-connector bench-scanner ## All measurements
 
 .PHONY: bench-connector
 bench-connector: $(STAMP) ## An order against its floor, start, memory and pauses: about three minutes
 	@$(PY) -m benchmarks.bench_connector
+
+.PHONY: bench-scanner
+bench-scanner: $(STAMP) ## Scans cold and warm against their floor, up to 1,000 symbols on three venues
+	@$(PY) -m benchmarks.bench_scanner
+
+.PHONY: test-scanner-faults
+test-scanner-faults: $(STAMP) ## The scanner with venues down, damaged rows, bans, kills, clock jumps
+	@$(PYTEST) tests/scanner_faults
 
 .PHONY: test-faults
 test-faults: $(STAMP) ## The fault table: each fault on each family of venues, printed as a table

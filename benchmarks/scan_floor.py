@@ -1,0 +1,115 @@
+"""The least time a scan can take: what its plan, the venues' limits and its answers cost alone.
+
+The floor is the largest of three: the requests of a venue over its concurrency times its response
+time, the time its rate limit makes so many requests wait, and the CPU time of parsing the same
+answers, measured with nothing else at work.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from google.type import decimal_pb2
+
+from benchmarks.scan_stage import RESPONSE_SECONDS
+from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
+from services.connector.profile import EndpointClass
+from services.connector.venues import find_profile
+from services.scanner.venue_codec import HistoryRead, read_history
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from benchmarks.witnessed_venue import Answer
+
+# What a connector leaves to orders is not there for reads: rate_budget, docs/connector.md.
+_SHARE_OF_READS: Final = 0.7
+_FUNDING_HISTORY: Final = "/fapi/v1/fundingRate"
+_BYBIT_HISTORY: Final = "/v5/market/funding/history"
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The three parts in seconds; `seconds` is the largest."""
+
+    calls: float
+    weight: float
+    parsing: float
+
+    @property
+    def seconds(self) -> float:
+        """Return the floor."""
+        return max(self.calls, self.weight, self.parsing)
+
+
+def floor_of(answers: Sequence[Answer], concurrency: int) -> Floor:
+    """Return the floor of the requests that these answers are to."""
+    calls = Counter(venue_of(answer.path) for answer in answers)
+    rounds = max((math.ceil(count / concurrency) for count in calls.values()), default=0)
+    return Floor(
+        calls=rounds * RESPONSE_SECONDS,
+        weight=max((_limit_seconds(*each) for each in _limited(answers)), default=0.0),
+        parsing=parsing_seconds(answers) / min(len(calls), os.cpu_count() or 1),
+    )
+
+
+def venue_of(path: str) -> str:
+    """Return the venue that a path belongs to."""
+    if path.startswith("/v5/"):
+        return "bybit-linear"
+    return "binanceusdm" if path.startswith("/fapi/") else "binance"
+
+
+def _limited(answers: Iterable[Answer]) -> list[tuple[str, str, int]]:
+    """Return (venue, endpoint class, requests) of what has a limit that a scan could reach."""
+    paths = Counter(answer.path for answer in answers)
+    bybit = sum(count for path, count in paths.items() if path.startswith("/v5/"))
+    return [
+        ("binanceusdm", EndpointClass.FUNDING_HISTORY, paths[_FUNDING_HISTORY]),
+        ("bybit-linear", EndpointClass.WEIGHT, bybit),
+    ]
+
+
+def _limit_seconds(venue: str, endpoint_class: str, count: int) -> float:
+    """Return how long the last of so many requests must wait for the venue's limit."""
+    allowance = find_profile(venue).allowances[endpoint_class][0]
+    # A window that slides: the first share leaves at once, each further one a window later.
+    windows = (count - 1) // int(allowance.limit * _SHARE_OF_READS) if count else 0
+    return float(windows * allowance.window_seconds)
+
+
+def parsing_seconds(answers: Sequence[Answer]) -> float:
+    """Return the CPU time of parsing: the venue's JSON, and its settlements on our wire."""
+    begun = time.process_time()
+    read = [(answer.path, json.loads(answer.body)) for answer in answers]
+    seconds = time.process_time() - begun
+    pages = [page.SerializeToString() for path, rows in read for page in _pages(path, rows)]
+    begun = time.process_time()
+    history = HistoryRead()
+    for page in pages:
+        read_history(exchange_pb2.GetHistoricalFundingRatesResponse.FromString(page), history)
+    return seconds + time.process_time() - begun
+
+
+def _pages(path: str, value: object) -> list[exchange_pb2.GetHistoricalFundingRatesResponse]:
+    """Return a venue's page of settlements as a connector passes it on; none of other answers."""
+    if path == _FUNDING_HISTORY and isinstance(value, list):
+        rows = [(row["symbol"], row["fundingRate"], row["fundingTime"]) for row in value]
+    elif path == _BYBIT_HISTORY and isinstance(value, dict):
+        found = value["result"]["list"]
+        rows = [(row["symbol"], row["fundingRate"], row["fundingRateTimestamp"]) for row in found]
+    else:
+        return []
+    rates = [
+        resources_pb2.FundingRate(
+            symbol=symbol, rate=decimal_pb2.Decimal(value=rate), timestamp=int(stamp)
+        )
+        for symbol, rate, stamp in rows
+    ]
+    return [exchange_pb2.GetHistoricalFundingRatesResponse(rates=rates)]

@@ -1,0 +1,116 @@
+"""A simulator that answers after a fixed time and writes down every answer it gave.
+
+Limits, weights and bodies are the simulator's own. `read_answers` reads what was written down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from benchmarks.processes import write_address
+from services.common.run import run_service
+from services.simulator.bootstrap import make_application
+from services.simulator.core.faults import Delay, FaultRule
+from services.simulator.settings import SimulatorSettings
+
+if TYPE_CHECKING:
+    from services.simulator.gateway import Reply, Request
+    from services.simulator.http import Witness
+
+API_KEY: Final = "bench-key"
+API_SECRET: Final = "bench-secret"  # noqa: S105 - of a venue that lasts one run
+# Kept alive and checked by connectors whether or not anybody scans.
+_BESIDE_SCANS: Final = ("/ping", "/time", "/listenKey", "/userDataStream")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the venue answered once: the path asked, the HTTP status, the weight and the body."""
+
+    path: str
+    status: int
+    body: bytes
+
+    @property
+    def is_of_scan(self) -> bool:
+        """Whether a scan may have asked for it, not the upkeep of a connector."""
+        return not self.path.endswith(_BESIDE_SCANS)
+
+
+def _writing(file: BinaryIO) -> Witness:
+    """Return what writes one line about an answer and its body behind it."""
+
+    def write(request: Request, reply: Reply) -> None:
+        head = {"path": request.path, "status": reply.status, "size": len(reply.body)}
+        file.write(json.dumps(head).encode() + b"\n" + reply.body)
+
+    return write
+
+
+def read_answers(record: Path, start: int = 0) -> list[Answer]:
+    """Return the answers written down from byte `start` of the record on."""
+    answers = []
+    with record.open("rb") as file:
+        file.seek(start)
+        while head := file.readline():
+            told = json.loads(head)
+            answers.append(Answer(told["path"], told["status"], file.read(told["size"])))
+    return answers
+
+
+def simulator_settings(symbol_count: int) -> SimulatorSettings:
+    """Return a generated market with one account, in mid-hour, so that no funding falls due."""
+    account: dict[str, Any] = {
+        "name": "bench",
+        "api_key": API_KEY,
+        "api_secret": API_SECRET,
+        "spot": {"USDT": 100_000},
+        "margin": {"USDT": 100_000},
+        "futures": {"USDT": 100_000},
+    }
+    return SimulatorSettings(
+        accounts=(account,),  # type: ignore[arg-type]  # pydantic makes the account of it
+        market={  # type: ignore[arg-type]  # and the market of this
+            "symbol_count": symbol_count,
+            "start": "2026-03-20T04:10:00Z",
+        },
+    )
+
+
+async def serve_venue(
+    stop: asyncio.Event, ready: Path, record: Path, symbol_count: int, seconds: float
+) -> None:
+    """Serve until `stop` is set, answering after `seconds`; the address goes into `ready`."""
+    # Unbuffered: a reader finds whole answers, never the half of one.
+    with record.open("wb", buffering=0) as file:
+        application = make_application(simulator_settings(symbol_count), witness=_writing(file))
+        delay = Delay(type="delay", seconds=seconds)
+        application.simulation.faults.add([FaultRule(id="response-time", action=delay)])
+        async with application:
+            write_address(ready, application.address)
+            await stop.wait()
+
+
+def main() -> int:
+    """Run the venue until it is told to stop; return the exit code."""
+    parser = argparse.ArgumentParser(description="A simulator that writes down its answers.")
+    parser.add_argument("--ready", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
+    parser.add_argument("--symbols", type=int, required=True)
+    parser.add_argument("--response-seconds", type=float, default=0.05)
+    chosen = parser.parse_args()
+    return run_service(
+        lambda stop: serve_venue(
+            stop, chosen.ready, chosen.record, chosen.symbols, chosen.response_seconds
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

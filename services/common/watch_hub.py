@@ -1,15 +1,16 @@
 """Watch streams: snapshot, caught-up, changes, heartbeats, resume tokens, bounded subscribers.
 
-A hub holds the latest state of each resource and the last changes. A subscriber without a token
-gets the snapshot; one with a token gets what changed since. Tokens carry the hub's epoch (a new one
-each start) and a sequence number; an old or foreign token is refused and the client starts over.
+A hub holds the latest state of each resource and a log of the last changes. A subscriber without a
+token gets the snapshot; one with a token gets what changed since. Tokens carry the hub's epoch (a
+new one each start) and a sequence number; an old or foreign token is refused and the client starts
+over. A subscriber is a place in the log: a change costs the same for one as for a thousand.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from services.common.clock import Clock, SystemClock
@@ -71,24 +72,21 @@ class _Change(Generic[T]):
 
 @dataclass(slots=True)
 class _Subscriber(Generic[T]):
-    """Mutable: the queue of one stream. With `conflate` only the last change of a key is kept."""
+    """Mutable: how far one stream is. `behind_since` is when it last had nothing left to read."""
 
     wanted: Callable[[T], bool]
-    queue: OrderedDict[tuple[str, int], _Change[T]] = field(default_factory=OrderedDict)
-    shown: set[str] = field(default_factory=set)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    too_slow: bool = False
-    is_caught_up: bool = False
-    behind_since: float | None = None
+    place: int
+    shown: set[str]
+    behind_since: float
 
 
 class WatchHub(Generic[T]):
     """Fans changes of keyed resources out to bounded subscribers.
 
-    With `conflate` a subscriber that lags gets only the last state of each key, so that its queue
-    is bounded by the keys there are; without it a queue of `capacity` changes is the bound. Past
-    the bound, or once it has been behind for `max_lag_seconds` without a break, its stream ends
-    with RESOURCE_EXHAUSTED, reason SUBSCRIBER_TOO_SLOW.
+    The log holds `backlog` changes, with `conflate` the last one of each key only. A subscriber
+    that lags gets what is in the log; without `conflate` it may lag by `capacity` changes. Past the
+    bound, or once it has been behind for `max_lag_seconds` without a break, its stream ends with
+    RESOURCE_EXHAUSTED, reason SUBSCRIBER_TOO_SLOW.
     """
 
     def __init__(
@@ -105,22 +103,26 @@ class WatchHub(Generic[T]):
     ) -> None:
         self._epoch = epoch
         self._conflate = conflate
-        self._capacity = capacity
+        self._backlog = backlog
+        self._max_lag = min(capacity, backlog)
         self._max_subscribers = max_subscribers
         self._heartbeat_seconds = heartbeat_seconds
         self._max_lag_seconds = max_lag_seconds
         self._clock = clock or SystemClock()
         self._sequence = 0
         self._latest: dict[str, T] = {}
-        self._backlog: deque[_Change[T]] = deque(maxlen=backlog)
-        self._subscribers: dict[int, _Subscriber[T]] = {}
-        self._next_subscriber = 0
+        self._log: list[_Change[T]] = []
+        self._sequences: list[int] = []
+        self._lost = 0
+        self._newest: dict[str, int] = {}
+        self._changed = asyncio.Event()
+        self._subscriber_count = 0
         self._closed = False
 
     @property
     def subscriber_count(self) -> int:
         """Streams that are open now."""
-        return len(self._subscribers)
+        return self._subscriber_count
 
     def latest(self) -> tuple[T, ...]:
         """Return the latest state of every resource, in the order they first came."""
@@ -139,48 +141,34 @@ class WatchHub(Generic[T]):
     def close(self) -> None:
         """End every stream with UNAVAILABLE; clients resume at the next server."""
         self._closed = True
-        for subscriber in self._subscribers.values():
-            subscriber.wake.set()
+        self._wake_all()
 
     def _publish(self, key: str, resource: T | None) -> None:
         self._sequence += 1
-        change = _Change(self._sequence, key, resource)
-        self._backlog.append(change)
-        now = self._clock.monotonic()
-        for subscriber in self._subscribers.values():
-            self._offer(subscriber, change, now)
+        self._log.append(_Change(self._sequence, key, resource))
+        self._sequences.append(self._sequence)
+        self._newest[key] = self._sequence
+        # At twice its length, so that shortening costs little for each change.
+        if len(self._log) >= 2 * self._backlog:
+            self._shorten()
+        self._wake_all()
 
-    def _offer(self, subscriber: _Subscriber[T], change: _Change[T], now: float) -> None:
-        slot = (change.key, 0 if self._conflate else change.sequence)
-        if self._is_too_slow(subscriber, now):
-            subscriber.too_slow = True
-            # Nothing is kept for whoever is ended, even if it takes long to notice.
-            subscriber.queue.clear()
-        elif self._conflate and self._is_beside_the_point(subscriber, change):
-            subscriber.queue.pop(slot, None)
-        else:
-            subscriber.queue[slot] = change
-            subscriber.queue.move_to_end(slot)
-            if subscriber.behind_since is None:
-                subscriber.behind_since = now
-        subscriber.wake.set()
+    def _shorten(self) -> None:
+        kept = [each for each in self._log if not self._is_replaced(each)]
+        self._log = kept[-self._backlog :]
+        if len(kept) > self._backlog:
+            self._lost = kept[-self._backlog - 1].sequence
+        self._sequences = [each.sequence for each in self._log]
+        self._newest = {each.key: each.sequence for each in self._log}
 
-    def _is_too_slow(self, subscriber: _Subscriber[T], now: float) -> bool:
-        if not self._conflate and len(subscriber.queue) >= self._capacity:
-            return True
-        # A snapshot is as long as it is: only what comes after it can be lagged behind.
-        if self._max_lag_seconds is None or not subscriber.is_caught_up:
-            return False
-        since = subscriber.behind_since
-        return since is not None and now - since > self._max_lag_seconds
+    def _is_replaced(self, change: _Change[T]) -> bool:
+        """Tell whether a newer state of the same key comes later in the log and is all to tell."""
+        return self._conflate and self._newest[change.key] != change.sequence
 
-    def _is_beside_the_point(self, subscriber: _Subscriber[T], change: _Change[T]) -> bool:
-        """Tell whether this is the end of a resource the subscriber was never shown."""
-        return (
-            change.resource is None
-            and subscriber.is_caught_up
-            and change.key not in subscriber.shown
-        )
+    def _wake_all(self) -> None:
+        # A new event for whoever waits next: of many changes at once the first alone wakes anybody.
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _token(self, sequence: int) -> bytes:
         return f"{self._epoch}:{sequence}".encode()
@@ -194,7 +182,7 @@ class WatchHub(Generic[T]):
             raise InvalidFieldError("resume_token", "is not a token of this service") from None
         if sequence < 0:
             raise InvalidFieldError("resume_token", "is not a token of this service")
-        oldest = self._sequence - len(self._backlog)
+        oldest = self._lost if self._conflate else max(0, self._sequence - self._backlog)
         if epoch != self._epoch or not oldest <= sequence <= self._sequence:
             raise RejectedError(
                 "the resume token is too old or from another start; watch again without a token",
@@ -211,62 +199,75 @@ class WatchHub(Generic[T]):
         Raises RejectedError RESUME_TOKEN_EXPIRED (OUT_OF_RANGE) for an old token, RetryableError
         for too many subscribers or one that is too slow, UnreachableError when the hub closes.
         """
-        if len(self._subscribers) >= self._max_subscribers:
+        if self._subscriber_count >= self._max_subscribers:
             raise RetryableError("too many subscribers", reason="SUBSCRIBER_LIMIT_REACHED")
-        first = self._first_changes(token)
+        place = self._since(token) if token else self._sequence
         # Whoever resumes may hold any of these from before, and must hear when one is gone.
         held = set(self._latest) if token else set[str]()
-        subscriber = _Subscriber(wanted, shown=held)
-        self._next_subscriber += 1
-        name = self._next_subscriber
-        self._subscribers[name] = subscriber
-        # What the subscriber has not handled when it breaks off must come again with its token.
-        sequence = self._sequence
+        subscriber = _Subscriber(wanted, place, held, self._clock.monotonic())
+        self._subscriber_count += 1
         try:
-            async for event in self._run(subscriber, first, sequence, replay=bool(token)):
+            first = self._replay if token else self._snapshot
+            async for event in first(subscriber, self._sequence):
+                yield event
+            async for event in self._follow(subscriber):
                 yield event
         finally:
-            del self._subscribers[name]
+            self._subscriber_count -= 1
 
-    def _first_changes(self, token: bytes) -> list[_Change[T]]:
-        if token:
-            since = self._since(token)
-            return [change for change in self._backlog if change.sequence > since]
-        return [_Change(0, key, resource) for key, resource in self._latest.items()]
-
-    async def _run(
-        self, subscriber: _Subscriber[T], first: list[_Change[T]], sequence: int, *, replay: bool
-    ) -> AsyncIterator[Upsert[T] | Removed | CaughtUp | Heartbeat]:
+    async def _snapshot(
+        self, subscriber: _Subscriber[T], head: int
+    ) -> AsyncIterator[Upsert[T] | Removed | CaughtUp]:
         count = 0
-        for change in first:
+        for key, resource in list(self._latest.items()):
             # A snapshot cut short cannot be resumed: an empty token means "from the start".
-            place = self._token(change.sequence) if replay else b""
-            event = self._event(subscriber, change, place, removal_known=replay)
+            event = self._event(subscriber, _Change(0, key, resource), b"", removal_known=False)
             if event is not None:
                 count += 1
                 yield event
-        yield CaughtUp(self._token(sequence), count)
-        subscriber.is_caught_up = True
-        subscriber.behind_since = self._clock.monotonic() if subscriber.queue else None
-        while True:
-            while subscriber.queue and not subscriber.too_slow:
-                _, change = subscriber.queue.popitem(last=False)
-                sequence = max(sequence, change.sequence)
-                place = self._token(self._handled(subscriber, sequence))
-                event = self._event(subscriber, change, place, removal_known=False)
-                if event is not None:
-                    yield event
-            subscriber.behind_since = None
-            self._raise_if_ended(subscriber)
-            if await self._wait(subscriber):
-                sequence = max(sequence, self._handled(subscriber, self._sequence))
-                yield Heartbeat(self._token(sequence))
+        yield CaughtUp(self._token(head), count)
 
-    def _handled(self, subscriber: _Subscriber[T], sequence: int) -> int:
-        """Return the newest sequence with nothing older still queued."""
-        # A change always goes to the end of the queue, so the first one is the oldest.
-        oldest_waiting = next(iter(subscriber.queue.values()), None)
-        return sequence if oldest_waiting is None else min(sequence, oldest_waiting.sequence - 1)
+    async def _replay(
+        self, subscriber: _Subscriber[T], head: int
+    ) -> AsyncIterator[Upsert[T] | Removed | CaughtUp]:
+        count = 0
+        while (event := self._next(subscriber, head, removal_known=True)) is not None:
+            count += 1
+            yield event
+        yield CaughtUp(self._token(head), count)
+
+    async def _follow(
+        self, subscriber: _Subscriber[T]
+    ) -> AsyncIterator[Upsert[T] | Removed | Heartbeat]:
+        # A snapshot is as long as it is: only what comes after it can be lagged behind.
+        subscriber.behind_since = self._clock.monotonic()
+        while True:
+            while (
+                event := self._next(subscriber, self._sequence, removal_known=False)
+            ) is not None:
+                yield event
+            if self._closed:
+                raise UnreachableError("the service is shutting down", reason="SHUTTING_DOWN")
+            if await self._is_quiet(subscriber):
+                yield Heartbeat(self._token(subscriber.place))
+
+    def _next(
+        self, subscriber: _Subscriber[T], head: int, *, removal_known: bool
+    ) -> Upsert[T] | Removed | None:
+        """Return the next event up to `head` and move the subscriber past it; None at the head."""
+        while subscriber.place < head:
+            self._raise_if_too_slow(subscriber)
+            change = self._log[bisect_right(self._sequences, subscriber.place)]
+            if change.sequence > head:
+                break
+            subscriber.place = change.sequence
+            if self._is_replaced(change):
+                continue
+            token = self._token(change.sequence)
+            event = self._event(subscriber, change, token, removal_known=removal_known)
+            if event is not None:
+                return event
+        return None
 
     def _event(
         self, subscriber: _Subscriber[T], change: _Change[T], token: bytes, *, removal_known: bool
@@ -279,24 +280,27 @@ class WatchHub(Generic[T]):
             return Removed(token, change.key)
         return None
 
-    def _raise_if_ended(self, subscriber: _Subscriber[T]) -> None:
-        if subscriber.too_slow:
+    def _raise_if_too_slow(self, subscriber: _Subscriber[T]) -> None:
+        is_late = self._max_lag_seconds is not None and (
+            self._clock.monotonic() - subscriber.behind_since > self._max_lag_seconds
+        )
+        # Without conflation the log is longer than the lag allowed, and nothing in between is lost.
+        lag = self._sequence - subscriber.place
+        if is_late or (subscriber.place < self._lost if self._conflate else lag > self._max_lag):
             raise RetryableError(
                 "the subscriber did not keep up; watch again with the last token",
                 reason=SUBSCRIBER_TOO_SLOW,
                 code=Code.RESOURCE_EXHAUSTED,
             )
-        if self._closed:
-            raise UnreachableError("the service is shutting down", reason="SHUTTING_DOWN")
 
-    async def _wait(self, subscriber: _Subscriber[T]) -> bool:
+    async def _is_quiet(self, subscriber: _Subscriber[T]) -> bool:
         """Wait for something to do; True when a heartbeat is due instead."""
-        subscriber.wake.clear()
-        if subscriber.queue or subscriber.too_slow or self._closed:
-            return False
-        try:
-            async with asyncio.timeout(self._heartbeat_seconds):
-                await subscriber.wake.wait()
-        except TimeoutError:
-            return True
+        if subscriber.place == self._sequence and not self._closed:
+            try:
+                async with asyncio.timeout(self._heartbeat_seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                return True
+            finally:
+                subscriber.behind_since = self._clock.monotonic()
         return False

@@ -244,8 +244,8 @@ async def test_a_conflating_watcher_that_catches_up_is_not_ended() -> None:
 
 
 async def test_what_came_and_went_unseen_leaves_nothing_behind() -> None:
-    """A slow reader's queue does not grow with resources that came and went meanwhile."""
-    hub = _hub(conflate=True)
+    """A slow reader is told nothing of resources that came and went meanwhile."""
+    hub = _hub(conflate=True, backlog=200)
     stream = hub.watch(b"", _all)
     await _take(stream, 1)
     hub.upsert("kept", 1)
@@ -255,3 +255,30 @@ async def test_what_came_and_went_unseen_leaves_nothing_behind() -> None:
         hub.remove(f"passing-{index}")
     hub.upsert("kept", 2)
     assert _pairs(await _take(stream, 1)) == [("kept", 2)]
+
+
+async def test_a_watcher_that_missed_a_removal_for_good_is_ended() -> None:
+    """Once the log no longer tells what ended, going on would leave ghosts with the reader."""
+    hub = _hub(conflate=True, backlog=4)
+    hub.upsert("ghost", 1)
+    stream = hub.watch(b"", _all)
+    await _take(stream, 2)
+    hub.remove("ghost")
+    for index in range(20):
+        hub.upsert(f"other-{index % 6}", index)
+    with pytest.raises(RetryableError) as ended:
+        await _take(stream, 1)
+    assert ended.value.reason == "SUBSCRIBER_TOO_SLOW"
+
+
+async def test_a_conflating_log_holds_one_change_of_each_key() -> None:
+    """However long a watcher sleeps, few keys stay few changes, and its token holds."""
+    hub = _hub(conflate=True, backlog=4)
+    hub.upsert("a", -1)
+    stream = hub.watch(b"", _all)
+    token = (await _take(stream, 2))[1].token
+    for step in range(500):
+        hub.upsert("a", step)
+        hub.upsert("b", step)
+    assert dict(_pairs(await _take(stream, 2))) == {"a": 499, "b": 499}
+    assert dict(_pairs(await _take(hub.watch(token, _all), 3))) == {"a": 499, "b": 499}

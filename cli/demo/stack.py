@@ -210,7 +210,10 @@ class LocalStack:
         return [self._venue_table(SPOT, "spot"), self._venue_table(PERPETUAL, "perpetual")]
 
     def _scanner_table(self) -> dict[str, Any]:
-        return {"venues": self._venue_tables()}
+        return {
+            "venues": self._venue_tables(),
+            "history": {"path": self.directory / "history.db"},
+        }
 
     def _engine_table(self) -> dict[str, Any]:
         scanner = {"address": self.addresses["scanner"], "token_file": self._token_file}

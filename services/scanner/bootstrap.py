@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opensqt.market_maker.v1 import scanner_pb2_grpc
@@ -15,7 +16,7 @@ from services.common.server import GrpcServer, serve
 from services.common.watch_hub import WatchHub
 from services.scanner.board import Board
 from services.scanner.histories import HistoryLoader
-from services.scanner.history_store import HistoryStore, MemoryHistoryStore
+from services.scanner.history_disk import DiskHistoryStore
 from services.scanner.instruments import InstrumentKind
 from services.scanner.metrics import ScannerMetrics
 from services.scanner.pool import WorkerPool
@@ -24,11 +25,13 @@ from services.scanner.scan_desk import ScanDesk
 from services.scanner.servicer import ScannerServicer
 from services.scanner.single_flight import SingleFlight
 from services.scanner.tasks import VenueTask, kind_of
+from services.scanner.venue_bounds import venue_bounds
 from services.scanner.venue_reader import VenueReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from services.scanner.history_store import HistoryStore
     from services.scanner.opportunity import Opportunity
     from services.scanner.settings import ScannerSettings
     from services.scanner.venue_codec import Reading
@@ -57,7 +60,6 @@ async def scanner(
 ) -> AsyncIterator[GrpcServer]:
     """Yield the server, not started yet, with channels, workers and scan desk behind it."""
     clock, ids = clock or SystemClock(), ids or RandomIds()
-    store = store or MemoryHistoryStore()
     measured = ScannerMetrics(metrics)
     rules = settings.rules()
     hub: WatchHub[Opportunity] = WatchHub(
@@ -70,6 +72,11 @@ async def scanner(
     measured.subscribers.set_function(lambda: hub.subscriber_count)
     board = Board(hub, max_opportunities=settings.max_opportunities)
     async with AsyncExitStack() as stack:
+        # First in, last out: what a scan read until its end is written.
+        if store is None:
+            store = await stack.enter_async_context(
+                DiskHistoryStore(settings.history.path, clock, measured.history_write_failures)
+            )
         readers = await _readers(settings, stack, clock, measured)
         flights: SingleFlight[Reading] = SingleFlight()
         pool: WorkerPool[VenueTask, Reading] = await stack.enter_async_context(
@@ -78,9 +85,15 @@ async def scanner(
                 size=settings.workers,
                 capacity=settings.queue_capacity,
                 task_timeout=settings.task_timeout_seconds,
+                bounds_of=partial(
+                    venue_bounds,
+                    [venue.name for venue in settings.venues],
+                    settings.venue_concurrency,
+                ),
+                venue_of=lambda task: task.venue,
+                label_of=kind_of,
                 clock=clock,
                 metrics=measured.pool,
-                label=kind_of,
             )
         )
         loader = HistoryLoader(pool, store, rules, page_size=settings.history_page_size)
@@ -105,7 +118,7 @@ async def scanner(
         )
         await stack.enter_async_context(_owned(desk))
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
-        servicer = ScannerServicer(board, hub, desk, clock)
+        servicer = ScannerServicer(board, hub, desk, pool, clock)
         server.add(scanner_pb2_grpc.add_ScannerServiceServicer_to_server, servicer, SERVICE_NAME)
         # Last in, first out: streams end before the desk, the desk before the workers, those before
         # the channels they call through.

@@ -74,6 +74,8 @@ class HistoryLoader:
         """
         outcome = HistoryOutcome()
         pending = [view for view in views.values() if view.kind is InstrumentKind.PERPETUAL]
+        for view in pending:
+            await self._prune(view, now)
         # A second round only for venues that refused history in bulk: then symbol by symbol.
         while pending:
             tasks = [task for view in pending for task in self._plan(view, needed, now)]
@@ -90,9 +92,12 @@ class HistoryLoader:
         for view in views.values():
             if view.kind is InstrumentKind.PERPETUAL:
                 outcome.unread[view.venue] = self._unread(view, needed[view.venue], now)
-                wanted = wanted_span(venue_now(view) or now, self._rules.history)
-                await self._store.prune(view.venue, wanted.start_ms)
         return outcome
+
+    async def _prune(self, view: VenueView, now: datetime) -> None:
+        wanted = wanted_span(venue_now(view) or now, self._rules.history)
+        # A span in the future comes of a clock that was wrong; believed, it would stay unread.
+        await self._store.prune(view.venue, Span(wanted.start_ms, wanted.end_ms + _DAY_MS))
 
     def _plan(
         self, view: VenueView, needed: Mapping[str, Collection[str]], now: datetime

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from services.scanner.funding import MINUTE_MS, Settlements, settlements
 from services.scanner.spans import Span, merged, missing
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 Rows = Mapping[str, tuple[Sequence[int], Sequence[float]]]
 """By symbol: settlement times in milliseconds and rates, in any order."""
+_NOTHING = settlements((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class HeldHistory:
+    """What is held of one symbol of a venue; the symbol "" stands for all of them at once.
+
+    `spans` are the times known for it besides those known for all; `rows` its settlements.
+    """
+
+    venue: str
+    symbol: str
+    spans: tuple[Span, ...]
+    rows: Settlements
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held: no row, and no time known to have none."""
+        return not self.spans and not self.rows.minutes.size
 
 
 class HistoryStore(Protocol):
@@ -37,21 +60,23 @@ class HistoryStore(Protocol):
         """
         ...
 
-    async def prune(self, venue: str, before_ms: int) -> None:
-        """Forget everything before an instant."""
+    async def prune(self, venue: str, kept: Span) -> None:
+        """Forget everything of a venue outside a span."""
         ...
 
 
 class MemoryHistoryStore:
     """Holds histories for the life of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Iterable[HeldHistory] = ()) -> None:
         self._rows: dict[tuple[str, str], Settlements] = {}
         # Rows as they came, joined on the first reading: a page has a few rows of every symbol, and
         # joining arrays for each page would cost pages times symbols.
         self._fresh: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
         self._held: dict[str, tuple[Span, ...]] = {}
         self._held_by_symbol: dict[str, dict[str, tuple[Span, ...]]] = {}
+        for each in held:
+            self._restore(each)
 
     def held(self, venue: str) -> tuple[Span, ...]:
         """Return the spans that are known for all symbols of the venue."""
@@ -69,7 +94,14 @@ class MemoryHistoryStore:
             rows = settlements(*fresh)
             old = self._rows.get(key)
             self._rows[key] = rows if old is None else _joined(old, rows)
-        return self._rows.get(key) or settlements((), ())
+        return self._rows.get(key, _NOTHING)
+
+    def history(self, venue: str, symbol: str) -> HeldHistory:
+        """Return rows and own spans of one symbol, or of the symbol "" the spans of all."""
+        if not symbol:
+            return HeldHistory(venue, "", self.held(venue), _NOTHING)
+        spans = self.held_by_symbol(venue).get(symbol, ())
+        return HeldHistory(venue, symbol, spans, self.settlements(venue, symbol))
 
     async def extend(self, venue: str, symbol: str, span: Span, rows: Rows) -> None:
         """Add rows and note `span` as known, for `symbol` or, when that is empty, for all
@@ -86,22 +118,34 @@ class MemoryHistoryStore:
         else:
             self._held[venue] = merged((*self.held(venue), span))
 
-    async def prune(self, venue: str, before_ms: int) -> None:
-        """Forget everything before an instant."""
-        bound = before_ms // MINUTE_MS
-        for key, rows in list(self._rows.items()):
-            if key[0] != venue or rows.minutes[0] >= bound:
-                continue
-            # Rows are sorted, so one search finds the cut.
-            first = int(np.searchsorted(rows.minutes, bound))
-            if first == rows.minutes.size:
-                del self._rows[key]
+    async def prune(self, venue: str, kept: Span) -> None:
+        """Forget everything of a venue outside a span."""
+        self.forget_outside(venue, kept)
+
+    def forget_outside(self, venue: str, kept: Span) -> set[str]:
+        """Forget everything of a venue outside a span; return the symbols nothing is left of."""
+        names = {symbol for owner, symbol in (*self._rows, *self._fresh) if owner == venue}
+        for symbol in names:
+            rows = _within(self.settlements(venue, symbol), kept)
+            if rows is None:
+                del self._rows[venue, symbol]
             else:
-                self._rows[key] = Settlements(rows.minutes[first:], rows.rates[first:])
-        self._held[venue] = _since(self.held(venue), before_ms)
+                self._rows[venue, symbol] = rows
+        self._held[venue] = _clipped(self.held(venue), kept)
         by_symbol = self._held_by_symbol.get(venue, {})
-        for symbol, spans in by_symbol.items():
-            by_symbol[symbol] = _since(spans, before_ms)
+        names |= by_symbol.keys()
+        left = {symbol: _clipped(spans, kept) for symbol, spans in by_symbol.items()}
+        self._held_by_symbol[venue] = {symbol: spans for symbol, spans in left.items() if spans}
+        return {symbol for symbol in names if self.history(venue, symbol).is_empty}
+
+    def _restore(self, history: HeldHistory) -> None:
+        if not history.symbol:
+            self._held[history.venue] = history.spans
+            return
+        if history.rows.minutes.size:
+            self._rows[history.venue, history.symbol] = history.rows
+        if history.spans:
+            self._held_by_symbol.setdefault(history.venue, {})[history.symbol] = history.spans
 
 
 def unknown_spans(store: HistoryStore, venue: str, symbol: str, wanted: Span) -> tuple[Span, ...]:
@@ -121,5 +165,19 @@ def _joined(old: Settlements, fresh: Settlements) -> Settlements:
     return Settlements(minutes[last_of_time], rates[last_of_time])
 
 
-def _since(spans: tuple[Span, ...], start_ms: int) -> tuple[Span, ...]:
-    return merged(Span(max(span.start_ms, start_ms), span.end_ms) for span in spans)
+def _within(rows: Settlements, kept: Span) -> Settlements | None:
+    """Return the rows inside a span, the same object where all are, None where none is."""
+    start, end = -(-kept.start_ms // MINUTE_MS), -(-kept.end_ms // MINUTE_MS)
+    # Rows are sorted: the ends tell whether any falls out, and one search finds each cut.
+    if start <= rows.minutes[0] and rows.minutes[-1] < end:
+        return rows
+    first, last = (int(cut) for cut in np.searchsorted(rows.minutes, (start, end)))
+    if first == last:
+        return None
+    return Settlements(rows.minutes[first:last], rows.rates[first:last])
+
+
+def _clipped(spans: tuple[Span, ...], kept: Span) -> tuple[Span, ...]:
+    return merged(
+        Span(max(span.start_ms, kept.start_ms), min(span.end_ms, kept.end_ms)) for span in spans
+    )

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from services.common.metrics import ServiceMetrics
+    from services.scanner.task_runner import TaskPriority
 
 
 class PoolMetrics:
     """Gauges and histograms of the worker pool."""
 
     def __init__(self, metrics: ServiceMetrics) -> None:
-        self.size = metrics.gauge("workers", "Workers of the pool.")
+        self.size = metrics.gauge("workers", "Workers there are to be.")
         self.busy = metrics.gauge("workers_busy", "Workers with a task.")
-        self.queued = metrics.gauge("worker_queue_length", "Tasks that wait for a worker.")
-        self.wait_seconds = metrics.histogram("task_wait_seconds", "From queue to worker.")
-        self.task_seconds = metrics.histogram("task_duration_seconds", "Time of a task.", ("task",))
-        self.tasks = metrics.counter("tasks", "Tasks ended.", ("task", "outcome"))
+        self.abandoned = metrics.gauge(
+            "tasks_abandoned", "Tasks that go on though cancelled; each takes a place of its venue."
+        )
+        self._queued = metrics.gauge(
+            "worker_queue_length", "Tasks that wait for a worker.", ("exchange",)
+        )
+        self._running = metrics.gauge("tasks_running", "Tasks under way.", ("exchange",))
+        self._wait_seconds = metrics.histogram(
+            "task_wait_seconds", "From the batch's arrival to the worker.", ("priority",)
+        )
+        self._task_seconds = metrics.histogram(
+            "task_duration_seconds", "Time of a task.", ("task",)
+        )
+        self._tasks = metrics.counter("tasks", "Tasks ended.", ("task", "outcome"))
+
+    def follow(
+        self,
+        venues: Iterable[str],
+        waiting_count: Callable[[str], int],
+        running_count: Callable[[str], int],
+    ) -> None:
+        """Read the counts of these venues whenever the metrics are asked for."""
+        for venue in venues:
+            self._queued.labels(venue).set_function(partial(waiting_count, venue))
+            self._running.labels(venue).set_function(partial(running_count, venue))
+
+    def waited(self, priority: TaskPriority, seconds: float) -> None:
+        """Note how long a task waited for a worker."""
+        self._wait_seconds.labels(priority.name.lower()).observe(seconds)
+
+    def ended(self, task: str, outcome: str, seconds: float) -> None:
+        """Count a task that ended: done, failed, timeout or cancelled."""
+        self._tasks.labels(task, outcome).inc()
+        self._task_seconds.labels(task).observe(seconds)
 
 
 class ScannerMetrics:
@@ -41,5 +75,8 @@ class ScannerMetrics:
         )
         self.last_scan_time = metrics.gauge(
             "last_scan_timestamp_seconds", "When the last scan that published ended."
+        )
+        self.history_write_failures = metrics.counter(
+            "history_write_failures", "Histories that could not be written to their file."
         )
         self.subscribers = metrics.gauge("subscribers", "Open watch streams.")

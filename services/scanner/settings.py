@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import ClassVar, Literal, Self
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +18,7 @@ from services.scanner.rules import (
     ScoreRules,
     UniverseRules,
 )
+from services.scanner.venue_bounds import MAX_WORKERS
 
 
 class UniverseSettings(SettingsPart):
@@ -24,6 +26,15 @@ class UniverseSettings(SettingsPart):
 
     min_quote_volume: Decimal = Field(default=Decimal(1_000_000), ge=0)
     max_half_spread_ratio: Decimal = Field(default=Decimal("0.005"), gt=0)
+
+
+class HistorySettings(SettingsPart):
+    """Where funding histories are kept over restarts, and how long a refusal is believed."""
+
+    path: Path = Path("data/scanner/history.db")
+    """One file a scanner; venues of the same name in two files may be different ones."""
+    refusal_seconds: float = Field(default=1800.0, gt=0)
+    """How long a symbol the venue does not know, or history it has not, is not asked for again."""
 
 
 class QuarantineSettings(SettingsPart):
@@ -83,7 +94,11 @@ class ScannerSettings(ServiceSettings):
     service: ClassVar[str] = "scanner"
 
     venues: tuple[VenueSettings, ...] = Field(min_length=1)
-    workers: int = Field(default=8, ge=1, le=256)
+    workers: int = Field(default=8, ge=1, le=MAX_WORKERS)
+    venue_concurrency: dict[str, Annotated[int, Field(ge=1, le=MAX_WORKERS)]] = Field(
+        default_factory=dict
+    )
+    """Most readings of a venue at once, by its name; without one an even bound by `workers`."""
     queue_capacity: int = Field(default=256, ge=1, le=65_536)
     scan_interval_seconds: float = Field(default=0.0, ge=0)
     """Time from the end of a scan to the start of the next; 0 scans on request only."""
@@ -102,6 +117,7 @@ class ScannerSettings(ServiceSettings):
     heartbeat_seconds: float = Field(default=10.0, gt=0)
     window_days: Literal[1, 3, 7, 30] = 7
     min_net_apr: Decimal = Decimal(0)
+    history: HistorySettings = HistorySettings()
     universe: UniverseSettings = UniverseSettings()
     quarantine: QuarantineSettings = QuarantineSettings()
     costs: CostSettings = CostSettings()
@@ -113,6 +129,9 @@ class ScannerSettings(ServiceSettings):
         names = [venue.name for venue in self.venues]
         if len(set(names)) != len(names):
             raise ValueError("two venues have the same name")
+        unknown = sorted(self.venue_concurrency.keys() - set(names))
+        if unknown:
+            raise ValueError(f"venue_concurrency of unknown venues: {', '.join(unknown)}")
         if all(venue.kind == "spot" for venue in self.venues):
             raise ValueError("no venue has perpetuals; configure at least one")
         return self

@@ -42,7 +42,7 @@ async def test_process_serves_and_stops_in_order(tmp_path: Path) -> None:
     spot, perpetual = markets()
     async with exchange_server(spot) as first, exchange_server(perpetual) as second:
         config.write_text(
-            f'ready_file = "{ready}"\n'
+            f'ready_file = "{ready}"\nhistory.path = "{tmp_path / "history.db"}"\n'
             + VENUE.format(name="spotty", kind="spot", address=first.address)
             + VENUE.format(name="perpy", kind="perpetual", address=second.address)
         )

@@ -16,6 +16,7 @@ from services.common.errors import (
 from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
 from services.scanner.bootstrap import scanner
+from services.scanner.history_store import MemoryHistoryStore
 from services.scanner.settings import ScannerSettings
 from tests.support.fake_exchange import (
     NOW,
@@ -212,7 +213,7 @@ async def test_venue_that_is_down_keeps_what_was_published() -> None:
                 ),
             )
             settings = ScannerSettings(venues=venues, workers=4, read_attempts=2)
-            stack = scanner(settings, ServiceMetrics("scanner"))
+            stack = scanner(settings, ServiceMetrics("scanner"), store=MemoryHistoryStore())
             server = await stack.__aenter__()
             await server.start()
             channel = open_channel(server.address)

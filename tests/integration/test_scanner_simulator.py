@@ -20,6 +20,7 @@ from services.common.channels import open_channel
 from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
 from services.scanner.bootstrap import scanner
+from services.scanner.history_store import MemoryHistoryStore
 from services.scanner.settings import ScannerSettings
 from tests.support.connector import connector_part, connector_process
 from tests.support.plain_funding import plain_statistics
@@ -55,7 +56,7 @@ async def running_scanner(
         )
         settings = ScannerSettings(venues=venues, **options)
         async with (
-            scanner(settings, ServiceMetrics("scanner")) as server,
+            scanner(settings, ServiceMetrics("scanner"), store=MemoryHistoryStore()) as server,
             server,
             open_channel(server.address) as channel,
         ):

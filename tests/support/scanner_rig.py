@@ -13,6 +13,7 @@ from services.common.channels import open_channel
 from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
 from services.scanner.bootstrap import scanner
+from services.scanner.history_store import MemoryHistoryStore
 from services.scanner.settings import ScannerSettings
 from tests.support.fake_exchange import (
     FakeExchange,
@@ -57,7 +58,7 @@ async def scanner_of(venues: tuple[VenueSettings, ...], **options: Any) -> Async
     """Run a scanner over venues; yield a client."""
     settings = ScannerSettings(venues=venues, **{"workers": 3, "queue_capacity": 4, **options})
     async with (
-        scanner(settings, ServiceMetrics("scanner")) as server,
+        scanner(settings, ServiceMetrics("scanner"), store=MemoryHistoryStore()) as server,
         server,
         open_channel(server.address) as channel,
     ):

@@ -1,10 +1,8 @@
-"""The pool, single flight, the history store, the board: effects without a network."""
+"""Single flight, the history store, the board, settings: effects without a network."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,16 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from services.common.clock import SystemClock
-from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
 from services.common.watch_hub import WatchHub
 from services.scanner.board import Board
 from services.scanner.history_store import MemoryHistoryStore, unknown_spans
 from services.scanner.instruments import InstrumentKey, InstrumentKind
-from services.scanner.metrics import PoolMetrics
 from services.scanner.opportunity import Opportunity
 from services.scanner.pairs import PairOfLegs
-from services.scanner.pool import WorkerPool
 from services.scanner.settings import CostSettings, ScannerSettings, ScoreSettings
 from services.scanner.single_flight import SingleFlight
 from services.scanner.slices import Slicer
@@ -30,144 +25,6 @@ from services.scanner.spans import Span
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
 HOUR_MS = 3_600_000
-
-
-@asynccontextmanager
-async def pool_of(
-    handle: Callable[[int], Awaitable[int]],
-    *,
-    size: int = 3,
-    capacity: int = 4,
-    task_seconds: float = 5,
-) -> AsyncIterator[tuple[WorkerPool[int, int], PoolMetrics]]:
-    """Run a pool over whole numbers."""
-    metrics = PoolMetrics(ServiceMetrics("scanner"))
-    pool: WorkerPool[int, int] = WorkerPool(
-        handle,
-        size=size,
-        capacity=capacity,
-        task_timeout=task_seconds,
-        clock=SystemClock(),
-        metrics=metrics,
-        label=lambda _: "number",
-    )
-    async with pool:
-        yield pool, metrics
-
-
-async def double(number: int) -> int:
-    """Return twice the number, refusing thirteen."""
-    await asyncio.sleep(0)
-    if number == 13:
-        raise ValueError("unlucky")
-    return 2 * number
-
-
-async def test_batch_larger_than_the_queue_keeps_its_order() -> None:
-    """A bounded queue takes any number of tasks; ends come in the order given."""
-    async with pool_of(double) as (pool, _):
-        ends = await pool.run(list(range(100, 200)))
-        assert [end.value for end in ends] == list(range(200, 400, 2))
-
-
-async def test_workers_outlive_failing_tasks() -> None:
-    """More failures than workers leave every worker at work, each error with its task."""
-    async with pool_of(double, size=2) as (pool, metrics):
-        ends = await pool.run([13] * 10 + [4])
-        assert [type(end.error) for end in ends[:10]] == [ValueError] * 10
-        assert ends[10].value == 8
-        assert metrics.tasks.labels("number", "failed")._value.get() == 10
-
-
-async def test_no_more_tasks_run_at_once_than_there_are_workers() -> None:
-    """The size of the pool bounds what runs, and all of it is used."""
-    running = highest = 0
-
-    async def count(number: int) -> int:
-        nonlocal running, highest
-        running += 1
-        highest = max(highest, running)
-        await asyncio.sleep(0.001)
-        running -= 1
-        return number
-
-    async with pool_of(count, size=5, capacity=50) as (pool, _):
-        await pool.run(list(range(60)))
-    assert highest == 5
-
-
-async def test_hanging_task_ends_with_its_time_and_frees_the_worker() -> None:
-    """A task past its time is cancelled and reported; the worker takes the next."""
-
-    async def hang_on_zero(number: int) -> int:
-        if number == 0:
-            await asyncio.Event().wait()
-        return number
-
-    async with pool_of(hang_on_zero, size=1, task_seconds=0.05) as (pool, metrics):
-        first, second = await pool.run([0, 7])
-        assert isinstance(first.error, TimeoutError)
-        assert second.value == 7
-        assert metrics.busy._value.get() == 0
-
-
-async def test_cancelled_batch_drops_queued_tasks_and_stops_running_ones() -> None:
-    """After a cancel nothing of the batch runs any more, and the pool serves the next batch."""
-    started: list[int] = []
-    stopped: list[int] = []
-    both_run = asyncio.Event()
-
-    async def hang(number: int) -> int:
-        if number >= 100:
-            return number
-        started.append(number)
-        if len(started) == 2:
-            both_run.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.append(number)
-        return number
-
-    async with pool_of(hang, size=2, capacity=3) as (pool, _):
-        batch = asyncio.create_task(pool.run(list(range(20))))
-        async with asyncio.timeout(5):
-            await both_run.wait()
-        batch.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await batch
-        (end,) = await pool.run([100])
-        assert end.value == 100
-        assert (sorted(started), sorted(stopped)) == ([0, 1], [0, 1])
-
-
-async def test_progress_is_told_once_a_task() -> None:
-    """`on_end` sees every end, failures too."""
-    seen: list[int] = []
-    async with pool_of(double) as (pool, _):
-        await pool.run([1, 13, 3], lambda end: seen.append(end.task))
-    assert sorted(seen) == [1, 3, 13]
-
-
-async def test_leaving_the_pool_ends_running_tasks() -> None:
-    """Shutdown does not wait for a task that never ends, and lets it clean up."""
-    begun, cleaned = asyncio.Event(), asyncio.Event()
-
-    async def hang(number: int) -> int:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cleaned.set()
-        return number
-
-    async with pool_of(hang) as (pool, _):
-        batch = asyncio.create_task(pool.run([1]))
-        async with asyncio.timeout(5):
-            await begun.wait()
-    assert cleaned.is_set()
-    batch.cancel()
-    await asyncio.wait({batch})
 
 
 async def test_equal_requests_share_one_flight() -> None:
@@ -228,7 +85,7 @@ async def test_store_joins_rows_and_knows_what_it_lacks() -> None:
     assert unknown_spans(store, "p", "B", whole) == (Span(24 * HOUR_MS, 48 * HOUR_MS),)
     assert unknown_spans(store, "q", "A", whole) == (whole,)
     assert store.settlements("q", "A").minutes.size == 0
-    await store.prune("p", 16 * HOUR_MS)
+    await store.prune("p", Span(16 * HOUR_MS, 99 * HOUR_MS))
     assert store.settlements("p", "A").rates.tolist() == [9, 3]
     assert unknown_spans(store, "p", "A", whole) == (Span(0, 16 * HOUR_MS),)
 

@@ -1,0 +1,199 @@
+"""The file of held histories: what comes back after a restart, a crash, damage, a stranger."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.common.clock import SystemClock
+from services.common.errors import FatalError
+from services.common.metrics import ServiceMetrics
+from services.scanner.funding import settlements
+from services.scanner.history_disk import DiskHistoryStore
+from services.scanner.history_file import HistoryFile
+from services.scanner.history_store import HeldHistory, unknown_spans
+from services.scanner.metrics import ScannerMetrics
+from services.scanner.plan import HOUR_MS
+from services.scanner.spans import Span
+
+DAY = Span(0, 24 * HOUR_MS)
+
+
+def metrics() -> ScannerMetrics:
+    """Return metrics of a registry of their own."""
+    return ScannerMetrics(ServiceMetrics("scanner", CollectorRegistry()))
+
+
+def store_at(path: Path) -> DiskHistoryStore:
+    """Return a store on a file, not opened yet."""
+    return DiskHistoryStore(path, SystemClock(), metrics().history_write_failures)
+
+
+async def filled(path: Path) -> None:
+    """Write two symbols read in bulk, and one day more of one of them."""
+    async with store_at(path) as store:
+        await store.extend("p", "", DAY, {"A": ([8 * HOUR_MS], [1e-5]), "B": ([7], [-0.25])})
+        later = Span(24 * HOUR_MS, 48 * HOUR_MS)
+        await store.extend("p", "A", later, {"A": ([32 * HOUR_MS + 3], [0.1])})
+
+
+async def test_history_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    """Rows to the last bit, spans of the venue and of single symbols; no row twice."""
+    path = tmp_path / "deep" / "history.db"
+    for _ in range(2):
+        await filled(path)
+    async with store_at(path) as store:
+        assert store.settlements("p", "A").rates.tolist() == [1e-5, 0.1]
+        assert store.settlements("p", "A").minutes.tolist() == [480, 1920]
+        assert store.settlements("p", "B").rates.tolist() == [-0.25]
+        assert store.held("p") == (DAY,)
+        assert store.held_by_symbol("p") == {"A": (Span(24 * HOUR_MS, 48 * HOUR_MS),)}
+        assert unknown_spans(store, "p", "A", Span(0, 48 * HOUR_MS)) == ()
+    assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_what_is_pruned_does_not_come_back(tmp_path: Path) -> None:
+    """A symbol whose rows are all too old leaves the file; spans end where rows do."""
+    path = tmp_path / "history.db"
+    await filled(path)
+    kept = Span(16 * HOUR_MS, 99 * HOUR_MS)
+    for _ in range(2):
+        async with store_at(path) as store:
+            await store.prune("p", kept)
+            assert store.settlements("p", "A").rates.tolist() == [0.1]
+            assert store.settlements("p", "B").minutes.size == 0
+            assert store.held("p") == (Span(16 * HOUR_MS, 24 * HOUR_MS),)
+    file = HistoryFile(path)
+    assert {each.symbol for each in file.open()} == {"", "A"}
+    file.close()
+
+
+async def test_span_in_the_future_is_forgotten(tmp_path: Path) -> None:
+    """A clock that was ahead once does not keep the days it jumped over unread."""
+    async with store_at(tmp_path / "history.db") as store:
+        await store.extend("p", "", Span(0, 9000 * HOUR_MS), {})
+        await store.prune("p", DAY)
+        assert store.held("p") == (DAY,)
+
+
+async def test_second_process_on_the_file_is_refused(tmp_path: Path) -> None:
+    """Two scanners on one file would each write over the other; the file is free again after."""
+    path = tmp_path / "history.db"
+    async with store_at(path):
+        with pytest.raises(FatalError) as refused:
+            await store_at(path).__aenter__()
+        assert refused.value.reason == "HISTORY_IN_USE"
+    async with store_at(path):
+        pass
+
+
+def foreign_database(path: Path) -> None:
+    """Write a database of another program."""
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE customers (name TEXT)")
+    connection.close()
+
+
+def later_version(path: Path) -> None:
+    """Write a file of ours of a later version."""
+    file = HistoryFile(path)
+    file.open()
+    file.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "make", [foreign_database, later_version, lambda path: path.write_text("dear diary" * 999)]
+)
+def test_file_that_is_not_ours_is_refused_and_left_alone(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    """Another program's database, a later version and a text are no history; nothing is changed."""
+    path = tmp_path / "history.db"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(FatalError) as refused:
+        HistoryFile(path).open()
+    assert refused.value.reason == "HISTORY_UNUSABLE"
+    assert path.read_bytes() == before
+
+
+def bent_rate(path: Path) -> None:
+    """Change one bit of one rate behind the program's back."""
+    connection = sqlite3.connect(path)
+    (rates,) = connection.execute("SELECT rates FROM histories WHERE symbol = 'A'").fetchone()
+    bent = bytes([rates[0] ^ 1]) + rates[1:]
+    connection.execute("UPDATE histories SET rates = ? WHERE symbol = 'A'", (bent,))
+    connection.commit()
+    connection.close()
+
+
+def torn_page(path: Path) -> None:
+    """Overwrite all pages after the first."""
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+
+
+@pytest.mark.parametrize("damage", [bent_rate, torn_page])
+async def test_damaged_file_is_set_aside_and_never_believed(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """One wrong bit is enough: the store begins empty, and the damaged file is kept beside it."""
+    path = tmp_path / "history.db"
+    await filled(path)
+    damage(path)
+    async with store_at(path) as store:
+        assert store.held("p") == ()
+        assert store.settlements("p", "A").minutes.size == 0
+        await store.extend("p", "", DAY, {"A": ([7], [0.5])})
+    assert (tmp_path / "history.db.damaged").exists()
+    async with store_at(path) as store:
+        assert store.settlements("p", "A").rates.tolist() == [0.5]
+
+
+async def test_what_could_not_be_written_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk costs nothing that is held: the next write has it."""
+    path = tmp_path / "history.db"
+    failures = metrics().history_write_failures
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with DiskHistoryStore(path, SystemClock(), failures) as store:
+        await store.extend("p", "", DAY, {"A": ([7], [0.5])})
+        with monkeypatch.context() as patched:
+            patched.setattr(HistoryFile, "write", full)
+            await store.write()
+        assert failures._value.get() == 1.0
+        assert store.settlements("p", "A").rates.tolist() == [0.5]
+    async with store_at(path) as store:
+        assert store.settlements("p", "A").rates.tolist() == [0.5]
+
+
+def test_write_is_all_or_nothing(tmp_path: Path) -> None:
+    """A write that fails half-way leaves what was there: a span is never known without its rows."""
+    path = tmp_path / "history.db"
+    file = HistoryFile(path)
+    file.open()
+    old, new = (HeldHistory("p", "A", (DAY,), settlements([7], [rate])) for rate in (0.5, 0.9))
+    file.write([old])
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "CREATE TRIGGER stop BEFORE INSERT ON histories WHEN NEW.symbol = 'B'"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    connection.close()
+    with pytest.raises(sqlite3.Error):
+        file.write([new, HeldHistory("p", "B", (DAY,), settlements([7], [0.5]))])
+    file.close()
+    (held,) = file.open()
+    assert (held.symbol, held.rows.rates.tolist()) == ("A", [0.5])
+    file.close()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CAPACITY_STEP = Decimal("1e-8")
 """Capacities are told in whole steps of the quote asset, rounded down."""
 
+# Beyond any market; a book that holds more is a number that the wire could not carry.
+_MOST = Decimal(10) ** 15
 # What rounding to 80 digits may add to a cost that is exactly the budget.
 _TRACE = Decimal("1e-60")
 
@@ -57,7 +59,7 @@ def capacity(books: Sequence[LegBook], budget: Decimal) -> Capacity:
 
 def _level_notionals(books: Sequence[LegBook]) -> list[Decimal]:
     """Return the notionals at which a level of any side ends, up to where the first side ends."""
-    end = min(book.held_notional for book in books)
+    end = min(_MOST, *(book.held_notional for book in books))
     inner = {
         quantity * book.mid
         for book in books

@@ -23,6 +23,7 @@ from services.common.watch_hub import CaughtUp, Heartbeat, Removed, Upsert
 from services.scanner.funding import MINUTE_MS
 from services.scanner.instruments import InstrumentKind
 from services.scanner.progress import ScanState
+from services.scanner.venue_bounds import MAX_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,6 +94,13 @@ def decode_request_id(request: scanner_pb2.StartScanRequest) -> str:
         return str(uuid.UUID(request.request_id))
     except ValueError:
         raise InvalidFieldError("request_id", "must be a UUID") from None
+
+
+def decode_worker_count(request: scanner_pb2.ResizePoolRequest) -> int:
+    """Return the number of workers wanted; raise InvalidFieldError when it is out of range."""
+    if not 1 <= request.worker_count <= MAX_WORKERS:
+        raise InvalidFieldError("worker_count", f"must be 1 to {MAX_WORKERS}")
+    return request.worker_count
 
 
 def encode_scan(record: ScanRecord, now: datetime) -> scanner_pb2.Scan:

@@ -1,20 +1,23 @@
 """Persistent workers on one bounded queue, for the life of the process.
 
-A scan hands in a batch and waits for it; cancelling the wait cancels the batch: queued tasks are
-dropped, running ones are interrupted, and the workers go on. A task that fails, hangs or is
-cancelled never ends a worker. Idle workers wait on the queue and cost nothing.
+A scan hands in a batch and waits for it; cancelling the wait cancels the batch: what waits is
+dropped, what runs is interrupted, and the workers go on. Nothing a task does ends a worker: it may
+fail, hang, cancel itself or ignore being cancelled. Idle workers wait for a future each and cost
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from services.common.errors import FatalError, UnreachableError
+from services.scanner.task_batch import Batch, Job
+from services.scanner.task_queue import TaskQueue
 from services.scanner.task_runner import TaskEnd, TaskPriority
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from services.common.clock import Clock
     from services.scanner.metrics import PoolMetrics
@@ -22,18 +25,16 @@ if TYPE_CHECKING:
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
-
-@dataclass(slots=True, eq=False)
-class _Job(Generic[TaskT, ResultT]):
-    """A task in the queue. Mutable: the future carries its end."""
-
-    task: TaskT
-    end: asyncio.Future[TaskEnd[TaskT, ResultT]]
-    queued: float
+# A task that was cancelled may clean up this long before its worker turns to the next.
+_CANCEL_SECONDS = 1.0
 
 
 class WorkerPool(Generic[TaskT, ResultT]):
-    """Runs tasks with `handle`; use as an async context manager, which owns the workers."""
+    """Runs tasks with `handle`; use as an async context manager, which owns the workers.
+
+    `bounds_of` tells for a number of workers how many tasks of each venue may run at once; its
+    venues are all there are. `capacity` bounds what waits in the queue, shared evenly by venue.
+    """
 
     def __init__(
         self,
@@ -42,34 +43,76 @@ class WorkerPool(Generic[TaskT, ResultT]):
         size: int,
         capacity: int,
         task_timeout: float,
+        bounds_of: Callable[[int], Mapping[str, int]],
+        venue_of: Callable[[TaskT], str],
+        label_of: Callable[[TaskT], str],
         clock: Clock,
         metrics: PoolMetrics,
-        label: Callable[[TaskT], str],
     ) -> None:
         self._handle = handle
         self._size = size
         self._task_timeout = task_timeout
+        self._bounds_of = bounds_of
+        self._venue_of = venue_of
+        self._label_of = label_of
         self._clock = clock
         self._metrics = metrics
-        self._label = label
-        self._queue: asyncio.Queue[_Job[TaskT, ResultT]] = asyncio.Queue(capacity)
-        self._workers: list[asyncio.Task[None]] = []
+        bounds = bounds_of(size)
+        self._queue: TaskQueue[Job[TaskT, ResultT]] = TaskQueue(capacity, bounds)
+        # Batches with tasks for which the queue had no room yet, the oldest first.
+        self._backlog: dict[str, list[Batch[TaskT, ResultT]]] = {venue: [] for venue in bounds}
+        self._batches: set[Batch[TaskT, ResultT]] = set()
+        self._idle: list[asyncio.Future[Job[TaskT, ResultT] | None]] = []
+        self._workers: set[asyncio.Task[None]] = set()
+        self._strays: set[asyncio.Task[TaskEnd[TaskT, ResultT]]] = set()
+        self._worker_count = 0
+        self._is_open = False
         self._group = asyncio.TaskGroup()
-        metrics.size.set(size)
-        metrics.queued.set_function(self._queue.qsize)
+        metrics.follow(bounds, self._waiting_count, self._queue.running_count)
 
     async def __aenter__(self) -> Self:
         """Start the workers."""
         await self._group.__aenter__()
-        self._workers = [self._group.create_task(self._work()) for _ in range(self._size)]
+        self._is_open = True
+        self.resize(self._size)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        """Stop the workers with what they run, and wait for them."""
+        """Stop the workers with what they run, and wait for them; batches under way fail."""
+        self._is_open = False
+        for batch in self._batches:
+            batch.break_off(_stopping())
         for worker in self._workers:
             worker.cancel()
         # Not told of the block's own error, which is to pass through as it is, in no group.
         await self._group.__aexit__(None, None, None)
+
+    @property
+    def size(self) -> int:
+        """Workers there are to be."""
+        return self._size
+
+    def resize(self, worker_count: int) -> int:
+        """Set the number of workers and return the number before.
+
+        Workers in excess leave at once when idle, else with the end of their task, which is not
+        interrupted; what waits is kept. Raises UnreachableError while the pool is not running.
+        """
+        if not self._is_open:
+            raise _stopping()
+        previous, self._size = self._size, worker_count
+        self._metrics.size.set(worker_count)
+        self._queue.set_bounds(self._bounds_of(worker_count))
+        while self._worker_count < worker_count:
+            self._worker_count += 1
+            worker = self._group.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        while self._worker_count > worker_count and self._idle:
+            self._worker_count -= 1
+            self._idle.pop().set_result(None)
+        self._hand_out()
+        return previous
 
     async def run(
         self,
@@ -79,77 +122,195 @@ class WorkerPool(Generic[TaskT, ResultT]):
         priority: TaskPriority = TaskPriority.SCAN,
         timeout_seconds: float | None = None,
     ) -> list[TaskEnd[TaskT, ResultT]]:
-        """Run a batch and return how each task ended, in the order given.
+        """Run a batch, as `TaskRunner` says; a single task is a batch of one.
 
-        Waits for room in the queue. `on_end` is called once a task as it ends. When the caller is
-        cancelled, so is the batch. A worker must not call this: with a full queue it would wait
-        for itself.
+        A task must not call this: it would hold its worker while it waits for others. Raises
+        KeyError for a task of an unknown venue, UnreachableError while the pool is not running, and
+        what `on_end` raises.
         """
-        loop = asyncio.get_running_loop()
-        jobs: list[_Job[TaskT, ResultT]] = []
+        if not self._is_open:
+            raise _stopping()
+        submitted = self._clock.monotonic()
+        batch: Batch[TaskT, ResultT] = Batch(
+            tasks,
+            self._venue_of,
+            self._label_of,
+            on_end,
+            priority=priority,
+            submitted=submitted,
+        )
+        self._take_in(batch)
         try:
-            for task in tasks:
-                job = _Job(task, loop.create_future(), self._clock.monotonic())
-                if on_end is not None:
-                    job.end.add_done_callback(lambda end: _notify(end, on_end))
-                jobs.append(job)
-                # Waits while the queue is full; that is the bound on what a scan may hold in
-                # memory.
-                await self._queue.put(job)
-            return [await job.end for job in jobs]
+            await asyncio.wait({batch.done}, timeout=timeout_seconds)
+            if not batch.done.done():
+                batch.end_rest(TimeoutError(f"the batch took longer than {timeout_seconds:g} s"))
+            return batch.ends()
         finally:
             # However the wait ended, nothing of the batch may go on: its owner is gone.
-            for job in jobs:
-                job.end.cancel()
+            self._drop(batch)
+
+    def _take_in(self, batch: Batch[TaskT, ResultT]) -> None:
+        backlogs = [self._backlog[venue] for venue in batch.unqueued]
+        self._batches.add(batch)
+        for backlog in backlogs:
+            backlog.append(batch)
+        for venue in batch.unqueued:
+            self._fill(venue)
+        self._hand_out()
+
+    def _fill(self, venue: str) -> None:
+        """Queue what the venue's shares of the queue have room for."""
+        for batch in tuple(self._backlog[venue]):
+            unqueued = batch.unqueued[venue]
+            while unqueued and self._queue.has_room(venue, batch.priority):
+                self._queue.put(batch.next_job(venue), venue, batch.priority)
+            if not unqueued:
+                self._backlog[venue].remove(batch)
+
+    def _take(self) -> Job[TaskT, ResultT] | None:
+        job = self._queue.take()
+        if job is not None:
+            self._fill(job.venue)
+        return job
+
+    def _hand_out(self) -> None:
+        """Give tasks to idle workers while there are both."""
+        while self._is_open and self._idle and (job := self._take()) is not None:
+            self._idle.pop().set_result(job)
+
+    def _drop(self, batch: Batch[TaskT, ResultT]) -> None:
+        """Forget what of a batch waits and stop what runs."""
+        batch.close()
+        self._batches.discard(batch)
+        for venue, unqueued in batch.unqueued.items():
+            unqueued.clear()
+            self._backlog[venue] = [each for each in self._backlog[venue] if each is not batch]
+        for job in tuple(batch.jobs):
+            if self._queue.remove(job, job.venue, batch.priority):
+                batch.jobs.discard(job)
+            elif not job.stop.done():
+                job.stop.set_result(None)
+        for venue in batch.unqueued:
+            self._fill(venue)
+        self._hand_out()
 
     async def _work(self) -> None:
-        while True:
-            job = await self._queue.get()
-            # Cancelled while it waited: its place in the queue is all that is left of it.
-            if not job.end.done():
-                await self._run_job(job)
+        while (job := await self._next()) is not None:
+            # Dropped between the queue and the worker: its place is all that is left of it.
+            if job.stop.done():
+                self._release(job)
+            else:
+                await self._carry_out(job)
 
-    async def _run_job(self, job: _Job[TaskT, ResultT]) -> None:
-        label = self._label(job.task)
+    async def _next(self) -> Job[TaskT, ResultT] | None:
+        """Return the next job, waiting for one; None when the worker is one too many."""
+        if self._worker_count > self._size:
+            self._worker_count -= 1
+            return None
+        job = self._take()
+        if job is not None:
+            return job
+        turn: asyncio.Future[Job[TaskT, ResultT] | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._idle.append(turn)
+        return await turn
+
+    async def _carry_out(self, job: Job[TaskT, ResultT]) -> None:
         started = self._clock.monotonic()
-        self._metrics.wait_seconds.observe(started - job.queued)
+        self._metrics.waited(job.batch.priority, started - job.batch.submitted)
         self._metrics.busy.inc()
         # A task of its own, so that cancelling what runs does not cancel the worker.
-        running = asyncio.create_task(self._guarded(job.task))
-        job.end.add_done_callback(lambda end: running.cancel() if end.cancelled() else None)
+        running = asyncio.create_task(_guarded(self._handle, job.task))
+        is_late = False
         try:
-            await asyncio.wait({running}, timeout=self._task_timeout)
+            await asyncio.wait(
+                {running, job.stop},
+                timeout=self._task_timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            is_late = not running.done() and not job.stop.done()
         finally:
-            running.cancel()
-            await asyncio.wait({running})
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running}, timeout=_CANCEL_SECONDS)
             self._metrics.busy.dec()
-        end = self._end_of(job, running)
-        self._metrics.task_seconds.labels(label).observe(self._clock.monotonic() - started)
-        outcome = "cancelled" if end is None else "failed" if end.error else "done"
-        self._metrics.tasks.labels(label, outcome).inc()
-        if end is not None and not job.end.done():
-            job.end.set_result(end)
+            self._let_go(job, running)
+        outcome = self._settle(job, running, is_late=is_late)
+        seconds = self._clock.monotonic() - started
+        self._metrics.ended(job.label, outcome, seconds)
 
-    async def _guarded(self, task: TaskT) -> TaskEnd[TaskT, ResultT]:
-        try:
-            return TaskEnd(task, await self._handle(task), None)
-        except Exception as error:  # the pool outlives any task; the batch's owner reads the error
-            return TaskEnd(task, None, error)
+    def _settle(
+        self,
+        job: Job[TaskT, ResultT],
+        running: asyncio.Task[TaskEnd[TaskT, ResultT]],
+        *,
+        is_late: bool,
+    ) -> str:
+        """Tell the batch how the task ended; return the outcome as the metrics name it."""
+        if is_late:
+            late = TimeoutError(f"took longer than {self._task_timeout:g} s")
+            job.end(None, late)
+            return "timeout"
+        if not running.done() or running.cancelled():
+            return "cancelled"
+        end = running.result()
+        job.end(end.value, end.error)
+        return "failed" if end.error is not None else "done"
 
-    def _end_of(
-        self, job: _Job[TaskT, ResultT], running: asyncio.Task[TaskEnd[TaskT, ResultT]]
-    ) -> TaskEnd[TaskT, ResultT] | None:
-        """Return the end of a task that ran out, was cancelled (None), or ended by itself."""
-        if not running.cancelled():
-            return running.result()
-        if job.end.done():
-            return None
-        return TaskEnd(job.task, None, TimeoutError(f"took longer than {self._task_timeout:g} s"))
+    def _let_go(
+        self, job: Job[TaskT, ResultT], running: asyncio.Task[TaskEnd[TaskT, ResultT]]
+    ) -> None:
+        """Free the venue's place, at once or when a task that ignores its cancellation ends.
+
+        Until then the place stays taken, so that such tasks are bounded and cost their own venue
+        only.
+        """
+        if running.done():
+            self._release(job)
+            return
+        self._metrics.abandoned.inc()
+        # Held here: nobody else does any more, and the event loop holds its tasks weakly.
+        self._strays.add(running)
+        running.add_done_callback(lambda _: self._end_stray(job, running))
+
+    def _end_stray(
+        self, job: Job[TaskT, ResultT], running: asyncio.Task[TaskEnd[TaskT, ResultT]]
+    ) -> None:
+        self._strays.discard(running)
+        self._metrics.abandoned.dec()
+        self._release(job)
+        self._hand_out()
+
+    def _release(self, job: Job[TaskT, ResultT]) -> None:
+        job.batch.jobs.discard(job)
+        self._queue.release(job.venue)
+
+    def _waiting_count(self, venue: str) -> int:
+        """Return the tasks of a venue that wait, in the queue or for room in it."""
+        backlog = tuple(self._backlog[venue])
+        return self._queue.waiting_count(venue) + sum(len(each.unqueued[venue]) for each in backlog)
 
 
-def _notify(
-    end: asyncio.Future[TaskEnd[TaskT, ResultT]],
-    on_end: Callable[[TaskEnd[TaskT, ResultT]], None],
-) -> None:
-    if not end.cancelled():
-        on_end(end.result())
+async def _guarded(
+    handle: Callable[[TaskT], Awaitable[ResultT]], task: TaskT
+) -> TaskEnd[TaskT, ResultT]:
+    """Run a task to an end of some kind; only our own cancellation passes through."""
+    try:
+        value = await handle(task)
+    except asyncio.CancelledError:
+        me = asyncio.current_task()
+        if me is not None and me.cancelling():
+            raise
+        return TaskEnd(task, None, FatalError("the task was cancelled from within"))
+    except Exception as error:  # the pool outlives any task; the batch's owner reads the error
+        return TaskEnd(task, None, error)
+    except BaseException as error:  # SystemExit out of a task would stop the event loop itself
+        return TaskEnd(task, None, FatalError(f"the task raised {type(error).__name__}"))
+    if value is None:
+        return TaskEnd(task, None, FatalError("the task returned nothing"))
+    return TaskEnd(task, value, None)
+
+
+def _stopping() -> UnreachableError:
+    return UnreachableError("the service is not running tasks", reason="SHUTTING_DOWN")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opensqt.market_maker.v1 import scanner_pb2, scanner_pb2_grpc
 from services.common.paging import take_page
 from services.scanner.codec import (
     decode_filters,
     decode_request_id,
+    decode_worker_count,
     encode_event,
     encode_opportunity,
     encode_scan,
@@ -26,18 +27,32 @@ if TYPE_CHECKING:
     from services.scanner.scan_desk import ScanDesk
 
 
+class ResizablePool(Protocol):
+    """Workers whose number can be changed while they work."""
+
+    def resize(self, worker_count: int) -> int:
+        """Set the number of workers and return the number before."""
+        ...
+
+
 class ScannerServicer(scanner_pb2_grpc.ScannerServiceServicer):
-    """Serves the board, the hub and the desk.
+    """Serves the board, the hub, the desk and the size of the pool.
 
     Errors become statuses in the server's interceptor.
     """
 
     def __init__(
-        self, board: Board, hub: WatchHub[Opportunity], desk: ScanDesk, clock: Clock
+        self,
+        board: Board,
+        hub: WatchHub[Opportunity],
+        desk: ScanDesk,
+        pool: ResizablePool,
+        clock: Clock,
     ) -> None:
         self._board = board
         self._hub = hub
         self._desk = desk
+        self._pool = pool
         self._clock = clock
 
     async def ListOpportunities(
@@ -48,7 +63,7 @@ class ScannerServicer(scanner_pb2_grpc.ScannerServiceServicer):
         """List what stands, best first."""
         filters = decode_filters(request)
         now = self._clock.now()
-        rows = [each for each in self._board.ranked(now) if filters.wants(each)]
+        rows = [each for each in self._board.ranked() if filters.wants(each)]
         page, token = take_page(
             rows,
             lambda each: each.opportunity_id,
@@ -96,3 +111,11 @@ class ScannerServicer(scanner_pb2_grpc.ScannerServiceServicer):
         """Cancel a scan and its tasks."""
         record = await self._desk.cancel(request.scan_id)
         return scanner_pb2.CancelScanResponse(scan=encode_scan(record, self._clock.now()))
+
+    async def ResizePool(
+        self, request: scanner_pb2.ResizePoolRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> scanner_pb2.ResizePoolResponse:
+        """Set the number of workers."""
+        count = decode_worker_count(request)
+        previous = self._pool.resize(count)
+        return scanner_pb2.ResizePoolResponse(previous_worker_count=previous, worker_count=count)

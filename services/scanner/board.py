@@ -1,79 +1,181 @@
-"""What is published: the opportunities that stand, their revisions, and what a scan changes."""
+"""What is published: the opportunities that stand, their revisions, and what changes them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from services.common.codec import to_millis
+from services.scanner.moments import Moment, moment_of, wall_step
+from services.scanner.news import is_news
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
+    from services.common.clock import Clock
     from services.common.watch_hub import WatchHub
+    from services.scanner.news import NewsRules
     from services.scanner.opportunity import Opportunity
     from services.scanner.pairs import PairOfLegs
 
+# The kernel slews a clock by half a millisecond a second; more in one sweep is a step.
+_MIN_STEP = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An opportunity and the monotonic second at which the oldest of its figures came."""
+
+    opportunity: Opportunity
+    observed: float
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic second of its expiry: what decides, whatever the wall clock is set to."""
+        opportunity = self.opportunity
+        return self.observed + (opportunity.expire_time - opportunity.observe_time).total_seconds()
+
 
 class Board:
-    """Holds published opportunities and tells the hub of every change.
+    """Holds what scans found and what is published of it, and tells the hub of every change.
 
-    Revisions grow with every change, and across restarts too: they start from the clock, because a
-    consumer ignores a revision older than one it has seen.
+    `freshen` brings a finding of the last scan up to date, or returns None while it does not
+    qualify. Revisions grow with every change, and across restarts too: they start from the clock,
+    because a consumer ignores a revision older than one it has seen.
     """
 
-    def __init__(self, hub: WatchHub[Opportunity], *, max_opportunities: int) -> None:
+    def __init__(
+        self,
+        hub: WatchHub[Opportunity],
+        *,
+        max_opportunities: int,
+        news: NewsRules,
+        clock: Clock,
+        freshen: Callable[[Held], Held | None] = lambda held: held,
+    ) -> None:
         self._hub = hub
         self._max_opportunities = max_opportunities
-        self._by_id: dict[str, Opportunity] = {}
-        self._ranked: tuple[Opportunity, ...] = ()
+        self._news = news
+        self._clock = clock
+        self._freshen = freshen
+        self._found: dict[str, Held] = {}
+        self._published: dict[str, Held] = {}
+        self._ranked: tuple[Held, ...] = ()
+        self._anchor = moment_of(clock)
+        self._revision = 0
 
-    def ranked(self, now: datetime) -> tuple[Opportunity, ...]:
+    def ranked(self) -> tuple[Opportunity, ...]:
         """Return what stands and has not expired, best first."""
-        return tuple(opportunity for opportunity in self._ranked if opportunity.expire_time > now)
+        now = self._clock.monotonic()
+        return tuple(held.opportunity for held in self._ranked if held.deadline > now)
+
+    def best_found(self, count: int) -> tuple[Opportunity, ...]:
+        """Return the best findings of scans, those included that do not qualify for the moment."""
+        found = sorted(
+            (held.opportunity for held in self._found.values()), key=lambda each: each.rank_key
+        )
+        return tuple(found[:count])
+
+    def oldest_age(self) -> float:
+        """Return the seconds since the oldest figure of all that is published came; 0 for none."""
+        # A copy: the exporter asks from a thread of its own.
+        observed = [held.observed for held in tuple(self._ranked)]
+        return self._clock.monotonic() - min(observed) if observed else 0.0
 
     def publish(
         self,
         opportunities: Iterable[Opportunity],
         is_unevaluated: Callable[[PairOfLegs], bool],
-        now: datetime,
+        began: Moment,
     ) -> None:
-        """Replace what stands by the findings of a scan.
+        """Replace what stands by the findings of a scan that began at `began`.
 
         A pair the scan could not look at (`is_unevaluated`) keeps what was published until it
         expires; every other pair without an opportunity is removed.
         """
         found = sorted(opportunities, key=lambda each: each.rank_key)[: self._max_opportunities]
-        fresh = {opportunity.opportunity_id: opportunity for opportunity in found}
-        for name, old in list(self._by_id.items()):
+        fresh = {each.opportunity_id: self._held(each, began) for each in found}
+        for name, old in list(self._found.items()):
             # Not looked at is not the same as no longer there; its own expiry bounds the doubt.
-            kept = is_unevaluated(old.pair) and old.expire_time > now
-            if name not in fresh and not kept:
-                self._remove(name)
-        for name, opportunity in fresh.items():
-            self._upsert(name, opportunity, now)
+            if name not in fresh and not is_unevaluated(old.opportunity.pair):
+                self._forget(name)
+        self._found |= fresh
+        for name in fresh:
+            self._show(name, from_scan=True)
+        self.expire()
+
+    def refresh(self, opportunity_ids: Iterable[str]) -> None:
+        """Bring findings up to date; one that is not known (any more) is passed over."""
+        for name in opportunity_ids:
+            if name in self._found:
+                self._show(name, from_scan=False)
         self._rank()
 
-    def expire(self, now: datetime) -> None:
-        """Remove what has expired."""
-        for name, opportunity in list(self._by_id.items()):
-            if opportunity.expire_time <= now:
+    def expire(self) -> None:
+        """Remove what has expired, and after a step of the wall clock tell all times anew."""
+        now = moment_of(self._clock)
+        if abs(wall_step(self._anchor, now)) >= _MIN_STEP:
+            self._found = {name: _timed(held, now) for name, held in self._found.items()}
+            for name, held in list(self._published.items()):
+                self._upsert(name, _timed(held, now))
+        self._anchor = now
+        for name, held in list(self._published.items()):
+            if held.deadline <= now.monotonic:
                 self._remove(name)
+        for name, held in list(self._found.items()):
+            # What is kept fresh stands longer than the finding it came from.
+            if held.deadline <= now.monotonic and name not in self._published:
+                del self._found[name]
         self._rank()
 
-    def _upsert(self, name: str, opportunity: Opportunity, now: datetime) -> None:
-        old = self._by_id.get(name)
+    def _held(self, opportunity: Opportunity, began: Moment) -> Held:
+        """Return a finding with its times by the wall clock as it is now set."""
+        now = moment_of(self._clock)
+        # Stamped since the scan began, by the clock as it was then; never in the future.
+        observed = min(began.monotonic_at(opportunity.observe_time), now.monotonic)
+        held = Held(opportunity, observed)
+        return _timed(held, now) if abs(wall_step(began, now)) >= _MIN_STEP else held
+
+    def _show(self, name: str, *, from_scan: bool) -> None:
+        fresh = self._freshen(self._found[name])
+        if fresh is None or fresh.deadline <= self._clock.monotonic():
+            if name in self._published:
+                self._remove(name)
+            return
+        old = self._published.get(name)
+        if old is None or is_news(
+            old.opportunity, fresh.opportunity, self._news, from_scan=from_scan
+        ):
+            self._upsert(name, fresh)
+
+    def _upsert(self, name: str, held: Held) -> None:
         # The clock lifts revisions over those of a former process; the addition keeps them growing
-        # when the clock stands or steps back.
-        revision = max(to_millis(now), old.revision + 1 if old is not None else 0)
-        published = replace(opportunity, revision=revision)
-        self._by_id[name] = published
-        self._hub.upsert(name, published)
+        # when the clock stands or steps back, also of what was removed and comes again.
+        self._revision = max(to_millis(self._clock.now()), self._revision + 1)
+        published = Held(replace(held.opportunity, revision=self._revision), held.observed)
+        self._published[name] = published
+        self._hub.upsert(name, published.opportunity)
+
+    def _forget(self, name: str) -> None:
+        del self._found[name]
+        if name in self._published:
+            self._remove(name)
 
     def _remove(self, name: str) -> None:
-        del self._by_id[name]
+        del self._published[name]
         self._hub.remove(name)
 
     def _rank(self) -> None:
-        self._ranked = tuple(sorted(self._by_id.values(), key=lambda each: each.rank_key))
+        self._ranked = tuple(
+            sorted(self._published.values(), key=lambda each: each.opportunity.rank_key)
+        )
+
+
+def _timed(held: Held, now: Moment) -> Held:
+    """Return the same with its times by the wall clock as it is set at `now`."""
+    opportunity = held.opportunity
+    observe_time = now.at(held.observed)
+    life = opportunity.expire_time - opportunity.observe_time
+    timed = replace(opportunity, observe_time=observe_time, expire_time=observe_time + life)
+    return Held(timed, held.observed)

@@ -19,7 +19,9 @@ from services.scanner.histories import HistoryLoader
 from services.scanner.history_disk import DiskHistoryStore
 from services.scanner.instruments import InstrumentKind
 from services.scanner.metrics import ScannerMetrics
+from services.scanner.news import NewsRules
 from services.scanner.pool import WorkerPool
+from services.scanner.queue_metrics import QueueMetrics
 from services.scanner.scan import Scanner
 from services.scanner.scan_desk import ScanDesk
 from services.scanner.servicer import ScannerServicer
@@ -34,11 +36,14 @@ if TYPE_CHECKING:
     from services.scanner.history_store import HistoryStore
     from services.scanner.opportunity import Opportunity
     from services.scanner.settings import ScannerSettings
+    from services.scanner.task_runner import TaskRunner
     from services.scanner.venue_codec import Reading
 
 SERVICE_NAME = "opensqt.market_maker.v1.ScannerService"
 # Changes kept for subscribers that come back: this many times the opportunities there can be.
 _BACKLOG_SCANS = 4
+# Freshness of numbers that stay the same is told in steps of this share of their lifetime.
+_FRESHNESS_STEP = 0.1
 
 
 async def run(settings: ScannerSettings, stop: asyncio.Event) -> None:
@@ -68,9 +73,16 @@ async def scanner(
         backlog=_BACKLOG_SCANS * settings.max_opportunities,
         max_subscribers=settings.max_subscribers,
         heartbeat_seconds=settings.heartbeat_seconds,
+        max_lag_seconds=settings.max_lag_seconds,
+        clock=clock,
     )
     measured.subscribers.set_function(lambda: hub.subscriber_count)
-    board = Board(hub, max_opportunities=settings.max_opportunities)
+    board = Board(
+        hub,
+        max_opportunities=settings.max_opportunities,
+        news=NewsRules(settings.live.min_change, rules.lifetime * _FRESHNESS_STEP),
+        clock=clock,
+    )
     async with AsyncExitStack() as stack:
         # First in, last out: what a scan read until its end is written.
         if store is None:
@@ -96,14 +108,16 @@ async def scanner(
                 metrics=measured.pool,
             )
         )
-        loader = HistoryLoader(pool, store, rules, page_size=settings.history_page_size)
+        runner = await _runner(settings, stack, pool, hub, metrics, clock, ids)
+        loader = HistoryLoader(runner, store, rules, page_size=settings.history_page_size)
         scans = Scanner(
             {venue.name: InstrumentKind(venue.kind) for venue in settings.venues},
-            pool,
+            runner,
             store,
             loader,
             rules,
             shortlist_count=settings.shortlist_count,
+            book_depth=settings.costs.book_depth,
             clock=clock,
         )
         desk = ScanDesk(
@@ -142,6 +156,37 @@ async def _readers(
             metrics=metrics,
         )
     return readers
+
+
+async def _runner(
+    settings: ScannerSettings,
+    stack: AsyncExitStack,
+    pool: WorkerPool[VenueTask, Reading],
+    hub: WatchHub[Opportunity],
+    metrics: ServiceMetrics,
+    clock: Clock,
+    ids: Ids,
+) -> TaskRunner[VenueTask, Reading]:
+    """Return what scans hand their tasks to: the pool, or the queue shared with other machines."""
+    if settings.nats is None:
+        return pool
+    # Only now: without the setting no part of NATS is loaded.
+    from services.scanner.nats_queue import QueueBounds, shared_queue
+
+    bounds = QueueBounds(
+        venue_bounds(
+            [venue.name for venue in settings.venues],
+            settings.venue_concurrency,
+            settings.workers,
+        ),
+        task_seconds=settings.scan_timeout_seconds,
+        opportunity_seconds=settings.lifetime_seconds,
+    )
+    measured = QueueMetrics(metrics)
+    queue = shared_queue(
+        settings.nats, bounds, pool, hub, clock=clock, ids=ids, metrics=measured
+    )
+    return await stack.enter_async_context(queue)
 
 
 @asynccontextmanager

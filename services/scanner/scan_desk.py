@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import NotFoundError, UnreachableError
 from services.common.logs import get_logger
+from services.scanner.moments import moment_of
 from services.scanner.progress import ScanRecord, ScanState
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from services.scanner.board import Board
     from services.scanner.findings import Findings
     from services.scanner.metrics import ScannerMetrics
+    from services.scanner.moments import Moment
 
 KEPT_SCANS = 100
 KEPT_REQUESTS = 10_000
@@ -125,12 +127,13 @@ class ScanDesk:
 
         Whatever happens to it, the record says so and the desk goes on.
         """
+        began = moment_of(self._clock)
         calls_before = self._call_count()
         record.count_calls = lambda: self._call_count() - calls_before
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 findings = await self._scan(record)
-            self._publish(record, findings)
+            self._publish(record, findings, began)
         except asyncio.CancelledError:
             record.state = ScanState.CANCELED
             # Cancelled by a caller, only the scan ends; cancelled with the desk, so does
@@ -147,7 +150,7 @@ class ScanDesk:
         finally:
             self._end(record)
 
-    def _publish(self, record: ScanRecord, findings: Findings) -> None:
+    def _publish(self, record: ScanRecord, findings: Findings, began: Moment) -> None:
         record.exclusions = findings.exclusions
         record.missing_parts = findings.missing_parts
         record.opportunity_count = len(findings.opportunities)
@@ -155,11 +158,10 @@ class ScanDesk:
             # An empty list would say that nothing qualifies; the truth is that nobody could look.
             record.state = ScanState.FAILED
             return
-        now = self._clock.now()
-        self._board.publish(findings.opportunities, findings.is_unevaluated, now)
+        self._board.publish(findings.opportunities, findings.is_unevaluated, began)
         record.state = ScanState.PARTIAL if findings.missing_parts else ScanState.SUCCEEDED
         self.last_published = record
-        self._metrics.last_scan_time.set(now.timestamp())
+        self._metrics.last_scan_time.set(self._clock.now().timestamp())
         self._metrics.symbols.set(record.symbol_count)
         # Reasons of the scan before that no longer occur must not stay at their old counts.
         self._metrics.excluded.clear()
@@ -176,7 +178,7 @@ class ScanDesk:
         seconds = record.elapsed(record.end_time).total_seconds()
         self._metrics.scans.labels(record.state.value).inc()
         self._metrics.scan_seconds.observe(seconds)
-        self._metrics.opportunities.set(len(self._board.ranked(record.end_time)))
+        self._metrics.opportunities.set(len(self._board.ranked()))
         _log.info(
             "scan_ended",
             scan_id=record.scan_id,
@@ -197,4 +199,4 @@ class ScanDesk:
     async def _sweep(self) -> None:
         while True:
             await self._clock.sleep(_SWEEP_SECONDS)
-            self._board.expire(self._clock.now())
+            self._board.expire()

@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from services.common.settings import ServiceSettings, SettingsPart, VenueSettings
+from services.scanner.live_settings import LiveSettings
+from services.scanner.nats_settings import NatsSettings
 from services.scanner.rules import (
     DEFAULT_WEIGHTS,
     CostRules,
@@ -115,13 +117,17 @@ class ScannerSettings(ServiceSettings):
     max_opportunities: int = Field(default=2000, ge=1, le=20_000)
     max_subscribers: int = Field(default=1000, ge=1, le=10_000)
     heartbeat_seconds: float = Field(default=10.0, gt=0)
+    max_lag_seconds: float = Field(default=60.0, gt=0)
+    """How long a watcher may stay behind before its stream is ended."""
     window_days: Literal[1, 3, 7, 30] = 7
     min_net_apr: Decimal = Decimal(0)
+    nats: NatsSettings | None = None
     history: HistorySettings = HistorySettings()
     universe: UniverseSettings = UniverseSettings()
     quarantine: QuarantineSettings = QuarantineSettings()
     costs: CostSettings = CostSettings()
     score: ScoreSettings = ScoreSettings()
+    live: LiveSettings = LiveSettings()
 
     @model_validator(mode="after")
     def _venues_are_distinct(self) -> Self:

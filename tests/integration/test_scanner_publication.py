@@ -172,7 +172,8 @@ async def test_slow_subscriber_gets_the_latest_state_only() -> None:
         await scanned(stub)
         slow = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
         assert (await slow.read()).upsert.symbol == "AAAUSDT"
-        for _ in range(5):
+        for cent in range(5):
+            spot.list(FakeListing("AAAUSDT", bid=f"99.9{cent}"))
             await scanned(stub)
         (last,) = await listed(stub)
         revisions: list[int] = []
@@ -183,6 +184,19 @@ async def test_slow_subscriber_gets_the_latest_state_only() -> None:
                     revisions.append(event.upsert.revision)
         assert revisions == sorted(set(revisions))
         slow.cancel()
+
+
+async def test_a_scan_that_finds_the_same_numbers_publishes_nothing_new() -> None:
+    """A revision says that something changed; the same found again is told when its expiry nears."""
+    spot, perpetual = markets()
+    async with scanning(spot, perpetual) as stub:
+        (first,) = await after_scan(stub)
+        (same,) = await after_scan(stub)
+        assert same == first
+        spot.list(FakeListing("AAAUSDT", bid="99.98"))
+        (other,) = await after_scan(stub)
+        assert other.revision > first.revision
+        assert other.scan_id != first.scan_id
 
 
 async def test_idle_watch_gets_heartbeats_that_move_the_token() -> None:

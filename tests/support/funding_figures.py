@@ -26,11 +26,25 @@ _COLUMNS = {
     "apr_true": "annualized_rate",
     "apr_naive_8h": "naive_annualized_rate",
 }
+# Figures that the reference table does not have.
+_OTHERS = {
+    "first_minute": "first_minute",
+    "last_minute": "last_minute",
+    "missing_rows": "missing_row_count",
+    "negative_ratio": "negative_ratio",
+    "longest_zero_run": "longest_zero_run",
+    "covered_h": "covered_hours",
+    "stability": "stability_score",
+}
 
 
-def figures(statistics: FundingStatistics) -> dict[str, float]:
-    """Return every figure of the reference table that has one value."""
-    found = {column: float(getattr(statistics, name)) for column, name in _COLUMNS.items()}
+def figures(statistics: FundingStatistics) -> dict[str, float | None]:
+    """Return every figure of the statistics by a short name, those of the reference table by its
+    column; None where the statistics do not know it.
+    """
+    found: dict[str, float | None] = {
+        column: getattr(statistics, name) for column, name in (_COLUMNS | _OTHERS).items()
+    }
     for window in statistics.windows:
         found |= {
             f"avg_{window.days}d": window.mean_rate,

@@ -1,5 +1,5 @@
 """The conventions of funding statistics, written plainly in Decimal: the yardstick of the fast
-form.
+form. Loops and sums only, no numpy, one function for each sentence of docs/quality-score.md.
 """
 
 from __future__ import annotations
@@ -9,57 +9,120 @@ from decimal import Decimal, localcontext
 from itertools import pairwise
 
 Row = tuple[int, Decimal]
+Figures = dict[str, Decimal | int | None]
 HOUR_MS = 3_600_000
 YEAR_HOURS = Decimal(8760)
+LONGEST_INTERVAL = 24
 
 
-def plain_statistics(rows: Sequence[Row]) -> dict[str, Decimal | int]:
-    """Return the statistics of rows (settlement time in ms, rate), in any order, without holes.
+def plain_statistics(rows: Sequence[Row], word: int | None = None) -> Figures | None:
+    """Return the statistics of rows (settlement time in ms, rate), in any order, or None where the
+    interval is unknown.
 
-    Times are rounded to the hour; the first row is given the spacing after it.
+    Times are rounded to the hour and of rows of one hour the last told stands; `word` is the
+    venue's word for the interval now. A figure is None where there are too few rows for it.
     """
     with localcontext() as context:
         context.prec = 50
-        ordered = sorted(((time + HOUR_MS // 2) // HOUR_MS, rate) for time, rate in rows)
-        times = [time for time, _ in ordered]
-        rates = [rate for _, rate in ordered]
-        gaps = [later - earlier for earlier, later in pairwise(times)]
-        gaps = [gaps[0], *gaps]
-        count = len(rates)
-        mean = sum(rates, Decimal(0)) / count
-        squares = sum(((rate - mean) ** 2 for rate in rates), Decimal(0))
-        found: dict[str, Decimal | int] = {
-            "n": count,
-            "interval_h": gaps[-1],
-            "mean": mean,
-            "std_pop": (squares / count).sqrt(),
-            "std_smp": (squares / (count - 1)).sqrt(),
-            "min": min(rates),
-            "max": max(rates),
-            "positive_ratio": Decimal(sum(rate > 0 for rate in rates)) / count,
-            "n_zero": sum(rate == 0 for rate in rates),
-            "sign_flips": _flips([_sign(rate) for rate in rates if rate]),
-            "sign_flips_strict": _flips([_sign(rate) for rate in rates]),
-            "apr_mean": mean * YEAR_HOURS / gaps[-1],
-            "apr_true": sum(rates, Decimal(0)) / sum(gaps) * YEAR_HOURS,
-            "apr_naive_8h": mean * 1095,
-            "interval_changes": _flips(gaps[1:]),
+        by_hour = {(time + HOUR_MS // 2) // HOUR_MS: rate for time, rate in rows}
+        times = sorted(by_hour)
+        rates = [by_hour[time] for time in times]
+        spacings = [later - earlier for earlier, later in pairwise(times)]
+        interval = word
+        if interval is None:
+            if not spacings or spacings[-1] > LONGEST_INTERVAL:
+                return None
+            interval = spacings[-1]
+        covered = _covered_hours(spacings, interval, is_told=word is not None)
+        gaps = [covered[0] if covered else interval, *covered]
+        found = _moments(rates) | _annual(rates, gaps, interval)
+        found |= {
+            "first_minute": times[0] * 60,
+            "last_minute": times[-1] * 60,
+            "interval_h": interval,
+            "interval_changes": _changes(gaps),
+            "missing_rows": sum(
+                round(Decimal(wide) / kept) - 1
+                for wide, kept in zip(spacings, covered, strict=True)
+                if kept < wide
+            ),
         }
-        found |= _regime(rates, gaps) | _slopes(times, rates)
+        found |= _signs(rates) | _regime(rates, gaps) | _slopes(times, rates)
         for days in (1, 3, 7, 30):
             found |= _window(days, times, rates, gaps)
         return found
+
+
+def _covered_hours(spacings: Sequence[int], interval: int, *, is_told: bool) -> list[int]:
+    """A spacing over a day is a hole; so is one at least twice as wide as both neighbours."""
+    kept = []
+    for index, spacing in enumerate(spacings):
+        if spacing <= LONGEST_INTERVAL:
+            kept.append(spacing)
+            continue
+        before = [each for each in spacings[:index] if each <= LONGEST_INTERVAL]
+        after = [each for each in spacings[index + 1 :] if each <= LONGEST_INTERVAL]
+        kept.append(max([*before[-1:], *after[:1]], default=interval))
+    covered = kept[:1]
+    for index in range(1, len(kept)):
+        last_word = interval if is_told else kept[-1]
+        after_this = kept[index + 1] if index + 1 < len(kept) else last_word
+        widest = max(kept[index - 1], after_this)
+        covered.append(widest if kept[index] >= 2 * widest else kept[index])
+    return covered
+
+
+def _moments(rates: Sequence[Decimal]) -> Figures:
+    count = len(rates)
+    mean = sum(rates, Decimal(0)) / count
+    squares = sum(((rate - mean) ** 2 for rate in rates), Decimal(0))
+    deviation = (squares / count).sqrt()
+    size = abs(mean) + deviation
+    return {
+        "n": count,
+        "mean": mean,
+        "std_pop": deviation,
+        "std_smp": (squares / (count - 1)).sqrt() if count > 1 else None,
+        "min": min(rates),
+        "max": max(rates),
+        "stability": abs(mean) / size if size else Decimal(0),
+    }
+
+
+def _annual(rates: Sequence[Decimal], gaps: Sequence[int], interval: int) -> Figures:
+    total = sum(rates, Decimal(0))
+    return {
+        "covered_h": sum(gaps),
+        "apr_mean": total / len(rates) * YEAR_HOURS / interval,
+        "apr_true": total / sum(gaps) * YEAR_HOURS,
+        "apr_naive_8h": total / len(rates) * 1095,
+    }
 
 
 def _sign(rate: Decimal) -> int:
     return (rate > 0) - (rate < 0)
 
 
-def _flips(values: Sequence[int]) -> int:
+def _changes(values: Sequence[int]) -> int:
     return sum(later != earlier for earlier, later in pairwise(values))
 
 
-def _regime(rates: Sequence[Decimal], gaps: Sequence[int]) -> dict[str, Decimal | int]:
+def _signs(rates: Sequence[Decimal]) -> Figures:
+    longest = run = 0
+    for rate in rates:
+        run = run + 1 if rate == 0 else 0
+        longest = max(longest, run)
+    return {
+        "positive_ratio": Decimal(sum(rate > 0 for rate in rates)) / len(rates),
+        "negative_ratio": Decimal(sum(rate < 0 for rate in rates)) / len(rates),
+        "n_zero": sum(rate == 0 for rate in rates),
+        "longest_zero_run": longest,
+        "sign_flips": _changes([_sign(rate) for rate in rates if rate]),
+        "sign_flips_strict": _changes([_sign(rate) for rate in rates]),
+    }
+
+
+def _regime(rates: Sequence[Decimal], gaps: Sequence[int]) -> Figures:
     length = hours = 0
     for rate, gap in zip(reversed(rates), reversed(gaps), strict=True):
         if _sign(rate) != _sign(rates[-1]):
@@ -68,7 +131,7 @@ def _regime(rates: Sequence[Decimal], gaps: Sequence[int]) -> dict[str, Decimal 
     return {"regime_sign": _sign(rates[-1]), "regime_len": length, "regime_h": hours}
 
 
-def _slopes(times: Sequence[int], rates: Sequence[Decimal]) -> dict[str, Decimal | int]:
+def _slopes(times: Sequence[int], rates: Sequence[Decimal]) -> Figures:
     last_rates, last_times = rates[-10:], times[-10:]
     numbers = list(range(len(last_rates)))
     return {
@@ -77,16 +140,17 @@ def _slopes(times: Sequence[int], rates: Sequence[Decimal]) -> dict[str, Decimal
     }
 
 
-def _least_squares(x: Sequence[int], y: Sequence[Decimal]) -> Decimal:
+def _least_squares(x: Sequence[int], y: Sequence[Decimal]) -> Decimal | None:
     x_mean = Decimal(sum(x)) / len(x)
     y_mean = sum(y, Decimal(0)) / len(y)
     products = sum(((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True)), Decimal(0))
-    return products / sum(((a - x_mean) ** 2 for a in x), Decimal(0))
+    squares = sum(((a - x_mean) ** 2 for a in x), Decimal(0))
+    return products / squares if squares else None
 
 
 def _window(
     days: int, times: Sequence[int], rates: Sequence[Decimal], gaps: Sequence[int]
-) -> dict[str, Decimal | int]:
+) -> Figures:
     start = times[-1] - days * 24
     inside = [
         (rate, gap) for time, rate, gap in zip(times, rates, gaps, strict=True) if time > start

@@ -117,7 +117,6 @@ async def scanner(
             loader,
             rules,
             shortlist_count=settings.shortlist_count,
-            book_depth=settings.costs.book_depth,
             clock=clock,
         )
         desk = ScanDesk(

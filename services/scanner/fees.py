@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from services.scanner.instruments import InstrumentKey
     from services.scanner.market import VenueView
-    from services.scanner.opportunity import Opportunity
     from services.scanner.task_runner import TaskEnd
     from services.scanner.venue_codec import Reading
 
@@ -47,18 +46,20 @@ class FeeBook:
             if isinstance(end.task, ReadFees) and isinstance(end.error, UnimplementedError):
                 self._without_bulk.add(end.task.venue)
 
+    def forget_old(self, now: datetime) -> None:
+        """Drop the fees told by symbol more than a day ago, so that they are asked again."""
+        self._told = {key: told for key, told in self._told.items() if now - told[1] < _KEPT}
+
     def tasks(
-        self, shortlist: Iterable[Opportunity], views: Mapping[str, VenueView], now: datetime
+        self, legs: Iterable[InstrumentKey], views: Mapping[str, VenueView]
     ) -> list[VenueTask]:
-        """Return one reading for each leg of the shortlist whose fee nobody told within a day."""
-        legs = {
-            leg: None for each in shortlist for leg in (each.pair.long_leg, each.pair.short_leg)
-        }
+        """Return one reading for each leg whose fee nobody told."""
         return [
             ReadFees(leg.venue, leg.symbol)
             for leg in legs
             # What came in bulk is never asked again by symbol.
-            if views[leg.venue].taker_fee(leg.symbol) is None and not self._is_known(leg, now)
+            if views[leg.venue].taker_fee(leg.symbol) is None
+            and (leg.venue, leg.symbol) not in self._told
         ]
 
     def learn(self, task: ReadFees, fees: Mapping[str, Decimal], now: datetime) -> None:
@@ -78,7 +79,3 @@ class FeeBook:
             venue: replace(view, fees={**view.fees, **added[venue]}) if venue in added else view
             for venue, view in views.items()
         }
-
-    def _is_known(self, leg: InstrumentKey, now: datetime) -> bool:
-        told = self._told.get((leg.venue, leg.symbol))
-        return told is not None and now - told[1] < _KEPT

@@ -46,7 +46,8 @@ class CostRules:
     """Stand-ins for costs that no venue told, and the bounds of the expected holding time.
 
     A stand-in of None excludes what would need it. `notional` is the size of one leg, in quote
-    asset, that slippage is computed for; a book older than `book_max_age` is not walked.
+    asset, that slippage is computed for; of each side of a book `book_depth` levels are read, and
+    a book older than `book_max_age` is not walked.
     """
 
     default_taker_fee_ratio: Decimal = Decimal("0.001")
@@ -55,6 +56,7 @@ class CostRules:
     min_holding: timedelta = timedelta(hours=24)
     max_holding: timedelta = timedelta(days=30)
     notional: Decimal = Decimal(10_000)
+    book_depth: int = 100
     book_max_age: timedelta = timedelta(seconds=30)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
+from services.common.errors import UnimplementedError
 from services.scanner.collect import failure, markets
 from services.scanner.evaluate import Evidence, Rejection, could_earn, evaluate_pair
 from services.scanner.fees import FeeBook
@@ -12,10 +13,15 @@ from services.scanner.findings import Findings, ReasonBook, lone_perpetuals
 from services.scanner.instruments import InstrumentKey, InstrumentKind
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
 from services.scanner.plan import bulk_tasks
-from services.scanner.shortlist import detail_tasks, with_details
+from services.scanner.shortlist import (
+    SHORTLIST_ROUNDS,
+    ShortlistAnswers,
+    leg_tasks,
+    with_details,
+)
 from services.scanner.slices import Slicer
 from services.scanner.study import study_venue
-from services.scanner.tasks import ReadBorrowRates, ReadDetail, ReadFees, VenueTask
+from services.scanner.tasks import ReadBook, ReadBorrowRates, ReadDetail, ReadFees, VenueTask
 from services.scanner.universe import tradable_symbols
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from services.scanner.progress import ScanRecord
     from services.scanner.rules import ScanRules
     from services.scanner.task_runner import TaskEnd, TaskRunner
-    from services.scanner.venue_codec import Detail, Read, Reading
+    from services.scanner.venue_codec import Read, Reading
 
 
 @dataclass(slots=True)
@@ -80,11 +86,7 @@ class Scanner:
         await self._study(found, work)
         pairs = self._pairs(found, work)
         evidence = await self._evidence(found, pairs, work)
-        opportunities = await self._evaluate(pairs, evidence, work)
-        evidence, has_changed = await self._learn_fees(opportunities, evidence, work)
-        if has_changed:
-            opportunities = await self._evaluate(pairs, evidence, work)
-        opportunities = await self._detail(opportunities, evidence, work)
+        opportunities = await self._rank(pairs, evidence, work)
         return Findings(
             opportunities=opportunities,
             exclusions=work.reasons.exclusions(opportunities),
@@ -98,6 +100,7 @@ class Scanner:
         tasks = [task for venue, kind in self._venues.items() for task in bulk_tasks(venue, kind)]
         # The oldest the rows can be: they are received after this.
         received = self._clock.now()
+        self._fees.forget_old(received)
         ends = await self._run(self._fees.worth_asking(tasks), work)
         self._fees.note_refusals(ends)
         found = markets(ends, self._venues, received)
@@ -180,48 +183,71 @@ class Scanner:
             rates.update({(end.task.venue, asset): apr for asset, apr in read.rows.items()})
         return Evidence(work.record.scan_id, found.views, work.statistics, rates)
 
-    async def _evaluate(
+    async def _rank(
         self, pairs: Sequence[PairOfLegs], evidence: Evidence, work: _Work
     ) -> list[Opportunity]:
-        opportunities: list[Opportunity] = []
+        """Rank by what bulk readings told, then again with what only a shortlist is asked for."""
+        found: dict[PairOfLegs, Opportunity] = {}
+        answers = ShortlistAnswers()
+        await self._evaluate(pairs, evidence, found, work)
+        for _ in range(SHORTLIST_ROUNDS):
+            legs = frozenset(answers.new_legs(_ranked(found)[: self._shortlist_count]))
+            if not legs:
+                break
+            evidence = await self._ask(legs, answers, evidence, work)
+            touched = [pair for pair in pairs if pair.long_leg in legs or pair.short_leg in legs]
+            await self._evaluate(touched, evidence, found, work)
+        return [with_details(each, answers.details, evidence.views) for each in _ranked(found)]
+
+    async def _evaluate(
+        self,
+        pairs: Sequence[PairOfLegs],
+        evidence: Evidence,
+        found: dict[PairOfLegs, Opportunity],
+        work: _Work,
+    ) -> None:
         for pair in pairs:
             result = evaluate_pair(pair, evidence, self._rules)
             if isinstance(result, Rejection):
+                found.pop(pair, None)
                 work.reasons.reject(result)
             else:
-                opportunities.append(result)
+                found[pair] = result
             await work.slicer.pause()
-        return sorted(opportunities, key=lambda each: each.rank_key)
 
-    async def _learn_fees(
-        self, opportunities: Sequence[Opportunity], evidence: Evidence, work: _Work
-    ) -> tuple[Evidence, bool]:
-        """Ask the fees of the shortlist where a venue tells them by symbol only; True when any
-        came.
+    async def _ask(
+        self,
+        legs: frozenset[InstrumentKey],
+        answers: ShortlistAnswers,
+        evidence: Evidence,
+        work: _Work,
+    ) -> Evidence:
+        """Ask books and details of legs, and fees where a venue tells them by symbol only.
+
+        Without an answer a default or a caveat stands for the figure.
         """
-        now = self._clock.now()
-        tasks = self._fees.tasks(opportunities[: self._shortlist_count], evidence.views, now)
+        ordered, now = sorted(legs), self._clock.now()
+        tasks = self._fees.tasks(ordered, evidence.views) + leg_tasks(
+            ordered, self._rules.costs.book_depth
+        )
         for end in await self._run(tasks, work):
-            if isinstance(end.task, ReadFees) and end.error is None:
-                self._fees.learn(end.task, cast("Read[Decimal]", end.value).rows, now)
+            # A venue that has no such figure is no failure.
+            if end.error is not None and not isinstance(end.error, UnimplementedError):
+                work.missing_parts.append(failure(end.task, end.error))
+            if isinstance(end.task, ReadFees):
+                if end.error is None:
+                    self._fees.learn(end.task, cast("Read[Decimal]", end.value).rows, now)
+            elif isinstance(end.task, ReadBook | ReadDetail):
+                answers.take(end, evidence.views[end.task.venue].key(end.task.symbol))
         views = self._fees.completed(evidence.views)
-        return replace(evidence, views=views), views is not evidence.views
-
-    async def _detail(
-        self, opportunities: list[Opportunity], evidence: Evidence, work: _Work
-    ) -> list[Opportunity]:
-        """Ask candles and open interest for the shortlist; without an answer the figures stay
-        unknown.
-        """
-        tasks = detail_tasks(opportunities[: self._shortlist_count])
-        details: dict[tuple[str, str], Detail] = {}
-        for end in await self._run(tasks, work):
-            if isinstance(end.task, ReadDetail) and end.error is None:
-                details[end.task.venue, end.task.symbol] = cast("Detail", end.value)
-        return [with_details(each, details, evidence.views) for each in opportunities]
+        return replace(evidence, views=views, books=dict(answers.books))
 
     async def _run(
         self, tasks: Sequence[VenueTask], work: _Work
     ) -> list[TaskEnd[VenueTask, Reading]]:
         work.record.task_count += len(tasks)
         return await self._runner.run(tasks, work.record.note)
+
+
+def _ranked(found: Mapping[PairOfLegs, Opportunity]) -> list[Opportunity]:
+    return sorted(found.values(), key=lambda each: each.rank_key)

@@ -163,6 +163,7 @@ class ScannerSettings(ServiceSettings):
                 timedelta(hours=costs.min_holding_hours),
                 timedelta(hours=costs.max_holding_hours),
                 costs.notional,
+                costs.book_depth,
                 timedelta(seconds=costs.book_max_age_seconds),
             ),
             score=ScoreRules(

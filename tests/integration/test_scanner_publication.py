@@ -187,7 +187,7 @@ async def test_slow_subscriber_gets_the_latest_state_only() -> None:
 
 
 async def test_a_scan_that_finds_the_same_numbers_publishes_nothing_new() -> None:
-    """A revision says that something changed; the same found again is told when its expiry nears."""
+    """A revision says that something changed; the same is told again when its expiry nears."""
     spot, perpetual = markets()
     async with scanning(spot, perpetual) as stub:
         (first,) = await after_scan(stub)

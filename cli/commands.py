@@ -89,6 +89,21 @@ async def watch(session: Session, wanted: OpportunityFilter) -> int:
     return 0
 
 
+async def workers(session: Session, count: int) -> int:
+    """Set the number of the scanner's workers."""
+    request = scanner_pb2.ResizePoolRequest(worker_count=count)
+    async with scanner_client(session.settings.scanner) as scanner:
+        answer = await scanner.ResizePool(request)
+    if session.json:
+        session.print_json(answer)
+    else:
+        session.console.print(
+            f"workers of the scanner: {answer.worker_count} (before: "
+            f"{answer.previous_worker_count})"
+        )
+    return 0
+
+
 async def enter(session: Session, order: EntryOrder, request_id: str, *, wait: bool) -> int:
     """Open a position and, with `wait`, follow it until it rests; fails when it ended flat."""
     request = entry_request(order, request_id)

@@ -142,6 +142,18 @@ def watch(
     _finish(config, json, lambda session: commands.watch(session, wanted))
 
 
+@app.command()
+def workers(
+    count: Annotated[int, typer.Argument(min=1, max=256, help="Workers from now on.")],
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Set the number of the scanner's workers until it is started again."""
+    from cli import commands
+
+    _finish(config, json, lambda session: commands.workers(session, count))
+
+
 def _check_entry(order: EntryOrder) -> None:
     # Before the question: nobody should say yes to what cannot be sent.
     if not order.opportunity_id and not (order.symbol and order.long_leg and order.short_leg):

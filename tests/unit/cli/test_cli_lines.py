@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("scan", "watch", "enter", "exit", "reduce", "close-all", "positions", "halt", "doctor")
+COMMANDS = (
+    *("scan", "watch", "workers", "enter", "exit", "reduce", "close-all", "positions", "halt"),
+    "doctor",
+)
 
 
 def _arb(

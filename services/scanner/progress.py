@@ -27,6 +27,10 @@ class ScanState(StrEnum):
     CANCELED = "CANCELED"
 
 
+def _without_end() -> float | None:
+    return None
+
+
 @dataclass(slots=True, eq=False)
 class ScanRecord:
     """One scan. Mutable: it is filled while the scan runs, by the scan alone."""
@@ -41,6 +45,7 @@ class ScanRecord:
     symbol_count: int = 0
     opportunity_count: int = 0
     count_calls: Callable[[], int] = int
+    seconds_to_read: Callable[[], float | None] = _without_end
     exclusions: tuple[Exclusion, ...] = ()
     missing_parts: tuple[str, ...] = ()
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -246,7 +246,8 @@ class Scanner:
         self, tasks: Sequence[VenueTask], work: _Work
     ) -> list[TaskEnd[VenueTask, Reading]]:
         work.record.task_count += len(tasks)
-        return await self._runner.run(tasks, work.record.note)
+        seconds = work.record.seconds_to_read()
+        return await self._runner.run(tasks, work.record.note, timeout_seconds=seconds)
 
 
 def _ranked(found: Mapping[PairOfLegs, Opportunity]) -> list[Opportunity]:

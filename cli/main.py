@@ -360,6 +360,45 @@ def doctor(json: Json = False, config: Config = None) -> None:
     _finish(config, json, commands.doctor)
 
 
+@app.command(name="backtest-ranking")
+def backtest_ranking(
+    data: Annotated[str, typer.Option("--data", help="Directory of recorded funding histories.")],
+    top: Annotated[int, typer.Option("--top", help="Places to fill at each date.")] = 10,
+    horizons: Annotated[str, typer.Option("--horizons", help="Days to hold.")] = "1,7,30",
+    scanner_config: Annotated[
+        Figure, typer.Option(help="scanner.toml whose thresholds, costs and weights to use.")
+    ] = None,
+    perpetual_fee: Annotated[Figure, typer.Option(help="Taker fee, a fraction.")] = None,
+    spot_fee: Annotated[Figure, typer.Option(help="Taker fee, a fraction.")] = None,
+    half_spread: Annotated[Figure, typer.Option(help="Of every leg, a fraction.")] = None,
+    borrow_apr: Annotated[
+        Figure, typer.Option(help="Cost of a short spot leg a year; without it there are none.")
+    ] = None,
+    spot: Annotated[Figure, typer.Option(help="File of symbols with a spot market.")] = None,
+    plot: Annotated[Figure, typer.Option("--plot", help="PNG or SVG file to draw.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap's draws.")] = 1,
+    json: Json = False,
+) -> None:
+    """Replay recorded histories: what the ranking would have earned, net of costs."""
+    from cli.offline import run_offline
+
+    options = {
+        "data": data,
+        "top": top,
+        "horizons": horizons,
+        "scanner-config": scanner_config,
+        "perpetual-fee": perpetual_fee,
+        "spot-fee": spot_fee,
+        "half-spread": half_spread,
+        "borrow-apr": borrow_apr,
+        "spot": spot,
+        "plot": plot,
+        "seed": seed,
+        "json": json,
+    }
+    raise typer.Exit(run_offline("services.scanner.backtest", options))
+
+
 def main() -> None:
     """Entry point of the `arb` script."""
     app(prog_name="arb")

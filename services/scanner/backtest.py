@@ -81,8 +81,8 @@ def _walked(
 
 def _plan(options: argparse.Namespace) -> BacktestPlan:
     rules = ScanRules()
-    if options.config is not None:
-        rules = read_settings(ScannerSettings, options.config, os.environ).rules()
+    if options.scanner_config is not None:
+        rules = read_settings(ScannerSettings, options.scanner_config, os.environ).rules()
     if options.borrow_apr is not None:
         rules = replace(rules, costs=replace(rules.costs, default_borrow_apr=options.borrow_apr))
     assumptions = MarketAssumptions(
@@ -127,7 +127,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, help="directory of recorded funding histories")
     add("--top", type=_count, default=10, help="places to fill at each date")
     add("--horizons", type=_horizons, default=(1, 7, 30), help="days to hold, as 1,7,30")
-    add("--config", type=Path, help="scanner.toml whose thresholds, costs and weights to use")
+    add(
+        "--scanner-config",
+        type=Path,
+        help="scanner.toml whose thresholds, costs and weights to use",
+    )
     add("--perpetual-fee", type=_ratio, default=given.perpetual_fee_ratio, metavar="RATIO")
     add("--spot-fee", type=_ratio, default=given.spot_fee_ratio, metavar="RATIO")
     add("--half-spread", type=_ratio, default=given.half_spread_ratio, metavar="RATIO")

@@ -127,13 +127,15 @@ def dates(recording: Recording, plan: BacktestPlan) -> Iterator[int]:
 
 
 def picks(found: Sequence[JudgedPair], method: Method, top: int) -> tuple[JudgedPair, ...]:
-    """Return the pairs a method would hold, best first, ties by name; only what it thinks pays."""
+    """Return the pairs a method would hold, best first; only what it thinks pays.
+
+    Ties stay in the order given, which is by name.
+    """
     if method is Method.EVERY_PAIR:
         return tuple(found)
     value = _VALUES[method]
     good = [each for each in found if value(each) > 0]
-    good.sort(key=lambda each: (-value(each), each.pair.opportunity_id))
-    return tuple(good[:top])
+    return tuple(sorted(good, key=lambda each: -value(each))[:top])
 
 
 def date_text(minute: int) -> str:
@@ -157,10 +159,11 @@ def _outcomes(
     costs: Mapping[PairOfLegs, float],
     plan: BacktestPlan,
 ) -> Iterator[Outcome]:
-    # Several methods pick the same pair; what it earned is worked out once.
-    pairs = {each.pair for held in chosen.values() for each in held}
     until = minute + days * _DAY_MINUTES
-    earned = {pair: _earned(pair, minute, until, paid) for pair in pairs}
+    # A perpetual is a leg of several pairs, and several methods pick the same pair.
+    by_leg = {key: totals.between(minute, until) for key, totals in paid.items()}
+    pairs = {each.pair for held in chosen.values() for each in held}
+    earned = {pair: _earned(pair, days, by_leg) for pair in pairs}
     borrow = float(plan.rules.costs.default_borrow_apr or 0) * days / _YEAR_DAYS
     for method, held in chosen.items():
         gross = [earned[each.pair][0] for each in held]
@@ -185,18 +188,18 @@ def _outcomes(
 
 
 def _earned(
-    pair: PairOfLegs, after: int, until: int, paid: Mapping[InstrumentKey, _Paid]
+    pair: PairOfLegs, days: int, by_leg: Mapping[InstrumentKey, tuple[float, float]]
 ) -> tuple[float, float]:
-    """Return funding received over (after, until] and the share of it on record, the worse leg's.
+    """Return funding received over the days held and the share of it on record, the worse leg's.
 
     A settlement that is not on record counts as zero.
     """
     total, covered = 0.0, 1.0
     for leg, sign in ((pair.long_leg, -1), (pair.short_leg, 1)):
         if leg.kind is InstrumentKind.PERPETUAL:
-            rates, hours = paid[leg].between(after, until)
+            rates, hours = by_leg[leg]
             total += sign * rates
-            covered = min(covered, hours * 60 / (until - after))
+            covered = min(covered, hours / (days * 24))
     return total, covered
 
 

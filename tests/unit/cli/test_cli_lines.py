@@ -12,7 +12,7 @@ import pytest
 
 COMMANDS = (
     *("scan", "watch", "workers", "enter", "exit", "reduce", "close-all", "positions", "halt"),
-    "doctor",
+    *("doctor", "backtest-ranking"),
 )
 
 

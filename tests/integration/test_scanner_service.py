@@ -56,8 +56,10 @@ async def test_scan_publishes_what_earns_with_every_figure() -> None:
         assert costs == Decimal(found.round_trip_cost_ratio.value)
         assert sorted(found.costs) == [
             "long_half_spread",
+            "long_slippage",
             "long_taker_fee",
             "short_half_spread",
+            "short_slippage",
             "short_taker_fee",
         ]
         assert found.expected_holding_time.seconds == 30 * 86400

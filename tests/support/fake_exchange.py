@@ -14,7 +14,7 @@ from typing import Any
 from google.type import decimal_pb2
 
 from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc, instrument_pb2, resources_pb2
-from services.common.codec import from_timestamp, to_duration, to_millis
+from services.common.codec import from_timestamp, to_duration, to_millis, to_timestamp
 from services.common.errors import UnimplementedError
 from services.common.metrics import ServiceMetrics
 from services.common.server import GrpcServer
@@ -42,6 +42,10 @@ class FakeListing:
     ask: str = "100.01"
     next_rate: str = "0.0001"
     margin_allowed: bool = False
+    # Levels as (price, quantity), best first; None is plenty at `bid` and `ask`.
+    bids: tuple[tuple[str, str], ...] | None = None
+    asks: tuple[tuple[str, str], ...] | None = None
+    book_age: timedelta = timedelta(0)
 
 
 # The stubs call every method abstract; the base itself answers UNIMPLEMENTED for those left out.
@@ -183,6 +187,20 @@ class FakeExchange(_Base):  # type: ignore[misc]  # as said above
             next_page_token=str(last) if last < len(found) else "",
         )
 
+    async def GetOrderBook(self, request: Any, context: Any) -> exchange_pb2.GetOrderBookResponse:
+        """Tell the best levels, stamped by this venue's clock; a spot venue's is the machine's."""
+        await self._enter("GetOrderBook")
+        listing = self.listings[request.symbol]
+        bids = ((listing.bid, "10000"),) if listing.bids is None else listing.bids
+        asks = ((listing.ask, "10000"),) if listing.asks is None else listing.asks
+        now = self.now if self.perpetual else datetime.now(UTC)
+        return exchange_pb2.GetOrderBookResponse(
+            symbol=request.symbol,
+            bids=_book_levels(bids[: request.depth]),
+            asks=_book_levels(asks[: request.depth]),
+            observe_time=to_timestamp(now - listing.book_age),
+        )
+
     async def GetHistoricalKlines(
         self, request: Any, context: Any
     ) -> exchange_pb2.GetHistoricalKlinesResponse:
@@ -205,6 +223,13 @@ class FakeExchange(_Base):  # type: ignore[misc]  # as said above
         """Tell an open interest of a quarter million coins."""
         await self._enter("GetOpenInterest")
         return exchange_pb2.GetOpenInterestResponse(open_interest=number("250000"))
+
+
+def _book_levels(levels: tuple[tuple[str, str], ...]) -> list[resources_pb2.OrderBookLevel]:
+    return [
+        resources_pb2.OrderBookLevel(price=number(price), quantity=number(quantity))
+        for price, quantity in levels
+    ]
 
 
 def history(

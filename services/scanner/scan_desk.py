@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 KEPT_SCANS = 100
 KEPT_REQUESTS = 10_000
 _SWEEP_SECONDS = 1.0
-# The rest is for evaluating: a scan out of time publishes what it has read instead of nothing.
-_READ_SHARE = 0.9
 _log = get_logger(__name__)
 
 
@@ -132,8 +130,10 @@ class ScanDesk:
         began = moment_of(self._clock)
         calls_before = self._call_count()
         record.count_calls = lambda: self._call_count() - calls_before
-        read_until = self._clock.monotonic() + _READ_SHARE * self._timeout_seconds
-        record.seconds_to_read = lambda: max(0.0, read_until - self._clock.monotonic())
+        until = self._clock.monotonic() + self._timeout_seconds
+        # Half of what is left for each batch: one that hangs leaves the next ones their time, and
+        # the scan publishes what it has read instead of nothing.
+        record.seconds_to_read = lambda: max(0.0, (until - self._clock.monotonic()) / 2)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 findings = await self._scan(record)

@@ -143,6 +143,25 @@ def watch(
 
 
 @app.command()
+def analyse_data(
+    data: Annotated[Path, typer.Option("--data", help="Directory of recorded histories.")],
+    top: Annotated[int, typer.Option("--top", min=1, max=10_000, help="Carries to show.")] = 20,
+    rules: Annotated[
+        Optional[Path],  # noqa: UP045 - evaluated by typer at run time
+        typer.Option("--config", help="scanner.toml whose thresholds to use; else the defaults."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Analyse recorded funding histories: what is left out and why, the highest true carries."""
+    from cli.offline import run_module
+
+    arguments = ["--data", str(data), "--top", str(top)]
+    arguments += ["--config", str(rules)] if rules is not None else []
+    arguments += ["--json"] if json else []
+    raise typer.Exit(run_module("services.scanner.analyse_data", arguments))
+
+
+@app.command()
 def workers(
     count: Annotated[int, typer.Argument(min=1, max=256, help="Workers from now on.")],
     json: Json = False,
@@ -380,7 +399,7 @@ def backtest_ranking(
     json: Json = False,
 ) -> None:
     """Replay recorded histories: what the ranking would have earned, net of costs."""
-    from cli.offline import run_offline
+    from cli.offline import arguments_of, run_module
 
     options = {
         "data": data,
@@ -396,7 +415,7 @@ def backtest_ranking(
         "seed": seed,
         "json": json,
     }
-    raise typer.Exit(run_offline("services.scanner.backtest", options))
+    raise typer.Exit(run_module("services.scanner.backtest", arguments_of(options)))
 
 
 def main() -> None:

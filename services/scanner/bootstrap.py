@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from services.scanner.histories import HistoryLoader
 from services.scanner.history_disk import DiskHistoryStore
 from services.scanner.instruments import InstrumentKind
 from services.scanner.metrics import ScannerMetrics
+from services.scanner.negative_results import NegativeResults
 from services.scanner.news import NewsRules
 from services.scanner.pool import WorkerPool
 from services.scanner.queue_metrics import QueueMetrics
@@ -109,7 +111,15 @@ async def scanner(
             )
         )
         runner = await _runner(settings, stack, pool, hub, metrics, clock, ids)
-        loader = HistoryLoader(runner, store, rules, page_size=settings.history_page_size)
+        loader = HistoryLoader(
+            runner,
+            store,
+            rules,
+            page_size=settings.history_page_size,
+            negative=NegativeResults(
+                settings.history.refusal_seconds, clock, random.SystemRandom().random
+            ),
+        )
         scans = Scanner(
             {venue.name: InstrumentKind(venue.kind) for venue in settings.venues},
             runner,
@@ -182,9 +192,7 @@ async def _runner(
         opportunity_seconds=settings.lifetime_seconds,
     )
     measured = QueueMetrics(metrics)
-    queue = shared_queue(
-        settings.nats, bounds, pool, hub, clock=clock, ids=ids, metrics=measured
-    )
+    queue = shared_queue(settings.nats, bounds, pool, hub, clock=clock, ids=ids, metrics=measured)
     return await stack.enter_async_context(queue)
 
 

@@ -6,12 +6,24 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
-from services.common.errors import InvalidFieldError, UnimplementedError
+from services.common.errors import (
+    AuthError,
+    InvalidFieldError,
+    RejectedError,
+    UnimplementedError,
+)
 from services.scanner.collect import failure
 from services.scanner.history_store import unknown_spans
 from services.scanner.instruments import InstrumentKind
 from services.scanner.market import venue_now
-from services.scanner.plan import HistoryNeed, history_tasks, known_part, wanted_span
+from services.scanner.plan import (
+    HistoryNeed,
+    history_tasks,
+    known_part,
+    last_settled_part,
+    settles_within,
+    wanted_span,
+)
 from services.scanner.spans import Span
 from services.scanner.tasks import ReadHistory, VenueTask
 
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
 
     from services.scanner.history_store import HistoryStore
     from services.scanner.market import VenueView
+    from services.scanner.negative_results import NegativeResults
     from services.scanner.progress import ScanRecord
     from services.scanner.rules import ScanRules
     from services.scanner.slices import Slicer
@@ -45,7 +58,11 @@ class HistoryOutcome:
 
 
 class HistoryLoader:
-    """Brings the store up to date with the venues. Remembers which venues refuse bulk history."""
+    """Brings the store up to date with the venues.
+
+    A refusal is remembered: of history in bulk by a venue, of history by symbol, and a symbol that
+    has none yet.
+    """
 
     def __init__(
         self,
@@ -54,12 +71,13 @@ class HistoryLoader:
         rules: ScanRules,
         *,
         page_size: int,
+        negative: NegativeResults,
     ) -> None:
         self._runner = runner
         self._store = store
         self._rules = rules
         self._page_size = page_size
-        self._without_bulk: set[str] = set()
+        self._negative = negative
 
     async def load(
         self,
@@ -80,7 +98,9 @@ class HistoryLoader:
         while pending:
             tasks = [task for view in pending for task in self._plan(view, needed, now)]
             record.task_count += len(tasks)
-            ends = await self._runner.run(tasks, record.note)
+            ends = await self._runner.run(
+                tasks, record.note, timeout_seconds=record.seconds_to_read()
+            )
             refused = self._refusing_bulk(ends)
             for end in ends:
                 if end.task.venue not in refused or end.error is None:
@@ -102,17 +122,34 @@ class HistoryLoader:
     def _plan(
         self, view: VenueView, needed: Mapping[str, Collection[str]], now: datetime
     ) -> tuple[ReadHistory, ...]:
+        intervals = {symbol: interval_hours(view, symbol) for symbol in view.symbols}
+        for symbol in needed[view.venue]:
+            intervals[symbol] = self._shorter(intervals.get(symbol), view.venue, symbol)
         need = HistoryNeed(
             venue=view.venue,
             wanted=wanted_span(venue_now(view) or now, self._rules.history),
-            intervals={symbol: interval_hours(view, symbol) for symbol in view.symbols},
-            needed=needed[view.venue],
+            intervals=intervals,
+            needed=[
+                symbol
+                for symbol in needed[view.venue]
+                if not self._negative.holds((view.venue, symbol))
+            ],
             held=self._store.held(view.venue),
             held_by_symbol=self._store.held_by_symbol(view.venue),
-            has_bulk=view.venue not in self._without_bulk,
+            has_bulk=not self._negative.holds((view.venue, "")),
             page_size=self._page_size,
         )
         return history_tasks(need)
+
+    def _shorter(self, told: float | None, venue: str, symbol: str) -> float | None:
+        """Return the shorter of the interval told and the last spacing held, None if either is not.
+
+        An interval that grew leaves settlements behind that the new one does not count with.
+        """
+        minutes = self._store.settlements(venue, symbol).minutes
+        if told is None or minutes.size < 2:
+            return told
+        return min(told, float(minutes[-1] - minutes[-2]) / 60)
 
     def _refusing_bulk(self, ends: list[TaskEnd[VenueTask, Reading]]) -> set[str]:
         """Note and return the venues that said they have no history without a symbol."""
@@ -123,7 +160,8 @@ class HistoryLoader:
             and not end.task.symbol
             and isinstance(end.error, UnimplementedError | InvalidFieldError)
         }
-        self._without_bulk |= refused
+        for venue in refused:
+            self._negative.remember((venue, ""))
         return refused
 
     async def _keep(
@@ -137,11 +175,28 @@ class HistoryLoader:
         if end.error is not None or end.value is None:
             error = end.error or RuntimeError("no answer")
             outcome.missing_parts.append(failure(task, error))
+            # A transport that failed, a limit or a wrong token says nothing of the symbol.
+            if (
+                task.symbol
+                and isinstance(error, RejectedError)
+                and not isinstance(error, AuthError)
+            ):
+                self._negative.remember((task.venue, task.symbol))
             return
         # Only what had settled when the venue was asked is known for good; the rest is asked again.
         known = known_part(task.span, venue_now(views[task.venue]) or now)
+        times, _ = end.value.rows.get(task.symbol, ((), ()))
+        if times:
+            settled = last_settled_part(task.span, max(times))
+            known = Span(known.start_ms, max(known.end_ms, settled.end_ms))
         await self._store.extend(task.venue, task.symbol, known, end.value.rows)
         outcome.malformed.setdefault(task.venue, {}).update(end.value.malformed)
+        if task.symbol and not times and not end.value.malformed:
+            self._remember_silence(task.venue, task.symbol)
+
+    def _remember_silence(self, venue: str, symbol: str) -> None:
+        if not self._store.settlements(venue, symbol).minutes.size:
+            self._negative.remember((venue, symbol))
 
     def _unread(self, view: VenueView, needed: Collection[str], now: datetime) -> set[str]:
         """Return symbols with a hole in the window in use: their figures would mislead."""
@@ -150,9 +205,13 @@ class HistoryLoader:
         # Holes further back lower the coverage, which is stated; a hole in the window in use would
         # change the carry itself.
         window = Span(end - self._rules.window_days * _DAY_MS, end)
-        return {
-            symbol for symbol in needed if unknown_spans(self._store, view.venue, symbol, window)
-        }
+        unread: set[str] = set()
+        for symbol in needed:
+            interval = self._shorter(interval_hours(view, symbol), view.venue, symbol)
+            unknown = unknown_spans(self._store, view.venue, symbol, window)
+            if any(settles_within(gap, interval) for gap in unknown):
+                unread.add(symbol)
+        return unread
 
 
 def interval_hours(view: VenueView, symbol: str) -> float | None:

@@ -82,6 +82,28 @@ def known_part(span: Span, venue_now: datetime) -> Span:
     )
 
 
+def last_settled_part(span: Span, last_ms: int) -> Span:
+    """Return the part of a span that one symbol's own settlement at `last_ms` has settled.
+
+    Once it is on record there is nothing to wait for before the next full hour.
+    """
+    settled = (last_ms + _HALF_HOUR_MS) // HOUR_MS * HOUR_MS + _HALF_HOUR_MS
+    return Span(span.start_ms, min(span.end_ms, settled))
+
+
+def settles_within(span: Span, interval_hours: float | None) -> bool:
+    """Tell whether a perpetual of that interval may have a settlement in a span.
+
+    Intervals divide the day from midnight UTC on every venue; of an unknown one, or one that is no
+    whole number of hours, any full hour may be one.
+    """
+    first = -(-span.start_ms // HOUR_MS)
+    if interval_hours and interval_hours >= 1 and interval_hours % 1 == 0:
+        step = int(interval_hours)
+        first = -(-first // step) * step
+    return first * HOUR_MS < span.end_ms
+
+
 def history_tasks(need: HistoryNeed) -> tuple[ReadHistory, ...]:
     """Return the readings that fill what is missing, by the way that takes fewer calls."""
     # Nothing that can qualify is missing: then not even a bulk call is worth it.
@@ -97,7 +119,8 @@ def _by_symbol(need: HistoryNeed) -> tuple[ReadHistory, ...]:
     tasks: list[ReadHistory] = []
     for symbol in sorted(need.needed):
         held = (*need.held, *need.held_by_symbol.get(symbol, ()))
-        gaps = missing(need.wanted, held)
+        interval = need.intervals.get(symbol)
+        gaps = [gap for gap in missing(need.wanted, held) if settles_within(gap, interval)]
         if gaps:
             # One reading from the first gap on: gaps in the middle are rare, a call each is not
             # worth it.
@@ -116,9 +139,10 @@ def _in_bulk(need: HistoryNeed) -> tuple[ReadHistory, ...]:
     counts = Counter(hours or _UNKNOWN_INTERVAL_HOURS for hours in need.intervals.values())
     tasks: list[ReadHistory] = []
     for gap in missing(need.wanted, need.held):
-        tasks += [
-            ReadHistory(need.venue, "", span) for span in _slices(gap, counts, need.page_size)
-        ]
+        if any(settles_within(gap, interval) for interval in counts):
+            tasks += [
+                ReadHistory(need.venue, "", span) for span in _slices(gap, counts, need.page_size)
+            ]
     return tuple(tasks)
 
 

@@ -10,9 +10,12 @@ from services.scanner.collect import failure, markets
 from services.scanner.evaluate import Evidence, Rejection, could_earn, evaluate_pair
 from services.scanner.fees import FeeBook
 from services.scanner.findings import Findings, ReasonBook, lone_perpetuals
+from services.scanner.histories import interval_hours
 from services.scanner.instruments import InstrumentKey, InstrumentKind
+from services.scanner.market import venue_now
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
 from services.scanner.plan import bulk_tasks
+from services.scanner.prefilter import LegOutlook, leg_outlook, prefilter
 from services.scanner.shortlist import (
     SHORTLIST_ROUNDS,
     ShortlistAnswers,
@@ -120,19 +123,31 @@ class Scanner:
                 each for each in excluded if each.instrument.symbol in perpetual_symbols
             )
 
-    async def _study(self, found: Markets, work: _Work) -> None:
-        """Read the histories of perpetuals with a twin and turn them into sound statistics."""
+    async def _worth_reading(self, found: Markets, work: _Work) -> Mapping[str, set[str]]:
+        """Return the perpetuals by venue that have a twin and may qualify by all that is known."""
         # Paired before any history is read: a symbol without a twin need not cost a call.
         candidates = tuple(pairs_of_legs(found.views, work.tradable))
-        needed: dict[str, set[str]] = {venue: set() for venue in found.views}
-        for pair in candidates:
-            for leg in pair.perpetuals:
-                needed[leg.venue].add(leg.symbol)
-        for venue, symbols in needed.items():
-            if found.views[venue].kind is InstrumentKind.PERPETUAL:
-                work.reasons.add(
-                    lone_perpetuals(found.views[venue], work.tradable[venue] - symbols)
-                )
+        legs = {leg for pair in candidates for leg in (pair.long_leg, pair.short_leg)}
+        for venue, view in found.views.items():
+            if view.kind is InstrumentKind.PERPETUAL:
+                paired = {leg.symbol for leg in legs if leg.venue == venue}
+                work.reasons.add(lone_perpetuals(view, work.tradable[venue] - paired))
+        outlooks: dict[InstrumentKey, LegOutlook] = {}
+        for leg in legs:
+            view = found.views[leg.venue]
+            now = venue_now(view) or view.received
+            held = self._store.settlements(leg.venue, leg.symbol)
+            interval = interval_hours(view, leg.symbol)
+            minute = int(now.timestamp() // 60)
+            outlooks[leg] = leg_outlook(view, leg.symbol, held, interval, minute, self._rules)
+            await work.slicer.pause()
+        chosen = prefilter(candidates, outlooks, self._rules)
+        work.reasons.add(chosen.exclusions)
+        return {venue: chosen.needed.get(venue, set()) for venue in found.views}
+
+    async def _study(self, found: Markets, work: _Work) -> None:
+        """Read the histories of perpetuals that may qualify and turn them into sound statistics."""
+        needed = await self._worth_reading(found, work)
         now = self._clock.now()
         read = await self._loader.load(found.views, needed, now, work.record, work.slicer)
         work.missing_parts += read.missing_parts

@@ -54,8 +54,8 @@ async def study_venue(
 ) -> VenueStudy:
     """Analyse what is held of the venue's perpetuals, giving way to the event loop between batches.
 
-    Symbols that were not needed and of which nothing is held were not asked for and are passed
-    over. Symbols with damaged or unread history are left out: their figures would mislead.
+    Symbols that were not needed were not asked for and are passed over. Symbols with damaged or
+    unread history are left out: their figures would mislead.
     """
     study = VenueStudy()
     batch: list[Candidate] = []
@@ -69,8 +69,8 @@ async def study_venue(
         elif symbol in unread:
             detail = "its recent history could not be read"
             study.exclusions.append(Exclusion(key, ExclusionReason.HISTORY_MISSING, detail))
-        # Of symbols that were not asked for, silence is no finding.
-        elif rows.minutes.size or symbol in needed:
+        # What is held of symbols that were not asked for may be old: no finding either way.
+        elif symbol in needed:
             word = interval_hours(view, symbol)
             batch.append(Candidate(key, rows, word, _predicted_rate(view, symbol)))
         if len(batch) == _BATCH:

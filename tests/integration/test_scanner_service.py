@@ -44,7 +44,7 @@ async def test_scan_publishes_what_earns_with_every_figure() -> None:
     """A steady positive rate is published as long spot, short perpetual, with its costs."""
     async with scanning(*markets()) as stub:
         scan = await scanned(stub)
-        assert (scan.state, scan.symbol_count, list(scan.missing_parts)) == (SUCCEEDED, 3, [])
+        assert (scan.state, scan.symbol_count, list(scan.missing_parts)) == (SUCCEEDED, 1, [])
         (found,) = await listed(stub)
         assert found.symbol == "AAAUSDT"
         assert (found.long_leg.exchange, found.short_leg.exchange) == ("spotty", "perpy")
@@ -174,7 +174,7 @@ async def test_warm_scan_reads_only_what_is_new() -> None:
             listing.rates = history(rate, hours=listing.interval_hours, until=perpetual.now)
         warm = await scanned(stub)
         assert perpetual.calls["GetHistoricalFundingRates"] == read + 1
-        assert (cold.symbol_count, warm.symbol_count) == (63, 63)
+        assert (cold.symbol_count, warm.symbol_count) == (61, 61)
         assert warm.venue_call_count == 8
         found = {each.symbol: each for each in await listed(stub, page_size=100)}
         last = found["X7USDT"].short_funding.last_settlement_time.ToDatetime()
@@ -193,11 +193,13 @@ async def test_venue_without_bulk_history_is_read_by_symbol() -> None:
         scan = await scanned(stub)
         assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
         assert {each.symbol for each in await listed(stub)} == {"AAAUSDT", "DDDUSDT"}
-        assert (scan.symbol_count, reasons(scan)["perpy", "LONE3USDT"]) == (4, "LEG_MISSING")
-        # Bulk was tried once, then four symbols with a twin were read; from then on only those.
+        assert (scan.symbol_count, reasons(scan)["perpy", "LONE3USDT"]) == (2, "LEG_MISSING")
+        # Bulk was tried once, then the two symbols that can qualify were read; until the next
+        # settlement there is nothing to ask.
         before = perpetual.calls["GetHistoricalFundingRates"]
+        assert before == 3
         assert (await scanned(stub)).state == SUCCEEDED
-        assert perpetual.calls["GetHistoricalFundingRates"] == before + 4
+        assert perpetual.calls["GetHistoricalFundingRates"] == before
 
 
 async def test_venue_that_is_down_keeps_what_was_published() -> None:

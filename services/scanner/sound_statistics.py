@@ -48,7 +48,8 @@ def sound_statistics(
 ) -> tuple[dict[InstrumentKey, FundingStatistics], list[Exclusion]]:
     """Return the statistics of the sound histories, and every reason why others are not.
 
-    `now_minute` is the present in minutes since 1970. Only `rules.history` before it counts.
+    `now_minute` is the present in minutes since 1970. Of each history the last `rules.history`
+    before its last settlement counts.
     """
     exclusions: list[Exclusion] = []
     kept: list[tuple[Candidate, FundingHistory]] = []
@@ -85,8 +86,12 @@ def _history(
     if history is None:
         detail = "neither the venue nor the spacing of settlements tells the interval"
         return Exclusion(key, ExclusionReason.INTERVAL_UNKNOWN, detail)
-    kept = recent(history, int(now_minute) - rules.history // _MINUTE)
-    if kept is None:
+    length = rules.history // _MINUTE
+    last = int(rows.minutes[-1])
+    # Counted back from the last settlement, as the windows are: the longest would lack its first
+    # row whenever a settlement is late.
+    kept = recent(history, last - length)
+    if kept is None or last <= now_minute - length:
         detail = f"no settlement within {rules.history.days} days"
         return Exclusion(key, ExclusionReason.MARKET_DEAD, detail)
     # Asked so that NaN, which compares as false, is impossible too.

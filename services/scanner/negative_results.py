@@ -37,10 +37,6 @@ class NegativeResults:
             spread = 1 - _JITTER + 2 * _JITTER * self._draw()
             self._until[key] = now + self._seconds * spread
 
-    def forget(self, key: Hashable) -> None:
-        """Believe it no longer: something came after all."""
-        self._until.pop(key, None)
-
     def holds(self, key: Hashable) -> bool:
         """Tell whether asking for it is not worth a call yet."""
         until = self._until.get(key)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from services.common.codec import to_millis
-from services.scanner.moments import Moment, moment_of, wall_step
+from services.scanner.held import Held
+from services.scanner.moments import moment_of, wall_step
 from services.scanner.news import is_news
 
 if TYPE_CHECKING:
@@ -15,26 +16,14 @@ if TYPE_CHECKING:
 
     from services.common.clock import Clock
     from services.common.watch_hub import WatchHub
+    from services.scanner.evaluate import Evidence
+    from services.scanner.findings import Findings
+    from services.scanner.moments import Moment
     from services.scanner.news import NewsRules
     from services.scanner.opportunity import Opportunity
-    from services.scanner.pairs import PairOfLegs
 
 # The kernel slews a clock by half a millisecond a second; more in one sweep is a step.
 _MIN_STEP = timedelta(seconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An opportunity and the monotonic second at which the oldest of its figures came."""
-
-    opportunity: Opportunity
-    observed: float
-
-    @property
-    def deadline(self) -> float:
-        """Monotonic second of its expiry: what decides, whatever the wall clock is set to."""
-        opportunity = self.opportunity
-        return self.observed + (opportunity.expire_time - opportunity.observe_time).total_seconds()
 
 
 class Board:
@@ -83,22 +72,20 @@ class Board:
         observed = [held.observed for held in tuple(self._ranked)]
         return self._clock.monotonic() - min(observed) if observed else 0.0
 
-    def publish(
-        self,
-        opportunities: Iterable[Opportunity],
-        is_unevaluated: Callable[[PairOfLegs], bool],
-        began: Moment,
-    ) -> None:
+    def publish(self, findings: Findings, began: Moment) -> None:
         """Replace what stands by the findings of a scan that began at `began`.
 
-        A pair the scan could not look at (`is_unevaluated`) keeps what was published until it
-        expires; every other pair without an opportunity is removed.
+        A pair the scan could not look at keeps what was published until it expires; every other
+        pair without an opportunity is removed.
         """
-        found = sorted(opportunities, key=lambda each: each.rank_key)[: self._max_opportunities]
-        fresh = {each.opportunity_id: self._held(each, began) for each in found}
+        ranked = sorted(findings.opportunities, key=lambda each: each.rank_key)
+        fresh = {
+            each.opportunity_id: self._held(each, findings.evidence, began)
+            for each in ranked[: self._max_opportunities]
+        }
         for name, old in list(self._found.items()):
             # Not looked at is not the same as no longer there; its own expiry bounds the doubt.
-            if name not in fresh and not is_unevaluated(old.opportunity.pair):
+            if name not in fresh and not findings.is_unevaluated(old.opportunity.pair):
                 self._forget(name)
         self._found |= fresh
         for name in fresh:
@@ -116,9 +103,9 @@ class Board:
         """Remove what has expired, and after a step of the wall clock tell all times anew."""
         now = moment_of(self._clock)
         if abs(wall_step(self._anchor, now)) >= _MIN_STEP:
-            self._found = {name: _timed(held, now) for name, held in self._found.items()}
+            self._found = {name: held.timed(now) for name, held in self._found.items()}
             for name, held in list(self._published.items()):
-                self._upsert(name, _timed(held, now))
+                self._upsert(name, held.timed(now))
         self._anchor = now
         for name, held in list(self._published.items()):
             if held.deadline <= now.monotonic:
@@ -129,13 +116,13 @@ class Board:
                 del self._found[name]
         self._rank()
 
-    def _held(self, opportunity: Opportunity, began: Moment) -> Held:
+    def _held(self, opportunity: Opportunity, evidence: Evidence | None, began: Moment) -> Held:
         """Return a finding with its times by the wall clock as it is now set."""
         now = moment_of(self._clock)
         # Stamped since the scan began, by the clock as it was then; never in the future.
         observed = min(began.monotonic_at(opportunity.observe_time), now.monotonic)
-        held = Held(opportunity, observed)
-        return _timed(held, now) if abs(wall_step(began, now)) >= _MIN_STEP else held
+        held = Held(opportunity, observed, evidence)
+        return held.timed(now) if abs(wall_step(began, now)) >= _MIN_STEP else held
 
     def _show(self, name: str, *, from_scan: bool) -> None:
         fresh = self._freshen(self._found[name])
@@ -153,7 +140,8 @@ class Board:
         # The clock lifts revisions over those of a former process; the addition keeps them growing
         # when the clock stands or steps back, also of what was removed and comes again.
         self._revision = max(to_millis(self._clock.now()), self._revision + 1)
-        published = Held(replace(held.opportunity, revision=self._revision), held.observed)
+        opportunity = replace(held.opportunity, revision=self._revision)
+        published = replace(held, opportunity=opportunity)
         self._published[name] = published
         self._hub.upsert(name, published.opportunity)
 
@@ -170,12 +158,3 @@ class Board:
         self._ranked = tuple(
             sorted(self._published.values(), key=lambda each: each.opportunity.rank_key)
         )
-
-
-def _timed(held: Held, now: Moment) -> Held:
-    """Return the same with its times by the wall clock as it is set at `now`."""
-    opportunity = held.opportunity
-    observe_time = now.at(held.observed)
-    life = opportunity.expire_time - opportunity.observe_time
-    timed = replace(opportunity, observe_time=observe_time, expire_time=observe_time + life)
-    return Held(timed, held.observed)

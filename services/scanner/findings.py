@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
-    from services.scanner.evaluate import Rejection
+    from services.scanner.evaluate import Evidence, Rejection
     from services.scanner.market import VenueView
     from services.scanner.opportunity import Opportunity
     from services.scanner.pairs import PairOfLegs
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The result of a scan. `is_blind`: readings failed and no pair at all could be looked at."""
+    """The result of a scan. `is_blind`: readings failed and no pair at all could be looked at.
+
+    `evidence` is all that the opportunities were made from.
+    """
 
     opportunities: Sequence[Opportunity]
     exclusions: tuple[Exclusion, ...]
@@ -27,6 +30,7 @@ class Findings:
     blind_venues: frozenset[str]
     unread: frozenset[InstrumentKey]
     is_blind: bool
+    evidence: Evidence
 
     def is_unevaluated(self, pair: PairOfLegs) -> bool:
         """Tell whether a failed reading kept the scan from looking at a pair."""

@@ -89,7 +89,7 @@ class Scanner:
         await self._study(found, work)
         pairs = self._pairs(found, work)
         evidence = await self._evidence(found, pairs, work)
-        opportunities = await self._rank(pairs, evidence, work)
+        opportunities, evidence = await self._rank(pairs, evidence, work)
         return Findings(
             opportunities=opportunities,
             exclusions=work.reasons.exclusions(opportunities),
@@ -97,6 +97,7 @@ class Scanner:
             blind_venues=found.blind_venues,
             unread=frozenset(work.unread),
             is_blind=not pairs and bool(work.missing_parts),
+            evidence=evidence,
         )
 
     async def _read_markets(self, work: _Work) -> Markets:
@@ -200,8 +201,11 @@ class Scanner:
 
     async def _rank(
         self, pairs: Sequence[PairOfLegs], evidence: Evidence, work: _Work
-    ) -> list[Opportunity]:
-        """Rank by what bulk readings told, then again with what only a shortlist is asked for."""
+    ) -> tuple[list[Opportunity], Evidence]:
+        """Rank by what bulk readings told, then again with what only a shortlist is asked for.
+
+        Returns the evidence too, with what was told of the shortlist.
+        """
         found: dict[PairOfLegs, Opportunity] = {}
         answers = ShortlistAnswers()
         await self._evaluate(pairs, evidence, found, work)
@@ -212,7 +216,8 @@ class Scanner:
             evidence = await self._ask(legs, answers, evidence, work)
             touched = [pair for pair in pairs if pair.long_leg in legs or pair.short_leg in legs]
             await self._evaluate(touched, evidence, found, work)
-        return [with_details(each, answers.details, evidence.views) for each in _ranked(found)]
+        ranked = _ranked(found)
+        return [with_details(each, answers.details, evidence.views) for each in ranked], evidence
 
     async def _evaluate(
         self,

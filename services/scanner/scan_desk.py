@@ -162,7 +162,7 @@ class ScanDesk:
             # An empty list would say that nothing qualifies; the truth is that nobody could look.
             record.state = ScanState.FAILED
             return
-        self._board.publish(findings.opportunities, findings.is_unevaluated, began)
+        self._board.publish(findings, began)
         record.state = ScanState.PARTIAL if findings.missing_parts else ScanState.SUCCEEDED
         self.last_published = record
         self._metrics.last_scan_time.set(self._clock.now().timestamp())

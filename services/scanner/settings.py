@@ -57,7 +57,7 @@ class CostSettings(SettingsPart):
     default_borrow_apr: Decimal | None = Field(default=None, ge=0)
     min_holding_hours: float = Field(default=24.0, gt=0)
     max_holding_hours: float = Field(default=720.0, gt=0)
-    notional: Decimal = Field(default=Decimal(10_000), gt=0, le=10**12)
+    notional: Decimal = Field(default=Decimal(10_000), ge=Decimal("0.01"), le=10**12)
     """Size of one leg, in quote asset, that slippage is computed for."""
     book_depth: int = Field(default=100, ge=1, le=1000)
     """Levels of each side of an order book to read; venues weigh a call by them."""

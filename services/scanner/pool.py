@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from services.common.errors import FatalError, UnreachableError
+from services.common.errors import FatalError, OpensqtError, UnreachableError
+from services.common.logs import get_logger
+from services.scanner.task_attempt import Attempt, Outcome, attempt
 from services.scanner.task_batch import Batch, Job
 from services.scanner.task_queue import TaskQueue
 from services.scanner.task_runner import TaskEnd, TaskPriority
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
-# A task that was cancelled may clean up this long before its worker turns to the next.
-_CANCEL_SECONDS = 1.0
+_log = get_logger(__name__)
 
 
 class WorkerPool(Generic[TaskT, ResultT]):
@@ -64,7 +65,8 @@ class WorkerPool(Generic[TaskT, ResultT]):
         self._batches: set[Batch[TaskT, ResultT]] = set()
         self._idle: list[asyncio.Future[Job[TaskT, ResultT] | None]] = []
         self._workers: set[asyncio.Task[None]] = set()
-        self._strays: set[asyncio.Task[TaskEnd[TaskT, ResultT]]] = set()
+        self._strays: set[asyncio.Task[Attempt[ResultT]]] = set()
+        self._reported: set[tuple[str, type[BaseException]]] = set()
         self._worker_count = 0
         self._is_open = False
         self._group = asyncio.TaskGroup()
@@ -220,64 +222,45 @@ class WorkerPool(Generic[TaskT, ResultT]):
         started = self._clock.monotonic()
         self._metrics.waited(job.batch.priority, started - job.batch.submitted)
         self._metrics.busy.inc()
-        # A task of its own, so that cancelling what runs does not cancel the worker.
-        running = asyncio.create_task(_guarded(self._handle, job.task))
-        is_late = False
         try:
-            await asyncio.wait(
-                {running, job.stop},
-                timeout=self._task_timeout,
-                return_when=asyncio.FIRST_COMPLETED,
+            ended = await attempt(
+                self._handle, job.task, stop=job.stop, timeout_seconds=self._task_timeout
             )
-            is_late = not running.done() and not job.stop.done()
         finally:
-            if not running.done():
-                running.cancel()
-                await asyncio.wait({running}, timeout=_CANCEL_SECONDS)
             self._metrics.busy.dec()
-            self._let_go(job, running)
-        outcome = self._settle(job, running, is_late=is_late)
-        seconds = self._clock.monotonic() - started
-        self._metrics.ended(job.label, outcome, seconds)
-
-    def _settle(
-        self,
-        job: Job[TaskT, ResultT],
-        running: asyncio.Task[TaskEnd[TaskT, ResultT]],
-        *,
-        is_late: bool,
-    ) -> str:
-        """Tell the batch how the task ended; return the outcome as the metrics name it."""
-        if is_late:
-            late = TimeoutError(f"took longer than {self._task_timeout:g} s")
-            job.end(None, late)
-            return "timeout"
-        if not running.done() or running.cancelled():
-            return "cancelled"
-        end = running.result()
-        job.end(end.value, end.error)
-        return "failed" if end.error is not None else "done"
-
-    def _let_go(
-        self, job: Job[TaskT, ResultT], running: asyncio.Task[TaskEnd[TaskT, ResultT]]
-    ) -> None:
-        """Free the venue's place, at once or when a task that ignores its cancellation ends.
-
-        Until then the place stays taken, so that such tasks are bounded and cost their own venue
-        only.
-        """
-        if running.done():
+        if ended.stray is None:
             self._release(job)
+        else:
+            self._abandon(job, ended.stray)
+        self._metrics.ended(job.label, ended.outcome, self._clock.monotonic() - started)
+        if ended.outcome is Outcome.FAILED and ended.error is not None:
+            self._report(job.label, ended.error)
+        # A cancelled one has no end: nobody wants to hear of it any more.
+        if ended.outcome is not Outcome.CANCELLED:
+            job.end(ended.value, ended.error)
+
+    def _report(self, label: str, error: Exception) -> None:
+        """Log an error that is nobody's refusal but a bug, with its trace, once of each kind."""
+        if isinstance(error, OpensqtError) and not isinstance(error, FatalError):
             return
+        kind = (label, type(error.__cause__ or error))
+        if kind not in self._reported:
+            self._reported.add(kind)
+            _log.error("task_broken", task=label, exc_info=error)
+
+    def _abandon(self, job: Job[TaskT, ResultT], stray: asyncio.Task[Attempt[ResultT]]) -> None:
+        """Leave a task alone that ignores its cancellation.
+
+        It keeps its venue's place until it ends, so that such tasks are bounded and cost their own
+        venue only.
+        """
         self._metrics.abandoned.inc()
         # Held here: nobody else does any more, and the event loop holds its tasks weakly.
-        self._strays.add(running)
-        running.add_done_callback(lambda _: self._end_stray(job, running))
+        self._strays.add(stray)
+        stray.add_done_callback(lambda _: self._end_stray(job, stray))
 
-    def _end_stray(
-        self, job: Job[TaskT, ResultT], running: asyncio.Task[TaskEnd[TaskT, ResultT]]
-    ) -> None:
-        self._strays.discard(running)
+    def _end_stray(self, job: Job[TaskT, ResultT], stray: asyncio.Task[Attempt[ResultT]]) -> None:
+        self._strays.discard(stray)
         self._metrics.abandoned.dec()
         self._release(job)
         self._hand_out()
@@ -290,26 +273,6 @@ class WorkerPool(Generic[TaskT, ResultT]):
         """Return the tasks of a venue that wait, in the queue or for room in it."""
         backlog = tuple(self._backlog[venue])
         return self._queue.waiting_count(venue) + sum(len(each.unqueued[venue]) for each in backlog)
-
-
-async def _guarded(
-    handle: Callable[[TaskT], Awaitable[ResultT]], task: TaskT
-) -> TaskEnd[TaskT, ResultT]:
-    """Run a task to an end of some kind; only our own cancellation passes through."""
-    try:
-        value = await handle(task)
-    except asyncio.CancelledError:
-        me = asyncio.current_task()
-        if me is not None and me.cancelling():
-            raise
-        return TaskEnd(task, None, FatalError("the task was cancelled from within"))
-    except Exception as error:  # the pool outlives any task; the batch's owner reads the error
-        return TaskEnd(task, None, error)
-    except BaseException as error:  # SystemExit out of a task would stop the event loop itself
-        return TaskEnd(task, None, FatalError(f"the task raised {type(error).__name__}"))
-    if value is None:
-        return TaskEnd(task, None, FatalError("the task returned nothing"))
-    return TaskEnd(task, value, None)
 
 
 def _stopping() -> UnreachableError:

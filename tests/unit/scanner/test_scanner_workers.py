@@ -195,10 +195,10 @@ POISONS: dict[str, tuple[Callable[[], Any], type[Exception]]] = {}
 
 def poison(
     error: type[Exception],
-) -> Callable[[Callable[[], Awaitable[Any]]], Callable[[], Awaitable[Any]]]:
+) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
     """Name a way for a task to go wrong, with the error its end must carry."""
 
-    def enter(act: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+    def enter(act: Callable[[], Any]) -> Callable[[], Any]:
         POISONS[act.__name__] = (act, error)
         return act
 
@@ -292,7 +292,7 @@ async def test_task_that_ignores_its_cancellation_costs_its_own_venue_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The worker goes on without it; its place at the venue stays taken until it ends."""
-    monkeypatch.setattr("services.scanner.pool._CANCEL_SECONDS", 0.01)
+    monkeypatch.setattr("services.scanner.task_attempt._CANCEL_SECONDS", 0.01)
     release = asyncio.Event()
 
     async def handle(task: Task) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING
 
 from google.type import decimal_pb2
@@ -77,28 +77,57 @@ def opportunity_table(
     opportunities: Iterable[opportunity_pb2.Opportunity], title: str, width: int = WIDE
 ) -> Table:
     """Ranked opportunities, best first, by the id that `arb enter` takes: symbol, long, short."""
+    rows = list(opportunities)
     wide = width >= WIDE
-    note = "gross, net: carry a year before and after costs; pays in: until the costs are earned"
-    if wide:
-        note += "; as 8h: what a scan that takes every interval for 8 h would say"
-    table = plain_table(title, width, note)
+    doubts = sorted({caveat for row in rows for caveat in row.caveats})
+    table = plain_table(title, width, _opportunity_note(doubts, wide=wide))
     # The id names the symbol and both legs; columns of their own would push it off a narrow screen.
     table.add_column("symbol:long leg:short leg", style="cyan", overflow="fold")
-    names = ("every", "gross", "net", *(("as 8h",) if wide else ()), "pays in", "score")
-    for name in names:
+    extra = ("now", "as 8h", "up to") if wide else ()
+    for name in ("every", "gross", "net", *extra, "pays in", "score", *(("*",) if wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in opportunities:
+    for row in rows:
         hours = figure(row.break_even_hours, 0)
+        marks = ",".join(str(doubts.index(caveat) + 1) for caveat in sorted(row.caveats))
+        numbers = (
+            percent(row.current_apr, 1),
+            percent(row.naive_apr, 1),
+            short_amount(row.capacity_notional),
+        )
         table.add_row(
             row.opportunity_id,
             _interval(row),
             percent(row.gross_apr, 1),
-            percent(row.net_apr, 1),
-            *((percent(row.naive_apr, 1),) if wide else ()),
+            percent(row.net_apr, 1) + ("*" if marks and not wide else ""),
+            *(numbers if wide else ()),
             hours if hours == UNKNOWN else f"{hours} h",
             figure(row.quality_score, 3),
+            *((marks,) if wide else ()),
         )
     return table
+
+
+def short_amount(value: decimal_pb2.Decimal) -> str:
+    """Write an amount in thousands or millions, rounded down: nobody counts cents of a capacity."""
+    if not value.value:
+        return UNKNOWN
+    amount = Decimal(value.value)
+    for size, suffix in ((Decimal(1_000_000), "M"), (Decimal(1000), "k")):
+        if amount >= size:
+            return f"{(amount / size).quantize(Decimal('0.1'), ROUND_DOWN)}{suffix}"
+    return f"{amount.quantize(Decimal(1), ROUND_DOWN)}"
+
+
+def _opportunity_note(doubts: Sequence[str], *, wide: bool) -> str:
+    note = "gross, net: carry a year before and after costs; pays in: until the costs are earned"
+    if not wide:
+        return f"{note}; *: with doubts, which --json names" if doubts else note
+    note += (
+        "; now: at the coming rates; as 8h: what a scan that takes every interval for 8 h would say"
+        "; up to: size of one leg that both books fill cheaply enough"
+    )
+    names = ", ".join(f"{number} {doubt}" for number, doubt in enumerate(doubts, 1))
+    return f"{note}; *: doubts: {names}" if names else note
 
 
 def scan_summary(scan: scanner_pb2.Scan) -> str:

@@ -9,7 +9,7 @@ from google.protobuf import duration_pb2
 from google.type import decimal_pb2
 from rich.console import Console
 
-from cli.tables import WIDE, opportunity_table, order_table, position_table
+from cli.tables import WIDE, opportunity_table, order_table, position_table, short_amount
 from opensqt.market_maker.v1 import (
     engine_pb2,
     instrument_pb2,
@@ -95,3 +95,29 @@ def test_an_opportunity_can_be_copied_whole(width: int) -> None:
     assert OPPORTUNITY_ID in text
     assert "898.8%" in text
     assert "…" not in text
+
+
+def test_an_opportunity_shows_its_size_and_its_doubts() -> None:
+    """Wide: capacity, current carry and numbered doubts; narrow: a mark that there are doubts."""
+    row = opportunity_pb2.Opportunity(
+        opportunity_id=OPPORTUNITY_ID,
+        net_apr=_decimal("0.25"),
+        current_apr=_decimal("0.3"),
+        capacity_notional=_decimal("38875.99"),
+        caveats=["BOOK_SHALLOW", "FEE_DEFAULT"],
+    )
+    plain = opportunity_pb2.Opportunity(opportunity_id="B", caveats=["FEE_DEFAULT"])
+    text = _printed(opportunity_table([plain, row], "best", 140), 140)
+    assert "1 BOOK_SHALLOW, 2 FEE_DEFAULT" in text.replace("\n", " ")
+    shown = next(line for line in text.splitlines() if OPPORTUNITY_ID in line).split()
+    assert {"25.0%", "30.0%", "38.8k", "1,2"} <= set(shown)
+    assert "25.0%*" in _printed(opportunity_table([row], "best", 80), 80)
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [("", "?"), ("0", "0"), ("999.9", "999"), ("1999", "1.9k"), ("46000000", "46.0M")],
+)
+def test_amounts_are_shortened_downwards(amount: str, shown: str) -> None:
+    """A capacity is never shown larger than it is."""
+    assert short_amount(_decimal(amount)) == shown

@@ -6,9 +6,9 @@ import asyncio
 import random
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from opensqt.market_maker.v1 import scanner_pb2_grpc
+from opensqt.market_maker.v1 import exchange_pb2_grpc, scanner_pb2_grpc
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.ids import Ids, RandomIds
@@ -19,6 +19,9 @@ from services.scanner.board import Board
 from services.scanner.histories import HistoryLoader
 from services.scanner.history_disk import DiskHistoryStore
 from services.scanner.instruments import InstrumentKind
+from services.scanner.live_book import LiveBook
+from services.scanner.live_refresh import Freshener, LiveRefresh
+from services.scanner.live_stream import LiveStream
 from services.scanner.metrics import ScannerMetrics
 from services.scanner.negative_results import NegativeResults
 from services.scanner.news import NewsRules
@@ -33,9 +36,12 @@ from services.scanner.venue_bounds import venue_bounds
 from services.scanner.venue_reader import VenueReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from services.scanner.history_store import HistoryStore
+    from services.scanner.live_feeds import Feed
+    from services.scanner.live_metrics import LiveMetrics
+    from services.scanner.live_rules import LiveRules
     from services.scanner.opportunity import Opportunity
     from services.scanner.settings import ScannerSettings
     from services.scanner.task_runner import TaskRunner
@@ -79,12 +85,15 @@ async def scanner(
         clock=clock,
     )
     measured.subscribers.set_function(lambda: hub.subscriber_count)
+    live_book, live_rules = LiveBook(), settings.live.rules(rules.quarantine.max_rate)
     board = Board(
         hub,
         max_opportunities=settings.max_opportunities,
         news=NewsRules(settings.live.min_change, rules.lifetime * _FRESHNESS_STEP),
         clock=clock,
+        freshen=Freshener(live_book, rules, live_rules, clock),
     )
+    measured.live.watch_age(board.oldest_age)
     async with AsyncExitStack() as stack:
         # First in, last out: what a scan read until its end is written.
         if store is None:
@@ -139,7 +148,20 @@ async def scanner(
             clock=clock,
             metrics=measured,
         )
-        await stack.enter_async_context(_owned(desk))
+        await stack.enter_async_context(_owned(desk.run()))
+        if settings.live.count:
+            refresh = LiveRefresh(
+                board,
+                live_book,
+                runner,
+                await _streams(settings, stack, live_book, live_rules, clock, measured.live),
+                settings=settings.live,
+                book_depth=rules.costs.book_depth,
+                is_scanning=lambda: desk.is_scanning,
+                clock=clock,
+                metrics=measured.live,
+            )
+            await stack.enter_async_context(_owned(refresh.run()))
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
         servicer = ScannerServicer(board, hub, desk, pool, clock)
         server.add(scanner_pb2_grpc.add_ScannerServiceServicer_to_server, servicer, SERVICE_NAME)
@@ -165,6 +187,33 @@ async def _readers(
             metrics=metrics,
         )
     return readers
+
+
+async def _streams(
+    settings: ScannerSettings,
+    stack: AsyncExitStack,
+    book: LiveBook,
+    rules: LiveRules,
+    clock: Clock,
+    metrics: LiveMetrics,
+) -> Callable[[Feed], Awaitable[None]]:
+    """Return what reads a stream, over connections of their own: long answers hold none up."""
+    kinds = {venue.name: InstrumentKind(venue.kind) for venue in settings.venues}
+    stubs = {
+        venue.name: exchange_pb2_grpc.ExchangeServiceStub(
+            await stack.enter_async_context(open_channel(venue))
+        )
+        for venue in settings.venues
+    }
+    return lambda feed: LiveStream(
+        feed,
+        kinds[feed.venue],
+        stubs[feed.venue],
+        book,
+        rules=rules,
+        clock=clock,
+        metrics=metrics,
+    ).run()
 
 
 async def _runner(
@@ -197,9 +246,9 @@ async def _runner(
 
 
 @asynccontextmanager
-async def _owned(desk: ScanDesk) -> AsyncIterator[None]:
-    """Run the desk's task for the length of the block; raises what ended the desk before that."""
-    task = asyncio.create_task(desk.run())
+async def _owned(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a task for the length of the block; raises what ended the task before that."""
+    task = asyncio.create_task(work)
     # The desk takes scans once its task has begun.
     await asyncio.sleep(0)
     try:

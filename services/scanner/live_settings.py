@@ -18,6 +18,8 @@ class LiveSettings(SettingsPart):
     """Opportunities, best first, whose rates and prices are followed between scans."""
     refresh_seconds: float = Field(default=1.0, gt=0)
     """How often they are reckoned anew from what came."""
+    book_seconds: float = Field(default=30.0, gt=0)
+    """How often their order books are read; no venue's stream brings more than the best prices."""
     silence_seconds: float = Field(default=30.0, gt=0)
     """How long a leg may bring nothing before it is marked STREAM_STALE and asked for again."""
     max_backoff_seconds: float = Field(default=30.0, gt=0)
@@ -27,8 +29,11 @@ class LiveSettings(SettingsPart):
     max_scan_age_seconds: float = Field(default=3600.0, gt=0)
     """How long streams may keep an opportunity standing without a scan that finds it again."""
 
-    def rules(self) -> LiveRules:
-        """Return the bounds as the decision modules take them."""
+    def rules(self, max_rate: float) -> LiveRules:
+        """Return the bounds as the decision modules take them; `max_rate` is that of histories."""
         return LiveRules(
-            timedelta(seconds=self.silence_seconds), timedelta(seconds=self.max_scan_age_seconds)
+            silence=timedelta(seconds=self.silence_seconds),
+            max_scan_age=timedelta(seconds=self.max_scan_age_seconds),
+            max_backoff_seconds=self.max_backoff_seconds,
+            max_rate=max_rate,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from services.scanner.live_metrics import LiveMetrics
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -59,6 +61,7 @@ class ScannerMetrics:
 
     def __init__(self, metrics: ServiceMetrics) -> None:
         self.pool = PoolMetrics(metrics)
+        self.live = LiveMetrics(metrics)
         self.scans = metrics.counter("scans", "Scans ended, by state.", ("state",))
         self.scan_seconds = metrics.histogram(
             "scan_duration_seconds",

@@ -58,6 +58,11 @@ class ScanDesk:
         self._canceled_by_caller: set[ScanRecord] = set()
         self.last_published: ScanRecord | None = None
 
+    @property
+    def is_scanning(self) -> bool:
+        """Whether a scan is under way."""
+        return self._running is not None
+
     async def run(self) -> None:
         """Own the scans until cancelled: expire what is old and, with an interval, repeat scans."""
         try:

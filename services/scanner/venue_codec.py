@@ -19,6 +19,7 @@ from services.common.codec import (
     DECIMAL_PATTERN,
     decimal_from_proto,
     from_millis,
+    from_timestamp,
     optional_duration,
     parse_decimal,
 )
@@ -33,7 +34,7 @@ from services.scanner.instruments import (
 )
 
 if TYPE_CHECKING:
-    from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
+    from opensqt.market_maker.v1 import events_pb2, exchange_pb2, resources_pb2
 
 RowT = TypeVar("RowT")
 MessageT = TypeVar("MessageT")
@@ -100,8 +101,8 @@ def read_tickers(answer: exchange_pb2.GetTickersResponse) -> Read[TickerRow]:
 
 
 def read_rates(answer: exchange_pb2.GetFundingRatesResponse) -> Read[RateRow]:
-    """Return rates of the coming settlement, the venue's predicted one where it tells it apart."""
-    return _each(answer.rates, lambda rate: rate.symbol, _rate_row)
+    """Return the rates of the coming settlement."""
+    return _each(answer.rates, lambda rate: rate.symbol, rate_row)
 
 
 def read_fees(answer: exchange_pb2.GetTradingFeesResponse) -> Read[Decimal]:
@@ -182,6 +183,7 @@ def _symbol_row(info: resources_pb2.SymbolInfo) -> SymbolRow:
         status=_STATUSES.get(info.trading_status, TradingStatus.UNKNOWN),
         margin_allowed=info.margin_allowed,
         funding_interval=_interval(info, "funding_interval"),
+        end_time=from_timestamp(info.end_time) if info.HasField("end_time") else None,
     )
 
 
@@ -200,12 +202,13 @@ def _ticker_row(ticker: resources_pb2.Ticker) -> TickerRow:
     )
 
 
-def _rate_row(rate: resources_pb2.FundingRate) -> RateRow:
-    predicted = decimal_from_proto(rate, "predicted_rate")
+def rate_row(rate: resources_pb2.FundingRate | events_pb2.FundingUpdate) -> RateRow:
+    """Return the rate of the coming settlement; raise InvalidFieldError for a damaged figure."""
+    coming = decimal_from_proto(rate, "rate")
     return RateRow(
         symbol=rate.symbol,
-        # Some venues call the coming rate the current one and tell no predicted rate apart.
-        rate=predicted if predicted is not None else decimal_from_proto(rate, "rate"),
+        # `predicted_rate` is of the settlement after the coming one: a stand-in only.
+        rate=coming if coming is not None else decimal_from_proto(rate, "predicted_rate"),
         next_funding_time=_instant(rate.next_funding_time, "next_funding_time"),
         stamp=_instant(rate.timestamp, "timestamp"),
         interval=_interval(rate, "interval"),
@@ -223,7 +226,8 @@ def _instant(milliseconds: int, name: str) -> datetime | None:
 
 
 def _interval(
-    message: resources_pb2.SymbolInfo | resources_pb2.FundingRate, name: str
+    message: resources_pb2.SymbolInfo | resources_pb2.FundingRate | events_pb2.FundingUpdate,
+    name: str,
 ) -> timedelta | None:
     length = optional_duration(message, name)
     return length if length is not None and length > timedelta(0) else None

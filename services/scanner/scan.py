@@ -182,18 +182,23 @@ class Scanner:
         """Add borrow rates for short spot legs that could earn."""
         evidence = Evidence(work.record.scan_id, found.views, work.statistics)
         assets: dict[str, set[str]] = {}
+        shorts: dict[str, set[InstrumentKey]] = {}
         for pair in pairs:
             # Only coins that could be worth shorting: venues tell borrow rates few at a time.
             if pair.borrows and could_earn(pair, evidence, self._rules):
                 leg = pair.short_leg
                 row = found.views[leg.venue].symbols[leg.symbol]
                 assets.setdefault(leg.venue, set()).add(row.base_asset)
+                shorts.setdefault(leg.venue, set()).add(leg)
             await work.slicer.pause()
         tasks = [ReadBorrowRates(venue, tuple(sorted(names))) for venue, names in assets.items()]
         rates: dict[tuple[str, str], Decimal] = {}
         for end in await self._run(tasks, work):
             if end.error is not None:
-                work.missing_parts.append(failure(end.task, end.error))
+                if not isinstance(end.error, UnimplementedError):
+                    work.missing_parts.append(failure(end.task, end.error))
+                    # Not told this time is not the same as unknown: what stands may stand on.
+                    work.unread |= shorts[end.task.venue]
                 continue
             read = cast("Read[Decimal]", end.value)
             rates.update({(end.task.venue, asset): apr for asset, apr in read.rows.items()})

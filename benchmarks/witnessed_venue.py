@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -65,7 +66,9 @@ def read_answers(record: Path, start: int = 0) -> list[Answer]:
 
 
 def simulator_settings(symbol_count: int) -> SimulatorSettings:
-    """Return a generated market with one account, in mid-hour, so that no funding falls due."""
+    """Return a generated market with one account, of the hour before, so that none settles."""
+    # Bybit stamps its rows with the wire's clock: a market of another day has no history there.
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     account: dict[str, Any] = {
         "name": "bench",
         "api_key": API_KEY,
@@ -78,7 +81,7 @@ def simulator_settings(symbol_count: int) -> SimulatorSettings:
         accounts=(account,),  # type: ignore[arg-type]  # pydantic makes the account of it
         market={  # type: ignore[arg-type]  # and the market of this
             "symbol_count": symbol_count,
-            "start": "2026-03-20T04:10:00Z",
+            "start": hour - timedelta(minutes=55),
         },
     )
 

@@ -16,6 +16,7 @@ from services.common.metrics import ServiceMetrics
 from services.common.server import GrpcServer, serve
 from services.common.watch_hub import WatchHub
 from services.scanner.board import Board
+from services.scanner.encoded import EncodedEvents
 from services.scanner.histories import HistoryLoader
 from services.scanner.history_disk import DiskHistoryStore
 from services.scanner.instruments import InstrumentKind
@@ -162,8 +163,9 @@ async def scanner(
                 metrics=measured.live,
             )
             await stack.enter_async_context(_owned(refresh.run()))
+        events = EncodedEvents(settings.max_opportunities)
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
-        servicer = ScannerServicer(board, hub, desk, pool, clock)
+        servicer = ScannerServicer(board, hub, desk, pool, events, clock)
         server.add(scanner_pb2_grpc.add_ScannerServiceServicer_to_server, servicer, SERVICE_NAME)
         # Last in, first out: streams end before the desk, the desk before the workers, those before
         # the channels they call through.

@@ -19,7 +19,7 @@ from services.common.codec import (
     to_timestamp,
 )
 from services.common.errors import InvalidFieldError
-from services.common.watch_hub import CaughtUp, Heartbeat, Removed, Upsert
+from services.common.watch_hub import CaughtUp, Heartbeat, Removed
 from services.scanner.funding import MINUTE_MS
 from services.scanner.instruments import InstrumentKind
 from services.scanner.progress import ScanState
@@ -123,13 +123,11 @@ def encode_scan(record: ScanRecord, now: datetime) -> scanner_pb2.Scan:
 
 
 def encode_event(
-    event: Upsert[Opportunity] | Removed | CaughtUp | Heartbeat, now: datetime
+    event: Removed | CaughtUp | Heartbeat, now: datetime
 ) -> scanner_pb2.WatchOpportunitiesResponse:
-    """Return an event of a watch stream."""
+    """Return an event of a watch stream that carries no opportunity."""
     response = scanner_pb2.WatchOpportunitiesResponse(resume_token=event.token)
     match event:
-        case Upsert():
-            response.upsert.CopyFrom(encode_opportunity(event.resource))
         case Removed():
             response.removed_opportunity_id = event.key
         case CaughtUp():

@@ -10,7 +10,6 @@ from services.scanner.codec import (
     decode_filters,
     decode_request_id,
     decode_worker_count,
-    encode_event,
     encode_opportunity,
     encode_scan,
 )
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from services.common.clock import Clock
     from services.common.watch_hub import WatchHub
     from services.scanner.board import Board
+    from services.scanner.encoded import EncodedEvents
     from services.scanner.opportunity import Opportunity
     from services.scanner.scan_desk import ScanDesk
 
@@ -47,10 +47,12 @@ class ScannerServicer(scanner_pb2_grpc.ScannerServiceServicer):
         hub: WatchHub[Opportunity],
         desk: ScanDesk,
         pool: ResizablePool,
+        events: EncodedEvents,
         clock: Clock,
     ) -> None:
         self._board = board
         self._hub = hub
+        self._events = events
         self._desk = desk
         self._pool = pool
         self._clock = clock
@@ -83,11 +85,11 @@ class ScannerServicer(scanner_pb2_grpc.ScannerServiceServicer):
         self,
         request: scanner_pb2.WatchOpportunitiesRequest,
         _context: grpc.aio.ServicerContext[Any, Any],
-    ) -> AsyncIterator[scanner_pb2.WatchOpportunitiesResponse]:
+    ) -> AsyncIterator[bytes]:
         """Send what stands, or what changed since the token, then changes as they come."""
         filters = decode_filters(request)
         async for event in self._hub.watch(request.resume_token, filters.wants):
-            yield encode_event(event, self._clock.now())
+            yield self._events.encode(event, self._clock.now())
 
     async def StartScan(
         self, request: scanner_pb2.StartScanRequest, _context: grpc.aio.ServicerContext[Any, Any]

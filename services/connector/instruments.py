@@ -16,6 +16,7 @@ from services.common.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
 
 class InstrumentKind(StrEnum):
@@ -58,6 +59,7 @@ class Instrument:
     quantity_precision: int
     venue_base_asset: str
     market_lot_size: Decimal | None = None
+    end_time: datetime | None = None
 
     @property
     def unit(self) -> Decimal:

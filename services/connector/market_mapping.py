@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from opensqt.market_maker.v1 import exchange_pb2, instrument_pb2, resources_pb2
-from services.common.codec import to_duration
+from services.common.codec import to_duration, to_timestamp
 from services.connector.book_levels import to_book
 from services.connector.instruments import Instrument, InstrumentKind, TradingStatus
 from services.connector.row_numbers import (
@@ -84,6 +84,7 @@ def to_symbol_info(
         max_market_quantity=wire(instrument.max_market_quantity),
         margin_allowed=instrument.margin_allowed,
         funding_interval=None if funding_interval is None else to_duration(funding_interval),
+        end_time=None if instrument.end_time is None else to_timestamp(instrument.end_time),
     )
 
 

@@ -143,8 +143,10 @@ class VenueProfile:
     `market_names` gives a market's name in the venue's rows, and its base as the venue writes it.
     `websocket`: how orders may be sent over it, None where that is not offered.
     `endpoints` names, by call, the allowance of an endpoint that the venue counts apart; such a
-    call spends that and WEIGHT's. `bans` are HTTP statuses beside 418 that shut the whole address
-    out, with how long. `needs_passphrase`: a key of this venue is of no use without one.
+    call spends that and WEIGHT's. `end_fields` are fields of a market with the time (ms) from which
+    it takes no more orders, once that is announced. `bans` are HTTP statuses beside 418 that shut
+    the whole address out, with how long. `needs_passphrase`: a key of this venue is of no use
+    without one.
     """
 
     code: str
@@ -178,6 +180,7 @@ class VenueProfile:
     market_names: Callable[[Mapping[str, Any]], tuple[str, str]] = ccxt_names
     websocket: WebSocketForm | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    end_fields: tuple[str, ...] = ()
     bans: Mapping[int, timedelta] = field(default_factory=dict)
     needs_passphrase: bool = False
 

@@ -11,15 +11,19 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from services.common.codec import from_millis
 from services.connector.instruments import Instrument
 from services.connector.venue_numbers import optional_venue_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from services.connector.profile import VenueProfile
 
 ONE: Final = Decimal(1)
+# Binance writes Christmas 2100 for a contract that is never delivered.
+_NEVER_MS: Final = 4_000_000_000_000
 # Four digits of zeros and more never begin a coin's own name (1INCH, 0G and 2Z do not match); the
 # letter form exists once, so it asks for a long name behind it.
 _DIGITS: Final = re.compile(r"(10000000|1000000|100000|10000|1000)([A-Z][A-Z0-9]*)", re.ASCII)
@@ -108,6 +112,7 @@ def build_instrument(market: Mapping[str, Any], profile: VenueProfile) -> Instru
         price_precision=count_decimals(tick),
         quantity_precision=count_decimals(lot),
         venue_base_asset=venue_base,
+        end_time=_announced_end(market.get("info") or {}, profile.end_fields),
     )
 
 
@@ -115,6 +120,14 @@ def count_decimals(step: Decimal) -> int:
     """Return the fraction digits of a step, 0 for whole numbers."""
     exponent = step.normalize().as_tuple().exponent
     return max(-exponent, 0) if isinstance(exponent, int) else 0
+
+
+def _announced_end(information: Mapping[str, Any], names: Iterable[str]) -> datetime | None:
+    """Return the earliest announced end; empty, zero, -1 and the far future are none."""
+    texts = [str(information.get(name) or "") for name in names]
+    times = [int(text) for text in texts if text.isascii() and text.isdigit()]
+    told = [time for time in times if 0 < time < _NEVER_MS]
+    return from_millis(min(told)) if told else None
 
 
 def _positive(value: object, name: str) -> Decimal:

@@ -19,6 +19,8 @@ from services.scanner.costs import (
     round_trip_costs,
 )
 from services.scanner.crossing import crossing_of, pair_capacity
+from services.scanner.endings import end_exclusion
+from services.scanner.funding_caveats import funding_caveats
 from services.scanner.instruments import ExclusionReason, InstrumentKey
 from services.scanner.opportunity import LegFunding, Opportunity
 from services.scanner.ranking import (
@@ -108,6 +110,9 @@ def evaluate_pair(
     price = _price(pair, legs, gross, evidence, rules)
     if isinstance(price, Rejection):
         return price
+    ending = _ending(pair, evidence, price.holding)
+    if ending is not None:
+        return ending
     net = price.net
     if net.net_apr < rules.min_net_apr or gross <= 0:
         detail = f"net APR {net.net_apr:.4f} at best, wanted {rules.min_net_apr:f}"
@@ -142,7 +147,14 @@ def evaluate_pair(
         cost_notional=price.crossing.notional,
         capacity_notional=largest.notional if largest is not None else None,
         current_apr=current_apr(pair, evidence),
-        caveats=_caveats(pair, evidence, price, largest),
+        caveats=tuple(
+            sorted(
+                (
+                    *_caveats(pair, evidence, price, largest),
+                    *funding_caveats([leg.statistics for leg in legs], rules.window_days),
+                )
+            )
+        ),
     )
 
 
@@ -245,13 +257,21 @@ def current_apr(pair: PairOfLegs, evidence: Evidence) -> Decimal | None:
 
 def _caveats(
     pair: PairOfLegs, evidence: Evidence, price: _Price, largest: Capacity | None
-) -> tuple[str, ...]:
+) -> tuple[Caveat, ...]:
     found = {*price.crossing.caveats, *cost_caveats(price.costs)}
     if pair.borrows and _borrow_key(pair, evidence) not in evidence.borrow_aprs:
         found.add(Caveat.BORROW_DEFAULT)
     if largest is not None and largest.is_book_end:
         found.add(Caveat.BOOK_SHALLOW)
-    return tuple(sorted(found))
+    return tuple(found)
+
+
+def _ending(pair: PairOfLegs, evidence: Evidence, holding: timedelta) -> Rejection | None:
+    for leg in (pair.long_leg, pair.short_leg):
+        found = end_exclusion(evidence.views[leg.venue], leg.symbol, holding)
+        if found is not None:
+            return Rejection((leg,), found.reason, found.detail)
+    return None
 
 
 def _quote_volume(pair: PairOfLegs, evidence: Evidence) -> Decimal:

@@ -41,7 +41,7 @@ class InstrumentKey:
 
 @dataclass(frozen=True, slots=True)
 class SymbolRow:
-    """What a venue lists about an instrument."""
+    """What a venue lists about an instrument; `end_time` is an announced end of trading."""
 
     symbol: str
     base_asset: str
@@ -49,6 +49,7 @@ class SymbolRow:
     status: TradingStatus
     margin_allowed: bool
     funding_interval: timedelta | None
+    end_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

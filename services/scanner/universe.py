@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.scanner.endings import end_exclusion
 from services.scanner.instruments import (
     Exclusion,
     ExclusionReason,
@@ -29,8 +30,11 @@ def leg_exclusion(
     row = view.symbols.get(symbol)
     if row is None:
         return Exclusion(key, ExclusionReason.NOT_TRADING, "the venue does not list it")
-    return _status_exclusion(key, row) or _market_exclusion(
-        key, view.tickers.get(symbol), rules, costs
+    return (
+        _status_exclusion(key, row)
+        # No position is held shorter than this, so nothing more need be read of it.
+        or end_exclusion(view, symbol, costs.min_holding)
+        or _market_exclusion(key, view.tickers.get(symbol), rules, costs)
     )
 
 

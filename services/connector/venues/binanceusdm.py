@@ -115,6 +115,7 @@ _PROFILE: Final = VenueProfile(
     expiry_headers=None,
     is_listed=_is_listed,
     trading_status=trading_status,
+    end_fields=("deliveryDate",),
     calls=UsdmOrderCalls("fapiPrivate"),
     order_params=order_params,
     place_reply=order_row,

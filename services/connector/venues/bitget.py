@@ -254,6 +254,8 @@ _SPOT: Final = VenueProfile(
     expiry_headers=None,
     is_listed=_is_spot,
     trading_status=_trading_status,
+    # Opening ends first, then the listing.
+    end_fields=("limitOpenTime", "offTime"),
     calls=BitgetSpotCalls(),
     order_params=_order_params,
     place_reply=place_reply,

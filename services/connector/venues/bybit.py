@@ -169,6 +169,7 @@ def _profile(kind: InstrumentKind, *, orders_per_second: int) -> VenueProfile:
         expiry_headers=None,
         is_listed=_is_spot if spot else _is_linear,
         trading_status=_trading_status,
+        end_fields=("deliveryTime",),
         calls=BybitOrderCalls(kind),
         order_params=_order_params if spot else _linear_params,
         place_reply=place_reply,

@@ -219,6 +219,7 @@ def _profile(
         expiry_headers=_expiry_headers,
         is_listed=is_listed,
         trading_status=_trading_status,
+        end_fields=("expTime",),
         calls=OkxOrderCalls(product),
         order_params=order_params,
         place_reply=place_reply,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -131,6 +132,32 @@ def test_allowed_symbols_restrict_the_book() -> None:
 def test_trading_status_is_never_guessed_open(word: str, status: TradingStatus) -> None:
     """Only the venue's word for trading means trading."""
     assert build_instrument(market(info={"status": word}), PERPETUAL).status is status
+
+
+@pytest.mark.parametrize(
+    ("venue", "information", "end"),
+    [
+        ("binanceusdm", {"deliveryDate": 4133404800000}, None),
+        ("binanceusdm", {"deliveryDate": 1774342800000}, datetime(2026, 3, 24, 9, tzinfo=UTC)),
+        ("okx-swap", {"expTime": ""}, None),
+        ("okx-swap", {"expTime": "1774342800000"}, datetime(2026, 3, 24, 9, tzinfo=UTC)),
+        ("bybit-linear", {"deliveryTime": "0"}, None),
+        ("bybit-linear", {"deliveryTime": "1774342800000"}, datetime(2026, 3, 24, 9, tzinfo=UTC)),
+        ("bitget-swap", {"offTime": "-1", "limitOpenTime": "-1"}, None),
+        (
+            "bitget-swap",
+            {"offTime": "1774346400000", "limitOpenTime": "1774342800000"},
+            datetime(2026, 3, 24, 9, tzinfo=UTC),
+        ),
+        ("bitget-swap", {"offTime": "soon"}, None),
+    ],
+)
+def test_announced_end_is_read_and_none_is_invented(
+    venue: str, information: dict[str, Any], end: datetime | None
+) -> None:
+    """Each venue's own field of it, the earliest where there are two; placeholders are none."""
+    found = build_instrument(market(info=information), find_profile(venue))
+    assert found.end_time == end
 
 
 def test_zero_limits_are_no_limits() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -174,6 +175,9 @@ def test_symbol_rules_tell_multiplier_status_and_interval() -> None:
     assert info.funding_interval.seconds == 28_800
     assert not info.HasField("max_quantity")
     assert not to_symbol_info(PEPE, None).HasField("funding_interval")
+    assert not info.HasField("end_time")
+    ending = replace(PEPE, end_time=datetime(2026, 3, 24, 9, tzinfo=UTC))
+    assert to_symbol_info(ending, None).end_time.seconds == 1_774_342_800
 
 
 def test_a_symbol_not_listed_in_funding_info_pays_every_eight_hours() -> None:

@@ -244,6 +244,7 @@ class SymbolInfo(_message.Message):
     MAX_MARKET_QUANTITY_FIELD_NUMBER: _builtins.int
     MARGIN_ALLOWED_FIELD_NUMBER: _builtins.int
     FUNDING_INTERVAL_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """Canonical symbol."""
     price_precision: _builtins.int
@@ -306,6 +307,12 @@ class SymbolInfo(_message.Message):
         assume 8 h.
         """
 
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the venue ends trading in it, as announced. Absent where no end is announced, or the venue
+        tells none by this way.
+        """
+
     def __init__(
         self,
         *,
@@ -329,10 +336,11 @@ class SymbolInfo(_message.Message):
         max_market_quantity: _decimal_pb2.Decimal | None = ...,
         margin_allowed: _builtins.bool = ...,
         funding_interval: _duration_pb2.Duration | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_multiplier", b"base_multiplier", "contract_size", b"contract_size", "funding_interval", b"funding_interval", "max_market_quantity", b"max_market_quantity", "max_quantity", b"max_quantity", "min_notional", b"min_notional", "min_quantity", b"min_quantity", "step_size", b"step_size", "tick_size", b"tick_size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_multiplier", b"base_multiplier", "contract_size", b"contract_size", "end_time", b"end_time", "funding_interval", b"funding_interval", "max_market_quantity", b"max_market_quantity", "max_quantity", b"max_quantity", "min_notional", b"min_notional", "min_quantity", b"min_quantity", "step_size", b"step_size", "tick_size", b"tick_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_asset", b"base_asset", "base_multiplier", b"base_multiplier", "contract_size", b"contract_size", "exchange_symbol", b"exchange_symbol", "funding_interval", b"funding_interval", "kind", b"kind", "margin_allowed", b"margin_allowed", "max_market_quantity", b"max_market_quantity", "max_quantity", b"max_quantity", "min_notional", b"min_notional", "min_quantity", b"min_quantity", "narrative_sector", b"narrative_sector", "price_precision", b"price_precision", "quantity_precision", b"quantity_precision", "quote_asset", b"quote_asset", "settle_asset", b"settle_asset", "step_size", b"step_size", "symbol", b"symbol", "tick_size", b"tick_size", "trading_status", b"trading_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_asset", b"base_asset", "base_multiplier", b"base_multiplier", "contract_size", b"contract_size", "end_time", b"end_time", "exchange_symbol", b"exchange_symbol", "funding_interval", b"funding_interval", "kind", b"kind", "margin_allowed", b"margin_allowed", "max_market_quantity", b"max_market_quantity", "max_quantity", b"max_quantity", "min_notional", b"min_notional", "min_quantity", b"min_quantity", "narrative_sector", b"narrative_sector", "price_precision", b"price_precision", "quantity_precision", b"quantity_precision", "quote_asset", b"quote_asset", "settle_asset", b"settle_asset", "step_size", b"step_size", "symbol", b"symbol", "tick_size", b"tick_size", "trading_status", b"trading_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

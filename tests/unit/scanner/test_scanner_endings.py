@@ -1,0 +1,119 @@
+"""Announced ends of trading, doubts about histories, and figures compared at one interval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from services.scanner.analytics import FundingStatistics, analyse
+from services.scanner.caveats import Caveat
+from services.scanner.endings import end_exclusion
+from services.scanner.evaluate import Evidence, Rejection, evaluate_pair
+from services.scanner.funding import funding_history, settlements
+from services.scanner.funding_caveats import funding_caveats
+from services.scanner.instruments import (
+    ExclusionReason,
+    InstrumentKey,
+    InstrumentKind,
+    RateRow,
+    SymbolRow,
+    TickerRow,
+    TradingStatus,
+)
+from services.scanner.market import VenueView
+from services.scanner.opportunity import Opportunity
+from services.scanner.pairs import PairOfLegs
+from services.scanner.rules import CostRules, ScanRules, UniverseRules
+from services.scanner.universe import leg_exclusion
+
+NOW = datetime(2026, 3, 20, tzinfo=UTC)
+NAME = "AAAUSDT"
+HOUR_MS = 3_600_000
+
+
+def view(kind: InstrumentKind, end_time: datetime | None = None) -> VenueView:
+    """Return a liquid venue that lists one symbol."""
+    row = SymbolRow(NAME, "AAA", "USDT", TradingStatus.TRADING, False, None, end_time)
+    ticker = TickerRow(NAME, Decimal(50_000_000), Decimal("99.99"), Decimal("100.01"))
+    rate = RateRow(NAME, Decimal("0.0005"), None, NOW, timedelta(hours=8))
+    return VenueView(
+        venue=kind.value,
+        kind=kind,
+        symbols={NAME: row},
+        tickers={NAME: ticker},
+        received=NOW,
+        rates={NAME: rate} if kind is InstrumentKind.PERPETUAL else {},
+        fees={"": Decimal("0.0004")},
+    )
+
+
+def statistics(*hours: int) -> FundingStatistics:
+    """Return the statistics of a constant rate settled after each of some spacings."""
+    times, time = [], 0
+    for step in (8, *hours):
+        time += step
+        times.append(time * HOUR_MS)
+    history = funding_history(settlements(times, [0.0005] * len(times)), 8.0)
+    assert history is not None
+    return analyse([history])[0]
+
+
+def evaluated(end_time: datetime | None, *, settlement_count: int = 90) -> Opportunity | Rejection:
+    """Return the verdict on long spot, short perpetual, whose perpetual ends at `end_time`."""
+    spot, perpetual = view(InstrumentKind.SPOT), view(InstrumentKind.PERPETUAL, end_time)
+    views = {each.venue: each for each in (spot, perpetual)}
+    key = perpetual.key(NAME)
+    evidence = Evidence("scan", views, {key: statistics(*[8] * settlement_count)})
+    return evaluate_pair(PairOfLegs(spot.key(NAME), key), evidence, ScanRules())
+
+
+def test_end_inside_the_holding_time_is_delisting() -> None:
+    """A regime of 30 days would be held for 30 days: an end after 29 is no opportunity."""
+    for days, is_one in ((29, False), (31, True)):
+        found = evaluated(NOW + timedelta(days=days))
+        assert isinstance(found, Opportunity) is is_one
+        if isinstance(found, Rejection):
+            assert found.reason is ExclusionReason.DELISTED
+            assert found.detail.startswith("the venue ends it at 2026-04-18 00:00 UTC, in 696.0 h")
+    assert isinstance(evaluated(None), Opportunity)
+
+
+@pytest.mark.parametrize(("hours", "is_out"), [(-1, True), (23, True), (25, False)])
+def test_end_within_the_shortest_holding_time_costs_no_reading(hours: int, is_out: bool) -> None:
+    """Then the instrument is not even tradable; one that ended already is not either."""
+    ending = view(InstrumentKind.PERPETUAL, NOW + timedelta(hours=hours))
+    found = leg_exclusion(ending, NAME, UniverseRules(), CostRules())
+    assert (found is not None) is is_out
+    assert found is None or found.reason is ExclusionReason.DELISTED
+
+
+def test_end_is_reckoned_in_the_time_of_the_venue() -> None:
+    """A venue whose clock is ahead of ours ends its market by its own clock."""
+    ahead = view(InstrumentKind.PERPETUAL, NOW + timedelta(hours=30))
+    stamp = NOW + timedelta(hours=10)
+    ahead = replace(ahead, rates={NAME: replace(ahead.rates[NAME], stamp=stamp)})
+    assert end_exclusion(ahead, NAME, timedelta(hours=24)) is not None
+    assert end_exclusion(ahead, "BBBUSDT", timedelta(hours=24)) is None
+
+
+def test_doubts_about_the_history_are_among_the_caveats() -> None:
+    """A window that is not covered, a hole and a change of interval are each named."""
+    assert funding_caveats([statistics(*[8] * 40)], 7) == ()
+    assert funding_caveats([statistics(*[8] * 10)], 7) == (Caveat.WINDOW_PARTIAL,)
+    holed = statistics(*[8] * 30, 16, *[8] * 30)
+    assert funding_caveats([statistics(*[8] * 60), holed], 7) == (Caveat.SETTLEMENTS_MISSING,)
+    changed = statistics(*[4] * 30, *[8] * 30)
+    assert funding_caveats([changed], 7) == (Caveat.INTERVAL_CHANGED,)
+    found = evaluated(None, settlement_count=10)
+    assert isinstance(found, Opportunity)
+    assert Caveat.WINDOW_PARTIAL in found.caveats
+
+
+def test_key_of_an_exclusion_names_venue_and_kind() -> None:
+    """The instrument that is left out is the one that ends, not its twin."""
+    found = evaluated(NOW + timedelta(days=2))
+    assert isinstance(found, Rejection)
+    assert found.instruments == (InstrumentKey("perpetual", NAME, InstrumentKind.PERPETUAL),)

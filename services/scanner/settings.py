@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -72,7 +73,10 @@ class CostSettings(SettingsPart):
 
 
 class ScoreSettings(SettingsPart):
-    """Weights and half-way points of the quality score; docs/quality-score.md explains them."""
+    """Weights and half-way points of the quality score; docs/quality-score.md explains them.
+
+    A weight that is not named keeps its default, a weight of 0 leaves its factor out.
+    """
 
     weights: dict[str, float] = Field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     carry_half_apr: float = Field(default=0.20, gt=0)
@@ -85,8 +89,12 @@ class ScoreSettings(SettingsPart):
         unknown = sorted(self.weights.keys() - DEFAULT_WEIGHTS.keys())
         if unknown:
             raise ValueError(f"unknown factors: {', '.join(unknown)}")
-        if any(weight < 0 for weight in self.weights.values()) or not sum(self.weights.values()):
-            raise ValueError("weights must not be negative, and one must be above zero")
+        # TOML knows nan and inf, and neither is below zero.
+        if any(not 0 <= weight < math.inf for weight in self.weights.values()):
+            raise ValueError("weights must be finite and not negative")
+        self.weights.update({**DEFAULT_WEIGHTS, **self.weights})
+        if not sum(self.weights.values()):
+            raise ValueError("one weight must be above zero")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
@@ -26,9 +27,10 @@ from services.scanner.plan import (
 )
 from services.scanner.spans import Span
 from services.scanner.tasks import ReadHistory, VenueTask
+from services.scanner.venue_codec import HistoryRead
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from services.scanner.history_store import HistoryStore
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from services.scanner.rules import ScanRules
     from services.scanner.slices import Slicer
     from services.scanner.task_runner import TaskEnd, TaskRunner
-    from services.scanner.venue_codec import HistoryRead, Reading
+    from services.scanner.venue_codec import Reading
 
 _HOUR = timedelta(hours=1)
 _DAY_MS = 86_400_000
@@ -98,21 +100,45 @@ class HistoryLoader:
         while pending:
             tasks = [task for view in pending for task in self._plan(view, needed, now)]
             record.task_count += len(tasks)
-            ends = await self._runner.run(
-                tasks, record.note, timeout_seconds=record.seconds_to_read()
-            )
+            ends = await self._read(tasks, views, now, record, slicer, outcome)
             refused = self._refusing_bulk(ends)
-            for end in ends:
-                if end.task.venue not in refused or end.error is None:
-                    await self._keep(
-                        cast("TaskEnd[ReadHistory, HistoryRead]", end), views, now, outcome
-                    )
-                    await slicer.pause()
+            self._note_failures(ends, refused, outcome)
             pending = [view for view in pending if view.venue in refused]
         for view in views.values():
             if view.kind is InstrumentKind.PERPETUAL:
                 outcome.unread[view.venue] = self._unread(view, needed[view.venue], now)
         return outcome
+
+    async def _read(
+        self,
+        tasks: Sequence[ReadHistory],
+        views: Mapping[str, VenueView],
+        now: datetime,
+        record: ScanRecord,
+        slicer: Slicer,
+        outcome: HistoryOutcome,
+    ) -> list[TaskEnd[VenueTask, Reading]]:
+        """Carry out readings and keep each answer as it comes, so that a scan that is cancelled or
+        killed leaves the next one the rest only.
+        """
+        answers: asyncio.Queue[TaskEnd[VenueTask, Reading] | None] = asyncio.Queue(len(tasks) + 1)
+
+        def take(end: TaskEnd[VenueTask, Reading]) -> None:
+            record.note(end)
+            answers.put_nowait(end)
+
+        async def keep_all() -> None:
+            while (end := await answers.get()) is not None:
+                if end.error is None:
+                    answer = cast("TaskEnd[ReadHistory, HistoryRead]", end)
+                    await self._keep(answer, views, now, outcome)
+                    await slicer.pause()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_all())
+            ends = await self._runner.run(tasks, take, timeout_seconds=record.seconds_to_read())
+            answers.put_nowait(None)
+        return ends
 
     async def _prune(self, view: VenueView, now: datetime) -> None:
         wanted = wanted_span(venue_now(view) or now, self._rules.history)
@@ -164,6 +190,24 @@ class HistoryLoader:
             self._negative.remember((venue, ""))
         return refused
 
+    def _note_failures(
+        self,
+        ends: Iterable[TaskEnd[VenueTask, Reading]],
+        refused: Collection[str],
+        outcome: HistoryOutcome,
+    ) -> None:
+        for end in ends:
+            # Venues that refused history in bulk are asked by symbol instead.
+            if end.error is None or end.task.venue in refused:
+                continue
+            outcome.missing_parts.append(failure(end.task, end.error))
+            # A transport that failed, a limit or a wrong token says nothing of the symbol.
+            is_answer = isinstance(end.error, RejectedError) and not isinstance(
+                end.error, AuthError
+            )
+            if isinstance(end.task, ReadHistory) and end.task.symbol and is_answer:
+                self._negative.remember((end.task.venue, end.task.symbol))
+
     async def _keep(
         self,
         end: TaskEnd[ReadHistory, HistoryRead],
@@ -171,27 +215,16 @@ class HistoryLoader:
         now: datetime,
         outcome: HistoryOutcome,
     ) -> None:
-        task = end.task
-        if end.error is not None or end.value is None:
-            error = end.error or RuntimeError("no answer")
-            outcome.missing_parts.append(failure(task, error))
-            # A transport that failed, a limit or a wrong token says nothing of the symbol.
-            if (
-                task.symbol
-                and isinstance(error, RejectedError)
-                and not isinstance(error, AuthError)
-            ):
-                self._negative.remember((task.venue, task.symbol))
-            return
+        task, read = end.task, end.value or HistoryRead()
         # Only what had settled when the venue was asked is known for good; the rest is asked again.
         known = known_part(task.span, venue_now(views[task.venue]) or now)
-        times, _ = end.value.rows.get(task.symbol, ((), ()))
+        times, _ = read.rows.get(task.symbol, ((), ()))
         if times:
             settled = last_settled_part(task.span, max(times))
             known = Span(known.start_ms, max(known.end_ms, settled.end_ms))
-        await self._store.extend(task.venue, task.symbol, known, end.value.rows)
-        outcome.malformed.setdefault(task.venue, {}).update(end.value.malformed)
-        if task.symbol and not times and not end.value.malformed:
+        await self._store.extend(task.venue, task.symbol, known, read.rows)
+        outcome.malformed.setdefault(task.venue, {}).update(read.malformed)
+        if task.symbol and not times and not read.malformed:
             self._remember_silence(task.venue, task.symbol)
 
     def _remember_silence(self, venue: str, symbol: str) -> None:

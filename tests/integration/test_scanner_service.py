@@ -187,17 +187,19 @@ async def test_venue_without_bulk_history_is_read_by_symbol() -> None:
     perpetual.has_bulk_history = False
     for index in range(30):
         perpetual.list(FakeListing(f"LONE{index}USDT", history()))
-    perpetual.list(FakeListing("DDDUSDT", history("0.0004")))
-    spot.list(FakeListing("DDDUSDT"))
+    for symbol in ("DDDUSDT", *(f"E{index}USDT" for index in range(10))):
+        perpetual.list(FakeListing(symbol, history("0.0004")))
+        spot.list(FakeListing(symbol))
     async with scanning(spot, perpetual, history_page_size=1000, shortlist_count=0) as stub:
         scan = await scanned(stub)
         assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
-        assert {each.symbol for each in await listed(stub)} == {"AAAUSDT", "DDDUSDT"}
-        assert (scan.symbol_count, reasons(scan)["perpy", "LONE3USDT"]) == (2, "LEG_MISSING")
-        # Bulk was tried once, then the two symbols that can qualify were read; until the next
-        # settlement there is nothing to ask.
+        found = {each.symbol for each in await listed(stub)}
+        assert (len(found), found >= {"AAAUSDT", "DDDUSDT"}) == (12, True)
+        assert (scan.symbol_count, reasons(scan)["perpy", "LONE3USDT"]) == (12, "LEG_MISSING")
+        # Five pages in bulk were tried once, then the twelve symbols that can qualify were read;
+        # until the next settlement there is nothing to ask.
         before = perpetual.calls["GetHistoricalFundingRates"]
-        assert before == 3
+        assert before == 5 + 12
         assert (await scanned(stub)).state == SUCCEEDED
         assert perpetual.calls["GetHistoricalFundingRates"] == before
 

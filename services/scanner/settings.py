@@ -79,10 +79,10 @@ class ScoreSettings(SettingsPart):
     """
 
     weights: dict[str, float] = Field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    carry_half_apr: float = Field(default=0.20, gt=0)
-    persistence_half_hours: float = Field(default=72.0, gt=0)
-    liquidity_half_volume: float = Field(default=10_000_000.0, gt=0)
-    basis_half_ratio: float = Field(default=0.01, gt=0)
+    carry_half_apr: float = Field(default=0.20, gt=0, allow_inf_nan=False)
+    persistence_half_hours: float = Field(default=72.0, gt=0, allow_inf_nan=False)
+    liquidity_half_volume: float = Field(default=10_000_000.0, gt=0, allow_inf_nan=False)
+    basis_half_ratio: float = Field(default=0.01, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _weights_are_known(self) -> Self:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from services.scanner.books import Level, book_problem
 from services.scanner.caveats import Caveat
 from services.scanner.crossing import clock_lead
 from services.scanner.evaluate import Rejection, evaluate_pair
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from services.scanner.analytics import FundingStatistics
+    from services.scanner.books import Book
     from services.scanner.evaluate import Evidence
     from services.scanner.instruments import InstrumentKey, RateRow, TickerRow
     from services.scanner.live_book import Heard, LegNews
@@ -87,11 +89,12 @@ def _laid_over(
 ) -> Evidence:
     views, books, statistics = {}, {}, {}
     for leg, each in news.items():
-        rate, book = _newer(each.rate, observed), _newer(each.book, observed)
-        quote, view = _newer(each.quote, observed), evidence.views[leg.venue]
-        views[leg.venue] = _view(view, leg, quote, rate, now.at(ages[leg]))
+        rate, quote = _newer(each.rate, observed), _newer(each.quote, observed)
+        views[leg.venue] = _view(evidence.views[leg.venue], leg, quote, rate, now.at(ages[leg]))
+        book = _newer(each.book, observed) or evidence.books.get(leg)
         if book is not None or leg in evidence.books:
-            books[leg] = book or evidence.books[leg]
+            read = each.book.at if each.book is not None else observed
+            books[leg] = _on_quote(book, _newer(each.quote, read))
         if leg in evidence.statistics:
             statistics[leg] = _with_interval(evidence.statistics[leg], rate)
     return replace(evidence, views=views, books=books, statistics=statistics)
@@ -115,6 +118,19 @@ def _view(
     stamp = received - clock_lead(view)
     rates = {} if rate is None else {leg.symbol: replace(rate, stamp=stamp)}
     return replace(view, tickers={leg.symbol: ticker}, rates=rates, received=received)
+
+
+def _on_quote(book: Book | None, quote: TickerRow | None) -> Book | None:
+    """Return the book with its sides moved to the best prices of a quote that is newer."""
+    if book is None or quote is None or quote.bid is None or quote.ask is None:
+        return book
+    # A side that is empty, or a book that is crossed, has no shape to move.
+    if book_problem(book) is not None:
+        return book
+    up, over = quote.bid - book.bids[0].price, quote.ask - book.asks[0].price
+    bids = (Level(each.price + up, each.quantity) for each in book.bids)
+    asks = (Level(each.price + over, each.quantity) for each in book.asks)
+    return replace(book, bids=tuple(each for each in bids if each.price > 0), asks=tuple(asks))
 
 
 def _with_interval(statistics: FundingStatistics, rate: RateRow | None) -> FundingStatistics:

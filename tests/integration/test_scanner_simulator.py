@@ -100,12 +100,16 @@ async def test_three_hundred_generated_symbols_are_scanned_cold_and_warm(tmp_pat
         assert cold.venue_call_count < 120
         warm = await scanned(stub)
         assert warm.symbol_count >= 300
-        # Eight calls of bulk, one or two of history, two a symbol of the shortlist, and its fees.
-        assert warm.venue_call_count <= 10 + 5 * 3
+        # Eight calls of bulk, one or two of history; twice at most the shortlist's two books, fee,
+        # candles and open interest.
+        assert warm.venue_call_count <= 10 + 2 * 5 * 5
         answer = await stub.ListOpportunities(scanner_pb2.ListOpportunitiesRequest(page_size=5))
         assert len(answer.opportunities) == 5
         for each in answer.opportunities:
             await _is_true(venue, each)
+            # Both books of real connectors were walked, to the end or to where it stops to pay.
+            assert Decimal(each.capacity_notional.value) > Decimal(each.cost_notional.value) > 0
+            assert {"long_slippage", "short_slippage"} <= each.costs.keys()
 
 
 async def _is_true(venue: str, opportunity: Any) -> None:

@@ -177,11 +177,9 @@ def _funding(funding: LegFunding | None) -> opportunity_pb2.FundingStatistics | 
     if funding is None:
         return None
     statistics = funding.statistics
-    predicted = funding.predicted_rate
-    day_mean = statistics.window(1).mean_rate
     return opportunity_pb2.FundingStatistics(
         interval=_hours(statistics.interval_hours),
-        predicted_rate=_decimal(predicted),
+        predicted_rate=_decimal(funding.predicted_rate),
         next_funding_time=(
             None if funding.next_funding_time is None else to_timestamp(funding.next_funding_time)
         ),
@@ -200,9 +198,7 @@ def _funding(funding: LegFunding | None) -> opportunity_pb2.FundingStatistics | 
         last_settlement_time=_minute(statistics),
         price_volatility=_statistic(funding.price_volatility),
         open_interest_to_volume=_statistic(funding.open_interest_to_volume),
-        predicted_rate_drift=(
-            None if predicted is None else _statistic(float(predicted) - day_mean)
-        ),
+        predicted_rate_drift=_statistic(funding.predicted_rate_drift),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.scanner.analytics import HOURS_PER_YEAR
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
@@ -25,6 +27,15 @@ class LegFunding:
     next_funding_time: datetime | None
     price_volatility: float | None = None
     open_interest_to_volume: float | None = None
+
+    @property
+    def predicted_rate_drift(self) -> float | None:
+        """Predicted rate less what an interval of the present length was paid in the last day."""
+        if self.predicted_rate is None:
+            return None
+        # By the hour, and not the mean of the rows: those may have paid for another interval.
+        hourly = self.statistics.window(1).annualized_rate / HOURS_PER_YEAR
+        return float(self.predicted_rate) - hourly * self.statistics.interval_hours
 
 
 @dataclass(frozen=True, slots=True)

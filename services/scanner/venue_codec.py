@@ -6,8 +6,6 @@ what is wrong, and the others stand.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,6 +30,7 @@ from services.scanner.instruments import (
     TickerRow,
     TradingStatus,
 )
+from services.scanner.volatility import hourly_volatility
 
 if TYPE_CHECKING:
     from opensqt.market_maker.v1 import events_pb2, exchange_pb2, resources_pb2
@@ -145,20 +144,14 @@ def read_history(page: exchange_pb2.GetHistoricalFundingRatesResponse, read: His
 
 
 def price_volatility(answer: exchange_pb2.GetHistoricalKlinesResponse) -> float | None:
-    """Return the standard deviation of log returns of closed candles; None for fewer than three.
+    """Return the standard deviation of hourly log returns; None where there are too few candles.
 
-    Candles are sorted by time; the unfinished one is ignored. Raises InvalidFieldError for a bad
-    price.
+    The unfinished candle is ignored. Raises InvalidFieldError for a bad price.
     """
     # The candle of the present hour still moves, and would look like a calm one.
-    closed = sorted((candle for candle in answer.candles if candle.is_closed), key=_candle_time)
-    closes = [decimal_from_proto(candle, "close") for candle in closed]
-    prices = [float(close) for close in closes if close is not None and close > 0]
-    if len(prices) < 3:
-        return None
-    returns = [math.log(later / earlier) for earlier, later in itertools.pairwise(prices)]
-    mean = sum(returns) / len(returns)
-    return math.sqrt(sum((each - mean) ** 2 for each in returns) / len(returns))
+    closed = [candle for candle in answer.candles if candle.is_closed]
+    closes = [(candle.timestamp, decimal_from_proto(candle, "close")) for candle in closed]
+    return hourly_volatility((time, float(close)) for time, close in closes if close is not None)
 
 
 def _each(
@@ -231,7 +224,3 @@ def _interval(
 ) -> timedelta | None:
     length = optional_duration(message, name)
     return length if length is not None and length > timedelta(0) else None
-
-
-def _candle_time(candle: resources_pb2.Candle) -> int:
-    return candle.timestamp

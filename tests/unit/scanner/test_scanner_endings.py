@@ -1,4 +1,4 @@
-"""Announced ends of trading, doubts about histories, and figures compared at one interval."""
+"""What hangs on both legs: announced ends, doubts about histories, basis, open interest."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ from services.scanner.market import VenueView
 from services.scanner.opportunity import Opportunity
 from services.scanner.pairs import PairOfLegs
 from services.scanner.rules import CostRules, ScanRules, UniverseRules
+from services.scanner.shortlist import with_details
 from services.scanner.universe import leg_exclusion
+from services.scanner.venue_codec import Detail
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
 NAME = "AAAUSDT"
 HOUR_MS = 3_600_000
+SILENT = TickerRow(NAME, Decimal(0), None, None)
 
 
 def view(kind: InstrumentKind, end_time: datetime | None = None) -> VenueView:
@@ -110,6 +113,43 @@ def test_doubts_about_the_history_are_among_the_caveats() -> None:
     found = evaluated(None, settlement_count=10)
     assert isinstance(found, Opportunity)
     assert Caveat.WINDOW_PARTIAL in found.caveats
+
+
+@pytest.mark.parametrize(
+    ("detail", "ratio"),
+    [
+        # In coins, at the middle price of 100 against a volume of fifty million a day.
+        (Detail(0.01, Decimal(250_000), None), 0.5),
+        # The venue's own value wins over ours.
+        (Detail(0.01, Decimal(250_000), Decimal(75_000_000)), 1.5),
+        (Detail(None, None, None), None),
+    ],
+)
+def test_open_interest_is_told_in_days_of_volume(detail: Detail, ratio: float | None) -> None:
+    """Open notional over the quote volume of 24 hours, unknown where the venue told neither."""
+    found = evaluated(None)
+    assert isinstance(found, Opportunity)
+    views = {kind.value: view(kind) for kind in InstrumentKind}
+    detailed = with_details(found, {("perpetual", NAME): detail}, views).short_funding
+    assert detailed is not None
+    assert detailed.open_interest_to_volume == ratio
+    assert detailed.price_volatility == detail.price_volatility
+    silent = {**views, "perpetual": replace(views["perpetual"], tickers={NAME: SILENT})}
+    unknown = with_details(found, {("perpetual", NAME): detail}, silent).short_funding
+    assert unknown is not None
+    assert unknown.open_interest_to_volume is None
+
+
+def test_basis_is_the_short_leg_over_the_long_leg_less_one() -> None:
+    """A perpetual half a per cent above spot has a basis of 0.005."""
+    spot, perpetual = view(InstrumentKind.SPOT), view(InstrumentKind.PERPETUAL)
+    dear = TickerRow(NAME, Decimal(50_000_000), Decimal("100.49"), Decimal("100.51"))
+    perpetual = replace(perpetual, tickers={NAME: dear})
+    views = {each.venue: each for each in (spot, perpetual)}
+    evidence = Evidence("scan", views, {perpetual.key(NAME): statistics(*[8] * 90)})
+    found = evaluate_pair(PairOfLegs(spot.key(NAME), perpetual.key(NAME)), evidence, ScanRules())
+    assert isinstance(found, Opportunity)
+    assert found.basis_ratio == Decimal("0.005")
 
 
 def test_key_of_an_exclusion_names_venue_and_kind() -> None:

@@ -16,9 +16,9 @@ from tests.support.scan_faults_rig import (
     FAILED,
     HISTORY,
     PARTIAL,
-    SUCCEEDED,
-    ScannerLife,
     ScanRig,
+    carries,
+    scanned_well,
     until,
 )
 
@@ -30,11 +30,6 @@ PREMIUM = "/fapi/v1/premiumIndex"
 def venues_of(opportunity: Any) -> set[str]:
     """Return the venues of both legs."""
     return {opportunity.long_leg.exchange, opportunity.short_leg.exchange}
-
-
-def carries(rows: Mapping[str, Any]) -> dict[str, str]:
-    """Return the gross carry of each opportunity as published."""
-    return {name: row.gross_apr.value for name, row in rows.items()}
 
 
 def pairs_of_one(rows: Mapping[str, Any], venue: str) -> tuple[str, set[str]]:
@@ -58,15 +53,6 @@ def reasons_of(scan: scanner_pb2.Scan, venue: str, symbol: str) -> list[str]:
         for each in scan.excluded_instruments
         if (each.instrument.exchange, each.instrument.symbol) == (venue, symbol)
     ]
-
-
-async def scanned_well(scanner: ScannerLife) -> dict[str, Any]:
-    """Run a scan that must succeed, and return what it published."""
-    scan = await scanner.scan()
-    assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
-    rows = await scanner.published()
-    assert rows
-    return rows
 
 
 @pytest.mark.parametrize(

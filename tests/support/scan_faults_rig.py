@@ -205,3 +205,17 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0)
             if await condition():
                 return
             await asyncio.sleep(0.02)
+
+
+def carries(rows: Mapping[str, Any]) -> dict[str, str]:
+    """Return the gross carry of each opportunity as published."""
+    return {name: row.gross_apr.value for name, row in rows.items()}
+
+
+async def scanned_well(scanner: ScannerLife) -> dict[str, Any]:
+    """Run a scan that must succeed, and return what it published."""
+    scan = await scanner.scan()
+    assert (scan.state, list(scan.missing_parts)) == (SUCCEEDED, [])
+    rows = await scanner.published()
+    assert rows
+    return rows

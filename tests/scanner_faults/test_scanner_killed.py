@@ -1,4 +1,4 @@
-"""A scanner killed in the middle of a cold scan: its history is intact, and only the rest is read."""
+"""A scanner killed in mid-flight of a cold scan: its history is intact, only the rest is read."""
 
 from __future__ import annotations
 

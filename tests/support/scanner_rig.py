@@ -13,7 +13,7 @@ from services.common.channels import open_channel
 from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
 from services.scanner.bootstrap import scanner
-from services.scanner.history_store import MemoryHistoryStore
+from services.scanner.history_store import HistoryStore, MemoryHistoryStore
 from services.scanner.settings import ScannerSettings
 from tests.support.fake_exchange import (
     FakeExchange,
@@ -54,11 +54,14 @@ async def scanning(
 
 
 @asynccontextmanager
-async def scanner_of(venues: tuple[VenueSettings, ...], **options: Any) -> AsyncIterator[Stub]:
-    """Run a scanner over venues; yield a client."""
+async def scanner_of(
+    venues: tuple[VenueSettings, ...], *, store: HistoryStore | None = None, **options: Any
+) -> AsyncIterator[Stub]:
+    """Run a scanner over venues, its histories in memory unless told; yield a client."""
+    kept = MemoryHistoryStore() if store is None else store
     settings = ScannerSettings(venues=venues, **{"workers": 3, "queue_capacity": 4, **options})
     async with (
-        scanner(settings, ServiceMetrics("scanner"), store=MemoryHistoryStore()) as server,
+        scanner(settings, ServiceMetrics("scanner"), store=kept) as server,
         server,
         open_channel(server.address) as channel,
     ):

@@ -1,0 +1,77 @@
+"""What a warm scan and a restarted scanner ask the venues: only what is new, and nothing twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from services.common.clock import SystemClock
+from services.common.metrics import ServiceMetrics
+from services.scanner.history_disk import DiskHistoryStore
+from services.scanner.metrics import ScannerMetrics
+from tests.support.fake_exchange import FakeExchange, FakeListing, history
+from tests.support.scanner_rig import SUCCEEDED, markets, scanned, scanning
+
+
+def market_of(count: int) -> tuple[FakeExchange, FakeExchange]:
+    """Return two venues with so many symbols at 8 h, half of them paying too little."""
+    spot, perpetual = FakeExchange(perpetual=False), FakeExchange(perpetual=True)
+    for index in range(count):
+        rate = f"0.000{index % 2}{index % 7 + 1}"
+        symbol = f"X{index}USDT"
+        spot.list(FakeListing(symbol))
+        perpetual.list(FakeListing(symbol, history(rate, days=9), next_rate=rate))
+    return spot, perpetual
+
+
+def passes(perpetual: FakeExchange, hours: int) -> None:
+    """Let time pass at the venue, with the settlements that come in it."""
+    perpetual.now += timedelta(hours=hours)
+    for listing in perpetual.listings.values():
+        rate = listing.rates[0][1]
+        listing.rates = history(
+            rate, hours=listing.interval_hours, days=len(listing.rates) // 3, until=perpetual.now
+        )
+
+
+async def warm_calls(count: int, shortlist_count: int) -> int:
+    """Return the calls of a scan one settlement after a cold one."""
+    spot, perpetual = market_of(count)
+    options = {"shortlist_count": shortlist_count, "history_days": 8, "max_opportunities": 1000}
+    async with scanning(spot, perpetual, **options) as stub:
+        assert (await scanned(stub)).state == SUCCEEDED
+        passes(perpetual, 8)
+        warm = await scanned(stub)
+        assert (warm.state, warm.opportunity_count) == (SUCCEEDED, count // 2)
+        return int(warm.venue_call_count)
+
+
+async def test_calls_of_a_warm_scan_do_not_depend_on_the_number_of_symbols() -> None:
+    """A constant and the shortlist: the same for 300 and for 600 symbols."""
+    constant = await warm_calls(300, 0)
+    # Symbols, tickers and fees of two venues, rates of one, one page of history.
+    assert constant == 8
+    small, large = await warm_calls(300, 5), await warm_calls(600, 5)
+    assert small == large
+    # Two rounds of five, each two books, candles and open interest, at most.
+    assert constant < small <= constant + 2 * 5 * 4
+
+
+async def test_restart_reads_only_what_is_new(tmp_path: Path) -> None:
+    """A scanner that finds its file asks for no history until the next settlement."""
+    spot, perpetual = markets()
+    counts: list[int] = []
+    for _ in range(3):
+        before = perpetual.calls["GetHistoricalFundingRates"]
+        failures = ScannerMetrics(ServiceMetrics("scanner")).history_write_failures
+        async with (
+            DiskHistoryStore(tmp_path / "history.db", SystemClock(), failures) as store,
+            scanning(spot, perpetual, store=store) as stub,
+        ):
+            scan = await scanned(stub)
+            assert (scan.state, scan.opportunity_count) == (SUCCEEDED, 1)
+            assert store.settlements("perpy", "AAAUSDT").minutes.size == 91
+        counts.append(perpetual.calls["GetHistoricalFundingRates"] - before)
+        if len(counts) == 2:
+            passes(perpetual, 8)
+    assert counts == [1, 0, 1]

@@ -7,7 +7,6 @@ import ssl
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig, StreamConfig
@@ -47,13 +46,17 @@ class NatsLink:
         self._on_return: list[Callable[[], Awaitable[None]]] = []
         self._on_outage: list[Callable[[UnreachableError], None]] = []
         self._outage: UnreachableError | None = None
+        self.generation = 0
+        """Grows with every loss: a message of before must not be spoken of to a server that may
+        have forgotten it and given its place to another.
+        """
         self.client = Client()
         self.streams = self.client.jetstream(timeout=REQUEST_SECONDS)
 
     @property
     def is_up(self) -> bool:
         """Whether the connection stands now."""
-        return self._up.is_set()
+        return self._up.is_set() and not self._down.is_set()
 
     @property
     def outage(self) -> UnreachableError | None:
@@ -75,7 +78,8 @@ class NatsLink:
         problems: list[str] = []
 
         async def on_error(error: Exception) -> None:
-            problems[:] = [str(error) or type(error).__name__]
+            problems[:] = [_words(error)]
+            _log.debug("queue_problem", problem=_words(error))
 
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -100,7 +104,7 @@ class NatsLink:
         _log.info("queue_connected", server=self._server())
 
     async def run(self) -> None:
-        """Watch for losses until cancelled; whoever waits is told of one that lasts too long."""
+        """Watch for losses until cancelled: tell of one that lasts too long, and of the return."""
         while True:
             await self._down.wait()
             try:
@@ -109,9 +113,13 @@ class NatsLink:
             except TimeoutError:
                 seconds = self._settings.outage_seconds
                 self._outage = self._unreachable(f"lost for more than {seconds:g} s")
-                for listener in self._on_outage:
-                    listener(self._outage)
+                for on_outage in self._on_outage:
+                    on_outage(self._outage)
                 await self._up.wait()
+            # Not in the client's callback: it takes no requests before its callbacks are through.
+            self._down.clear()
+            self._outage = None
+            await self._restore()
 
     async def close(self) -> None:
         """Send what is buffered and close."""
@@ -163,15 +171,16 @@ class NatsLink:
     async def _on_disconnected(self) -> None:
         if self.client.is_closed:
             return
+        self.generation += 1
         self._up.clear()
         self._down.set()
         _log.warning("queue_lost", server=self._server())
 
     async def _on_reconnected(self) -> None:
-        self._down.clear()
-        self._outage = None
         self._up.set()
         _log.info("queue_back", server=self._server())
+
+    async def _restore(self) -> None:
         try:
             for stream in self._streams.values():
                 await self.add_stream(stream)
@@ -181,8 +190,8 @@ class NatsLink:
             # Lost once more while it came back; the next return makes them.
             _log.warning("queue_not_restored", problem=str(error))
             return
-        for listener in self._on_return:
-            await listener()
+        for on_return in self._on_return:
+            await on_return()
 
     def _unreachable(self, problem: str) -> UnreachableError:
         servers = ", ".join(self._settings.servers)

@@ -91,6 +91,7 @@ async def shared_queue(
             concurrency=bounds.concurrency,
             ack_wait_seconds=settings.ack_wait_seconds,
             max_deliver=settings.max_deliver,
+            new_id=ids.new_id,
             metrics=metrics,
         )
         publisher = NatsPublisher(link, names, hub, clock, metrics)

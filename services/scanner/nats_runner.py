@@ -9,6 +9,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from nats.errors import Error as NatsError
+
 from services.common.errors import InvalidFieldError, OpensqtError, UnreachableError
 from services.common.logs import get_logger
 from services.scanner.nats_names import MESSAGE_ID, NatsNames, TaskName, result_part
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
-    from services.scanner.queue_metrics import QueueMetrics
     from services.scanner.nats_link import NatsLink
     from services.scanner.nats_names import ResultPart
+    from services.scanner.queue_metrics import QueueMetrics
     from services.scanner.tasks import VenueTask
     from services.scanner.venue_codec import Reading
 
@@ -76,9 +78,10 @@ class NatsRunner:
         self._metrics = metrics
         self._lanes: dict[str, _Lane] = {}
         self._out: dict[str, _Order] = {}
+        self._given_up: set[str] = set()
         self._sequence = count()
         self._group = asyncio.TaskGroup()
-        link.listen(self._send_again, self._fail_all)
+        link.listen(self._on_return, self._on_outage)
 
     async def __aenter__(self) -> NatsRunner:
         """Own what sends and calls back."""
@@ -109,18 +112,19 @@ class NatsRunner:
                 order.end.add_done_callback(lambda end: _notify(end, on_end))
             self._queue(order, priority)
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_seconds):
-                    return [await order.end for order in orders]
+            # Waited for and not awaited: a wait that is over must not cancel what was waited for.
+            if orders:
+                await asyncio.wait([order.end for order in orders], timeout=timeout_seconds)
             for order in orders:
                 if not order.end.done():
                     late = TimeoutError(f"not done after {timeout_seconds:g} s")
                     order.end.set_result(TaskEnd(order.task, None, late))
-                    self._withdraw([order])
-            return [await order.end for order in orders]
+            # A turn of the loop for the last ends to be told.
+            await asyncio.sleep(0)
+            return [order.end.result() for order in orders]
         finally:
             # However the wait ended, nothing of the batch may go on: its owner is gone.
-            self._withdraw([order for order in orders if not order.end.done()])
+            self._withdraw(orders)
 
     async def receive(self, message: Msg) -> None:
         """Take a piece of a task's end; the first whole run counts, all others are dropped."""
@@ -208,33 +212,42 @@ class NatsRunner:
             self._forget(order)
         if sent:
             self._metrics.tasks.labels("withdrawn").inc(len(sent))
-            self._group.create_task(self._call_back(sent))
+            self._group.create_task(self._call_back(sent[0].name.batch, _sendings(sent)))
 
-    async def _call_back(self, sent: Sequence[_Order]) -> None:
+    async def _call_back(self, batch: str, sending: Sequence[asyncio.Task[None]]) -> None:
         # First those who send: a task published after the purge would stay.
-        await asyncio.wait([order.sending for order in sent if order.sending is not None])
-        batch = sent[0].name.batch
+        if sending:
+            await asyncio.wait(sending)
         subject = self._names.tasks_of_batch(self._owner, batch)
         try:
             await self._link.client.publish(self._names.withdrawn(), batch.encode())
             await self._link.streams.purge_stream(self._names.stream("tasks"), subject=subject)
-        # Without a server there is nothing to call back from; tasks of old age are dropped there.
-        except Exception as error:  # noqa: BLE001 - whatever the client raises, the scan is over
+        except (NatsError, OSError, TimeoutError) as error:
+            # What nobody calls back is dropped by the server once it is too old.
             _log.warning("queue_not_purged", problem=str(error))
 
-    async def _send_again(self) -> None:
+    async def _on_return(self) -> None:
         """Put out anew what is unanswered: a server that kept it drops the second by its id."""
+        given_up, self._given_up = self._given_up, set()
+        for batch in given_up:
+            await self._call_back(batch, ())
         for order in list(self._out.values()):
             if order.sending is None or order.sending.done():
                 order.sending = self._group.create_task(self._send(order))
 
-    def _fail_all(self, outage: UnreachableError) -> None:
+    def _on_outage(self, outage: UnreachableError) -> None:
         for lane in self._lanes.values():
             waiting, lane.waiting = lane.waiting, []
             for _, _, order in waiting:
                 self._finish(order, TaskEnd(order.task, None, outage))
         for order in list(self._out.values()):
+            # Still in the queue of a server that comes back, and wanted by nobody then.
+            self._given_up.add(order.name.batch)
             self._finish(order, TaskEnd(order.task, None, outage))
+
+
+def _sendings(orders: Sequence[_Order]) -> list[asyncio.Task[None]]:
+    return [order.sending for order in orders if order.sending is not None]
 
 
 def _notify(end: asyncio.Future[Any], on_end: Callable[[End], None]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
@@ -19,12 +21,12 @@ from services.scanner.nats_names import NatsNames, ResultPart, TaskName, split, 
 from services.scanner.task_wire import decode_task, encode_error, encode_reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from nats.aio.msg import Msg
 
-    from services.scanner.queue_metrics import QueueMetrics
     from services.scanner.nats_link import NatsLink
+    from services.scanner.queue_metrics import QueueMetrics
     from services.scanner.task_runner import TaskEnd, TaskRunner
     from services.scanner.tasks import VenueTask
     from services.scanner.venue_codec import Reading
@@ -37,6 +39,14 @@ _RATE_LIMIT_SECONDS = 1.0
 # Of the largest message a server takes: headers and the protocol's own words need their part.
 _BODY_SHARE = 0.9
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A message this worker holds, and the connection's generation in which it came."""
+
+    message: Msg
+    generation: int
 
 
 class NatsWorker:
@@ -56,6 +66,7 @@ class NatsWorker:
         concurrency: Mapping[str, int],
         ack_wait_seconds: float,
         max_deliver: int,
+        new_id: Callable[[], str],
         metrics: QueueMetrics,
     ) -> None:
         self._link = link
@@ -64,6 +75,7 @@ class NatsWorker:
         self._concurrency = concurrency
         self._ack_wait_seconds = ack_wait_seconds
         self._max_deliver = max_deliver
+        self._new_id = new_id
         self._metrics = metrics
         self._idle: set[asyncio.Timeout] = set()
         self._running: dict[str, set[asyncio.Task[None]]] = {}
@@ -110,7 +122,8 @@ class NatsWorker:
             await message.term()
             return
         # Its own, since the one that takes must outlive a task that is called off.
-        work = asyncio.create_task(self._work(name, message))
+        claim = _Claim(message, self._link.generation)
+        work = asyncio.create_task(self._work(name, claim))
         of_batch = self._running.setdefault(name.batch, set())
         of_batch.add(work)
         try:
@@ -119,20 +132,20 @@ class NatsWorker:
             work.cancel()
             await asyncio.wait({work})
             # This process is stopping: another may have the task at once.
-            with suppress(NatsError, OSError):
-                await message.nak()
+            await self._say(claim, message.nak)
             raise
         finally:
             of_batch.discard(work)
             if not of_batch:
                 self._running.pop(name.batch, None)
         if work.cancelled():
-            await self._settle(message, "withdrawn")
+            await self._settle(claim, "withdrawn")
         elif (error := work.exception()) is not None:
             # The queue was lost, or this worker is broken: the task comes again after ack_wait.
             _log.warning("queue_task_left", problem=f"{type(error).__name__}: {error}")
 
-    async def _work(self, name: TaskName, message: Msg) -> None:
+    async def _work(self, name: TaskName, claim: _Claim) -> None:
+        message = claim.message
         delivery = message.metadata.num_delivered
         if delivery > 1:
             self._metrics.tasks.labels("repeated").inc()
@@ -141,62 +154,63 @@ class NatsWorker:
                 f"{self._max_deliver} workers took the task and none ended it",
                 reason="TASK_POISONED",
             )
-            await self._hand_over(name, delivery, encode_error(poisoned), is_error=True)
-            await self._settle(message, "poisoned")
+            await self._hand_over(name, encode_error(poisoned), is_error=True)
+            await self._settle(claim, "poisoned")
             return
         try:
             task = decode_task(message.data)
         except InvalidFieldError as error:
             # Of another version, maybe: a worker of that version may know it.
             _log.warning("queue_task_unknown", problem=str(error))
-            await self._return(message, _UNKNOWN_TASK_SECONDS)
+            await self._return(claim, _UNKNOWN_TASK_SECONDS)
             return
-        async with self._kept(message):
+        async with self._kept(claim):
             end = (await self._runner.run([task]))[0]
             delay = _delay(end)
             if delay is not None and delivery < self._max_deliver:
-                await self._return(message, delay)
+                await self._return(claim, delay)
                 return
             is_error = end.error is not None or end.value is None
             body = await asyncio.to_thread(_body, end)
-            await self._hand_over(name, delivery, body, is_error=is_error)
-        await self._settle(message, "worked")
+            await self._hand_over(name, body, is_error=is_error)
+        await self._settle(claim, "worked")
 
-    async def _hand_over(
-        self, name: TaskName, delivery: int, body: bytes, *, is_error: bool
-    ) -> None:
-        run = f"{name.key}.{delivery}"
+    async def _hand_over(self, name: TaskName, body: bytes, *, is_error: bool) -> None:
+        run = f"{name.key}.{self._new_id()}"
         pieces = split(body, int(self._link.client.max_payload * _BODY_SHARE))
         for number, piece in enumerate(pieces):
             part = ResultPart(name.key, run, number, len(pieces), is_error)
             await self._link.publish(self._names.results(name.owner), piece, part.headers())
 
-    async def _settle(self, message: Msg, outcome: str) -> None:
+    async def _settle(self, claim: _Claim, outcome: str) -> None:
         """End a message for good; when this word is lost, the next worker's end is a duplicate."""
         self._metrics.tasks.labels(outcome).inc()
-        with suppress(NatsError, OSError):
-            await message.ack()
+        await self._say(claim, claim.message.ack)
 
-    async def _return(self, message: Msg, delay_seconds: float) -> None:
+    async def _return(self, claim: _Claim, delay_seconds: float) -> None:
         self._metrics.tasks.labels("returned").inc()
-        with suppress(NatsError, OSError):
-            await message.nak(delay=delay_seconds)
+        await self._say(claim, partial(claim.message.nak, delay=delay_seconds))
+
+    async def _say(self, claim: _Claim, word: Callable[[], Awaitable[None]]) -> None:
+        # After a loss the number of this message may be another's: then its time is to run out.
+        if claim.generation == self._link.generation:
+            with suppress(NatsError, OSError):
+                await word()
 
     @asynccontextmanager
-    async def _kept(self, message: Msg) -> AsyncIterator[None]:
+    async def _kept(self, claim: _Claim) -> AsyncIterator[None]:
         """Tell the server meanwhile that the task is in progress, so that nobody else gets it."""
-        keeper = asyncio.create_task(self._keep(message))
+        keeper = asyncio.create_task(self._keep(claim))
         try:
             yield
         finally:
             keeper.cancel()
             await asyncio.wait({keeper})
 
-    async def _keep(self, message: Msg) -> None:
+    async def _keep(self, claim: _Claim) -> None:
         while True:
             await asyncio.sleep(self._ack_wait_seconds / 3)
-            with suppress(NatsError, OSError):
-                await message.in_progress()
+            await self._say(claim, claim.message.in_progress)
 
     async def _on_withdrawn(self, message: Msg) -> None:
         for work in list(self._running.get(message.data.decode("ascii", "replace"), ())):

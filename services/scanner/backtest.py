@@ -27,7 +27,7 @@ from services.scanner.rules import ScanRules
 from services.scanner.settings import ScannerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from services.scanner.backtest_report import BacktestResult
     from services.scanner.backtest_walk import Walk
@@ -43,9 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         plan = _plan(options)
+        # Before the walk: nobody should wait a minute to learn that nothing can be drawn.
+        draw = None if options.plot is None else _plotter()
         told = _walked(options.data, plan, options.seed)
-        if options.plot is not None:
-            _draw(options.plot, told)
+        if draw is not None:
+            draw(options.plot, told)
     except (RecordingError, OSError, ImportError) as error:
         return _refuse(str(error))
     except SettingsProblemsError as error:
@@ -108,11 +110,11 @@ def _spot_symbols(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def _draw(path: Path, told: Sequence[tuple[BacktestResult, Walk]]) -> None:
+def _plotter() -> Callable[[Path, Sequence[tuple[BacktestResult, Walk]]], None]:
     # Half a second to import, and in the extra `cli` only.
     from services.scanner.backtest_plot import write_plot
 
-    write_plot(path, told)
+    return write_plot
 
 
 def _refuse(problem: str) -> int:
@@ -171,6 +173,8 @@ def _plot_path(text: str) -> Path:
     path = Path(text)
     if path.suffix.lower() not in PLOT_SUFFIXES:
         raise argparse.ArgumentTypeError(f"must end in {' or '.join(PLOT_SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory {path.parent}")
     return path
 
 

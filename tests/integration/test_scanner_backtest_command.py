@@ -74,7 +74,9 @@ def test_unusable_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "carry_half_apr" in told[3]
 
 
-@pytest.mark.parametrize("option", ["--top=0", "--horizons=1,x", "--plot=a.pdf", "--spot-fee=1"])
+@pytest.mark.parametrize(
+    "option", ["--top=0", "--horizons=1,x", "--plot=a.pdf", "--plot=no/a.png", "--spot-fee=1"]
+)
 def test_wrong_option_is_refused_before_reading(option: str, tmp_path: Path) -> None:
     """Nobody waits for a walk to learn of a wrong suffix."""
     with pytest.raises(SystemExit) as caught:

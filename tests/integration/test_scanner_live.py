@@ -75,16 +75,16 @@ async def test_what_is_published_stays_as_young_as_its_streams() -> None:
     live = {**QUICK, "silence_seconds": 5}
     async with scanning(spot, perpetual, lifetime_seconds=1, live=live) as stub:
         (first,) = await after_scan(stub)
-        end = from_timestamp(first.expire_time).timestamp() + 1
-        loop_end = asyncio.get_running_loop().time() + 2.2
-        while asyncio.get_running_loop().time() < loop_end:
+        expiry = from_timestamp(first.expire_time)
+
+        async def is_younger_than_the_scan_allows() -> bool:
             for exchange in (spot, perpetual):
                 exchange.move("AAAUSDT")
-            rows = await listed(stub)
-            assert len(rows) == 1
-            assert list(rows[0].caveats) == list(first.caveats)
-            await asyncio.sleep(0.05)
-        assert from_timestamp(rows[0].observe_time).timestamp() > end - 1
+            (row,) = await listed(stub)
+            assert row.caveats == first.caveats
+            return from_timestamp(row.observe_time) > expiry
+
+        await until(is_younger_than_the_scan_allows)
         assert perpetual.calls["GetFundingRates"] == 1
 
 
@@ -163,11 +163,12 @@ async def test_unsound_rows_are_not_taken() -> None:
 async def test_streams_follow_the_shortlist() -> None:
     """What a later scan ranks is followed, and what it left is let go."""
     spot, perpetual = streaming_markets()
+    perpetual.list(FakeListing("EEEUSDT", rates=history("0.001"), next_rate="0.001"))
+    spot.list(FakeListing("EEEUSDT", volume="1"))
     async with scanning(spot, perpetual, live={**QUICK, "count": 1}) as stub:
         await scanned(stub)
         await until(lambda: ("prices", frozenset({"AAAUSDT"})) in spot.opened)
-        for exchange in (spot, perpetual):
-            exchange.list(FakeListing("EEEUSDT", rates=history("0.001"), next_rate="0.001"))
+        spot.list(FakeListing("EEEUSDT"))
         await scanned(stub)
         only = frozenset({"EEEUSDT"})
         await until(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.scanner.funding import FloatArray, FundingHistory, IntArray
-from services.scanner.windows import WINDOW_DAYS, WindowStatistics, window_statistics
+from services.scanner.windows import WindowStatistics, window_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,10 +136,7 @@ def analyse(histories: Sequence[FundingHistory]) -> tuple[FundingStatistics, ...
         "annualized_mean_rate": mean * HOURS_PER_YEAR / intervals,
         "naive_annualized_rate": mean * NAIVE_SETTLEMENTS_PER_YEAR,
     }
-    windows = [
-        window_statistics(days, table.minutes, table.rates, table.hours, table.starts, table.ends)
-        for days in WINDOW_DAYS
-    ]
+    windows = window_statistics(table.minutes, table.rates, table.hours, table.starts, table.ends)
     return _rows(columns, windows)
 
 

@@ -22,6 +22,7 @@ _HOUR_MINUTES = 60
 _SNAP_MINUTES = 2
 # The longest interval any venue uses; a wider last spacing says nothing about the interval now.
 MAX_INTERVAL_HOURS = 24.0
+_MAX_INTERVAL_MINUTES = 1440
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -79,22 +80,24 @@ def funding_history(rows: Settlements, venue_interval_hours: float | None) -> Fu
     `venue_interval_hours` is the venue's word for the interval now; without it the last spacing
     stands. The first row, which has no predecessor, is given the spacing after it.
     """
-    spacing = np.diff(rows.minutes) / 60.0
+    count = rows.minutes.size
+    spacing = np.diff(rows.minutes)
     interval = _interval_now(spacing, venue_interval_hours)
-    if interval is None or rows.minutes.size == 0:
+    if interval is None or count == 0:
         return None
-    covered = _without_holes(spacing, interval, is_told=venue_interval_hours is not None)
-    missing = np.rint(spacing / covered).astype(np.int64) - 1
+    if spacing.size and spacing[0] <= _MAX_INTERVAL_MINUTES and (spacing == spacing[0]).all():
+        # Nearly all histories: one interval throughout, nothing to look for.
+        hours = np.full(count, spacing[0] / _HOUR_MINUTES)
+        return FundingHistory(rows.minutes, rows.rates, hours, np.zeros(count, np.int64), interval)
+    wide = spacing / _HOUR_MINUTES
+    covered = _without_holes(wide, interval, is_told=venue_interval_hours is not None)
     # The earliest row has no predecessor; the spacing after it is the best guess there is.
     first = covered[0] if covered.size else interval
     return FundingHistory(
         minutes=rows.minutes,
         rates=rows.rates,
         hours=np.concatenate((np.array([first]), covered)),
-        # A spacing that was kept as it is has nothing missing in it.
-        missing_rows=np.concatenate(
-            (np.zeros(1, np.int64), np.where(covered < spacing, missing, 0))
-        ),
+        missing_rows=np.concatenate((np.zeros(1, np.int64), _missing_rows(wide, covered))),
         interval_hours=interval,
     )
 
@@ -113,13 +116,19 @@ def recent(history: FundingHistory, after_minute: int) -> FundingHistory | None:
     )
 
 
-def _interval_now(spacing: FloatArray, venue_interval_hours: float | None) -> float | None:
+def _interval_now(spacing: IntArray, venue_interval_hours: float | None) -> float | None:
     if venue_interval_hours is not None:
         return venue_interval_hours if 0 < venue_interval_hours <= MAX_INTERVAL_HOURS else None
     # One row, or days between the last two, say nothing; eight hours would be an invention.
-    if spacing.size == 0 or spacing[-1] > MAX_INTERVAL_HOURS:
+    if spacing.size == 0 or spacing[-1] > _MAX_INTERVAL_MINUTES:
         return None
-    return float(spacing[-1])
+    return float(spacing[-1] / _HOUR_MINUTES)
+
+
+def _missing_rows(spacing: FloatArray, covered: FloatArray) -> IntArray:
+    # A spacing that was kept as it is has nothing missing in it.
+    missing = np.rint(spacing / covered).astype(np.int64) - 1
+    return np.where(covered < spacing, missing, 0)
 
 
 def _without_holes(spacing: FloatArray, interval_now: float, *, is_told: bool) -> FloatArray:

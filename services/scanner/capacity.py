@@ -60,13 +60,13 @@ def capacity(books: Sequence[LegBook], budget: Decimal) -> Capacity:
 def _level_notionals(books: Sequence[LegBook]) -> list[Decimal]:
     """Return the notionals at which a level of any side ends, up to where the first side ends."""
     end = min(_MOST, *(book.held_notional for book in books))
-    inner = {
+    inner = [
         quantity * book.mid
         for book in books
         for side in (book.bids, book.asks)
         for quantity in side.quantities
-    }
-    return sorted({each for each in inner if each < end} | {end})
+    ]
+    return [*sorted(each for each in inner if each < end), end]
 
 
 def _fits(books: Sequence[LegBook], notional: Decimal, budget: Decimal) -> bool:

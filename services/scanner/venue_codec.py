@@ -20,6 +20,7 @@ from services.common.codec import (
     from_timestamp,
     optional_duration,
     parse_decimal,
+    require_decimal,
 )
 from services.common.errors import InvalidFieldError
 from services.scanner.books import Book
@@ -47,6 +48,8 @@ _KINDS: Mapping[int, InstrumentKind] = {
     instrument_pb2.INSTRUMENT_KIND_SPOT: InstrumentKind.SPOT,
     instrument_pb2.INSTRUMENT_KIND_PERPETUAL: InstrumentKind.PERPETUAL,
 }
+# Venues charge takers up to about a per cent; ten is no fee.
+_MAX_FEE = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +109,21 @@ def read_rates(answer: exchange_pb2.GetFundingRatesResponse) -> Read[RateRow]:
 
 def read_fees(answer: exchange_pb2.GetTradingFeesResponse) -> Read[Decimal]:
     """Return taker fees by symbol; the key "" is the fee of every symbol. Rows without one are
-    left out.
+    left out; a fee beyond belief is malformed.
     """
     told = [fee for fee in answer.fees if fee.HasField("taker_fee_ratio")]
-    return _each(
-        told, lambda fee: fee.symbol, lambda fee: parse_decimal(fee.taker_fee_ratio.value, "fee")
-    )
+    return _each(told, lambda fee: fee.symbol, _taker_fee)
 
 
 def read_borrow_rates(answer: exchange_pb2.GetBorrowRatesResponse) -> Read[Decimal]:
-    """Return borrow rates a year by asset. Rows without one are left out."""
+    """Return borrow rates a year by asset. Rows without one are left out; a rate that would pay
+    the borrower is malformed.
+    """
     told = [rate for rate in answer.rates if rate.HasField("annualized_rate")]
     return _each(
         told,
         lambda rate: rate.asset,
-        lambda rate: parse_decimal(rate.annualized_rate.value, "rate"),
+        lambda rate: require_decimal(rate, "annualized_rate", minimum=Decimal(0)),
     )
 
 
@@ -166,6 +169,15 @@ def _each(
         except InvalidFieldError as error:
             malformed[key] = str(error)
     return Read(rows, malformed)
+
+
+def _taker_fee(fee: resources_pb2.TradingFee) -> Decimal:
+    ratio = parse_decimal(fee.taker_fee_ratio.value, "taker_fee_ratio")
+    # A rebate that large would make any pair look worth its carry; a percentage taken for a
+    # fraction would make none.
+    if not -_MAX_FEE <= ratio <= _MAX_FEE:
+        raise InvalidFieldError("taker_fee_ratio", f"is beyond {_MAX_FEE:f}")
+    return ratio
 
 
 def _symbol_row(info: resources_pb2.SymbolInfo) -> SymbolRow:

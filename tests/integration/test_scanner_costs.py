@@ -154,6 +154,19 @@ async def test_stand_ins_are_named_as_doubts() -> None:
     ]
 
 
+async def test_fees_and_borrow_rates_beyond_belief_are_not_taken() -> None:
+    """A rebate of half the notional is no fee, and nobody is paid for borrowing."""
+    spot, perpetual = markets()
+    spot.taker_fee = "-0.5"
+    spot.listings["CCCUSDT"].margin_allowed = True
+    spot.borrow_aprs["CCC"] = "-0.1"
+    async with scanning(spot, perpetual) as stub:
+        scan = await scanned(stub)
+        (found,) = await listed(stub)
+    assert (found.symbol, list(found.caveats)) == ("AAAUSDT", ["BOOK_SHALLOW", "FEE_DEFAULT"])
+    assert reasons(scan)["spotty", "CCCUSDT"] == "BORROW_UNKNOWN"
+
+
 async def test_failed_borrow_reading_removes_nothing() -> None:
     """What was published on a rate that is not told this time stands until it expires."""
     spot, perpetual = markets()

@@ -18,6 +18,7 @@ from services.scanner.history_store import unknown_spans
 from services.scanner.instruments import InstrumentKind
 from services.scanner.market import venue_now
 from services.scanner.plan import (
+    HOUR_MS,
     HistoryNeed,
     history_tasks,
     known_part,
@@ -80,6 +81,28 @@ class HistoryLoader:
         self._rules = rules
         self._page_size = page_size
         self._negative = negative
+        self._with_bulk: set[str] = set()
+
+    def bulk_probes(self, venues: Iterable[str], now: datetime) -> list[ReadHistory]:
+        """Return a small reading in bulk of each venue not known yet to have history so, or not.
+
+        Made beside the other bulk calls it takes no time of its own, and spares a venue that has
+        none the refusal of every page.
+        """
+        present = known_part(wanted_span(now, self._rules.history), now)
+        span = Span(present.end_ms - HOUR_MS, present.end_ms)
+        return [
+            ReadHistory(venue, "", span)
+            for venue in venues
+            if venue not in self._with_bulk
+            and not self._store.held(venue)
+            and not self._negative.holds((venue, ""))
+        ]
+
+    def note_probes(self, ends: Sequence[TaskEnd[VenueTask, Reading]]) -> None:
+        """Remember which venues answered and which refused; what failed otherwise tells nothing."""
+        self._with_bulk |= {end.task.venue for end in ends if end.error is None}
+        self._refusing_bulk(ends)
 
     async def load(
         self,
@@ -177,7 +200,7 @@ class HistoryLoader:
             return told
         return min(told, float(minutes[-1] - minutes[-2]) / 60)
 
-    def _refusing_bulk(self, ends: list[TaskEnd[VenueTask, Reading]]) -> set[str]:
+    def _refusing_bulk(self, ends: Iterable[TaskEnd[VenueTask, Reading]]) -> set[str]:
         """Note and return the venues that said they have no history without a symbol."""
         refused = {
             end.task.venue

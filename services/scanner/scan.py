@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from services.scanner.task_runner import TaskEnd, TaskRunner
     from services.scanner.venue_codec import Read, Reading
 
+_PERPETUAL = InstrumentKind.PERPETUAL
+
 
 @dataclass(slots=True)
 class _Work:
@@ -105,7 +107,12 @@ class Scanner:
         # The oldest the rows can be: they are received after this.
         received = self._clock.now()
         self._fees.forget_old(received)
-        ends = await self._run(self._fees.worth_asking(tasks), work)
+        tasks = self._fees.worth_asking(tasks)
+        perpetual = [each for each, kind in self._venues.items() if kind is _PERPETUAL]
+        probes = self._loader.bulk_probes(perpetual, received)
+        ends = await self._run([*tasks, *probes], work)
+        ends, probed = ends[: len(tasks)], ends[len(tasks) :]
+        self._loader.note_probes(probed)
         self._fees.note_refusals(ends)
         found = markets(ends, self._venues, received)
         work.missing_parts += found.missing_parts

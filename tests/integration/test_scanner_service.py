@@ -196,10 +196,10 @@ async def test_venue_without_bulk_history_is_read_by_symbol() -> None:
         found = {each.symbol for each in await listed(stub)}
         assert (len(found), found >= {"AAAUSDT", "DDDUSDT"}) == (12, True)
         assert (scan.symbol_count, reasons(scan)["perpy", "LONE3USDT"]) == (12, "LEG_MISSING")
-        # Five pages in bulk were tried once, then the twelve symbols that can qualify were read;
-        # until the next settlement there is nothing to ask.
+        # Bulk was tried once, then the twelve symbols that can qualify were read; until the next
+        # settlement there is nothing to ask.
         before = perpetual.calls["GetHistoricalFundingRates"]
-        assert before == 5 + 12
+        assert before == 1 + 12
         assert (await scanned(stub)).state == SUCCEEDED
         assert perpetual.calls["GetHistoricalFundingRates"] == before
 

@@ -109,8 +109,7 @@ async def test_killed_scanner_goes_on_with_the_history_it_had(
             SETTINGS.format(folder=tmp_path, spot=first.address, perpetual=second.address)
         )
         gate = asyncio.Event()
-        # Without bulk history its readings in bulk are refused first, 46 of them.
-        hang_after(perpetual, 25 if has_bulk else 46 + 30, gate)
+        hang_after(perpetual, 30, gate)
         async with running(config) as (process, stub):
             await started(stub)
             await until(lambda: asyncio.to_thread(row_count, path), seconds=20)
@@ -132,8 +131,8 @@ async def test_killed_scanner_goes_on_with_the_history_it_had(
     else:
         whole = sum(1 for each in held.values() if each.rows.minutes.size == 91)
         assert whole >= 5
-        # Refused in bulk again, then two pages of each symbol that was not held whole.
-        assert second_reads <= 46 + 2 * (SYMBOL_COUNT - whole)
+        # Refused in bulk once more, then two pages of each symbol that was not held whole.
+        assert second_reads <= 1 + 2 * (SYMBOL_COUNT - whole)
     expected = sorted(round(time / 60_000) for time, _ in perpetual.listings["X0USDT"].rates)[-91:]
     for symbol in perpetual.listings:
         assert again[symbol].rows.minutes.tolist() == expected

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import math
 import re
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from services.scanner.funding import Settlements, settlements
 from services.scanner.instruments import InstrumentKey, InstrumentKind
@@ -140,12 +139,16 @@ def _read_file(path: Path, venue: str, rows: _Rows) -> None:
 
 def _cells(path: Path) -> Iterator[tuple[int, tuple[str, str, str]]]:
     try:
-        with path.open("rb") as raw:
-            packed = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:  # type: ignore[type-var]  # GzipFile reads as a raw file does
-                yield from _columns(path, csv.reader(text))
+        with _opened(path) as text:
+            yield from _columns(path, csv.reader(text))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise RecordingError(f"{path.name} cannot be read: {error}") from None
+
+
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")
 
 
 def _columns(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, tuple[str, str, str]]]:

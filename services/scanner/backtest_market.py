@@ -91,8 +91,8 @@ def judged_pairs(
 
 def round_trip_cost(pair: PairOfLegs, rules: ScanRules, assumptions: MarketAssumptions) -> float:
     """Return what entry and exit of both legs cost, as a fraction of one leg's notional."""
-    legs = [_leg_cost(leg, assumptions) for leg in (pair.long_leg, pair.short_leg)]
-    return float(sum(round_trip_costs(*legs, rules.costs).values()))
+    long_cost, short_cost = (_leg_cost(leg, assumptions) for leg in (pair.long_leg, pair.short_leg))
+    return float(sum(round_trip_costs(long_cost, short_cost, rules.costs).values()))
 
 
 def known_rows(rows: Settlements, now_minute: int, history: timedelta) -> Settlements:

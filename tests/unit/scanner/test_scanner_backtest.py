@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -45,12 +45,12 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     return read_recordings(directory)[0]
 
 
-def plan(**changes: object) -> BacktestPlan:
+def plan(**changes: Any) -> BacktestPlan:
     """Return a plan for two places and days of one, seven and thirty."""
     return replace(BacktestPlan(2, (1, 7, 30), RULES, ASSUMPTIONS), **changes)
 
 
-def outcome(day: int, net: float, **changes: object) -> Outcome:
+def outcome(day: int, net: float, **changes: Any) -> Outcome:
     """Return what a method with one position in one place earned over seven days."""
     given = Outcome(START + day * DAY, 7, Method.SCORE, 1, 1, net, net, 1, int(net > 0), 1.0)
     return replace(given, **changes)

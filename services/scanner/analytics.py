@@ -28,7 +28,10 @@ SLOPE_ROWS = 10
 
 @dataclass(frozen=True, slots=True)
 class FundingStatistics:
-    """Statistics of one perpetual; `None` where there are too few rows to tell."""
+    """Statistics of one perpetual; `None` where there are too few rows to tell.
+
+    `deviation` is that of a settlement, `annualized_deviation` that of the rate by the hour, a year.
+    """
 
     settlement_count: int
     first_minute: int
@@ -54,6 +57,7 @@ class FundingStatistics:
     slope_per_hour: float | None
     covered_hours: float
     annualized_rate: float
+    annualized_deviation: float
     annualized_mean_rate: float
     naive_annualized_rate: float
     windows: tuple[WindowStatistics, ...]
@@ -105,6 +109,7 @@ def analyse(histories: Sequence[FundingHistory]) -> tuple[FundingStatistics, ...
     regime_sign, regime_count, regime_hours = _regimes(table, signs)
     slope, slope_per_hour = _slopes(table)
     covered = table.total(table.hours)
+    hourly = table.total(table.rates) / covered
     intervals = np.array([history.interval_hours for history in histories])
     with np.errstate(invalid="ignore", divide="ignore"):
         sample = np.sqrt(squares / (count - 1))
@@ -132,7 +137,8 @@ def analyse(histories: Sequence[FundingHistory]) -> tuple[FundingStatistics, ...
         "slope": slope,
         "slope_per_hour": slope_per_hour,
         "covered_hours": covered,
-        "annualized_rate": table.total(table.rates) / covered * HOURS_PER_YEAR,
+        "annualized_rate": hourly * HOURS_PER_YEAR,
+        "annualized_deviation": _hourly_deviation(table, hourly, covered) * HOURS_PER_YEAR,
         "annualized_mean_rate": mean * HOURS_PER_YEAR / intervals,
         "naive_annualized_rate": mean * NAIVE_SETTLEMENTS_PER_YEAR,
     }
@@ -168,6 +174,13 @@ def _rows(
                 named[optional] = None
         records.append(FundingStatistics(**named, windows=kept))
     return tuple(records)
+
+
+def _hourly_deviation(table: _Table, hourly: FloatArray, covered: FloatArray) -> FloatArray:
+    """Return the deviation of rates an hour, weighted by hours: a change of interval is none."""
+    off = table.rates / table.hours - hourly[table.segment]
+    deviation: FloatArray = np.sqrt(table.total(off * off * table.hours) / covered)
+    return deviation
 
 
 def _sign_flips(table: _Table, signs: FloatArray) -> tuple[IntArray, IntArray]:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from services.scanner.analytics import FundingStatistics
     from services.scanner.rules import ScoreRules
 
-_HOURS_PER_YEAR = 8760.0
-
 
 @dataclass(frozen=True, slots=True)
 class FundingLeg:
@@ -116,8 +114,5 @@ def _stability(legs: Sequence[FundingLeg]) -> float:
     against us.
     """
     mean = sum(leg.direction * leg.statistics.annualized_rate for leg in legs)
-    yearly = [
-        leg.statistics.deviation * _HOURS_PER_YEAR / leg.statistics.interval_hours for leg in legs
-    ]
-    deviation = math.hypot(*yearly)
+    deviation = math.hypot(*(leg.statistics.annualized_deviation for leg in legs))
     return mean / (mean + deviation) if mean > 0 else 0.0

@@ -35,6 +35,7 @@ _OTHERS = {
     "longest_zero_run": "longest_zero_run",
     "covered_h": "covered_hours",
     "stability": "stability_score",
+    "deviation_year": "annualized_deviation",
 }
 
 

@@ -91,11 +91,17 @@ def _moments(rates: Sequence[Decimal]) -> Figures:
 
 def _annual(rates: Sequence[Decimal], gaps: Sequence[int], interval: int) -> Figures:
     total = sum(rates, Decimal(0))
+    hourly = total / sum(gaps)
+    squares = sum(
+        ((rate / gap - hourly) ** 2 * gap for rate, gap in zip(rates, gaps, strict=True)),
+        Decimal(0),
+    )
     return {
         "covered_h": sum(gaps),
         "apr_mean": total / len(rates) * YEAR_HOURS / interval,
         "apr_true": total / sum(gaps) * YEAR_HOURS,
         "apr_naive_8h": total / len(rates) * 1095,
+        "deviation_year": (squares / sum(gaps)).sqrt() * YEAR_HOURS,
     }
 
 

@@ -153,6 +153,15 @@ def test_interval_change_inside_the_window_weighs_by_hours() -> None:
     assert statistics.interval_hours == 1
 
 
+def test_change_of_interval_is_no_variation() -> None:
+    """The same pay by the hour, settled every 8 h and then every hour, deviates by nothing."""
+    rows = [(START + hour * HOUR_MS, Decimal("0.0008")) for hour in (8, 16, 24)]
+    rows += [(START + hour * HOUR_MS, Decimal("0.0001")) for hour in (25, 26, 27)]
+    (statistics,) = analyse([history_of(rows)])
+    assert statistics.annualized_deviation == pytest.approx(0, abs=1e-12)
+    assert statistics.deviation > 0.0003
+
+
 def test_zero_is_skipped_by_flips_and_is_a_regime_of_its_own() -> None:
     """Plus, zero, plus is no flip; trailing zeros are the regime."""
     statistics = statistics_of(0.1, 0.0, 0.1, -0.1, 0.0, 0.0)

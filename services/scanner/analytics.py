@@ -30,13 +30,16 @@ SLOPE_ROWS = 10
 class FundingStatistics:
     """Statistics of one perpetual; `None` where there are too few rows to tell.
 
-    `deviation` is that of a settlement, `annualized_deviation` that of the rate by the hour, a year.
+    `deviation` is that of a settlement, `annualized_deviation` that of the rate by the hour, taken
+    a year. `last_covered_hours` is what the last settlement covered, which is not `interval_hours`
+    when the interval has just changed.
     """
 
     settlement_count: int
     first_minute: int
     last_minute: int
     interval_hours: float
+    last_covered_hours: float
     interval_change_count: int
     missing_row_count: int
     mean_rate: float
@@ -118,6 +121,7 @@ def analyse(histories: Sequence[FundingHistory]) -> tuple[FundingStatistics, ...
         "first_minute": table.minutes[table.starts],
         "last_minute": table.minutes[table.ends - 1],
         "interval_hours": intervals,
+        "last_covered_hours": table.hours[table.ends - 1],
         "interval_change_count": _changes(table.hours, table.segment, table.starts.size),
         "missing_row_count": np.add.reduceat(table.missing_rows, table.starts),
         "mean_rate": mean,

@@ -34,9 +34,11 @@ def _problems(
     now_minute: float,
     rules: QuarantineRules,
 ) -> Iterator[tuple[ExclusionReason, str]]:
-    # Two intervals and not one: a settlement shows up late now and then.
+    # Two intervals and not one: a settlement shows up late now and then. A shorter interval is told
+    # before anything settled by it.
+    interval = max(statistics.interval_hours, statistics.last_covered_hours)
     age = (now_minute - statistics.last_minute) / 60.0
-    allowed = rules.dead_after_intervals * statistics.interval_hours
+    allowed = rules.dead_after_intervals * interval
     if age > allowed:
         detail = f"last settlement {age:.1f} h ago, over {allowed:g} h"
         yield ExclusionReason.MARKET_DEAD, detail

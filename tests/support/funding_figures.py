@@ -34,6 +34,7 @@ _OTHERS = {
     "negative_ratio": "negative_ratio",
     "longest_zero_run": "longest_zero_run",
     "covered_h": "covered_hours",
+    "last_h": "last_covered_hours",
     "stability": "stability_score",
     "deviation_year": "annualized_deviation",
 }

@@ -40,6 +40,7 @@ def plain_statistics(rows: Sequence[Row], word: int | None = None) -> Figures | 
             "first_minute": times[0] * 60,
             "last_minute": times[-1] * 60,
             "interval_h": interval,
+            "last_h": gaps[-1],
             "interval_changes": _changes(gaps),
             "missing_rows": sum(
                 round(Decimal(wide) / kept) - 1

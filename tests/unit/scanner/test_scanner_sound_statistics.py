@@ -91,6 +91,12 @@ def test_one_and_two_rows_are_told_apart_from_none() -> None:
     assert judged(TIMES[-2:], [0.0001] * 2, word=None) == [ExclusionReason.HISTORY_SHORT]
 
 
+def test_market_whose_interval_was_just_cut_is_alive() -> None:
+    """The venue says 1 h from now on; the last settlement, of 8 h, is three hours old."""
+    assert judged(TIMES, RATES, word=1.0, now=NOW_MINUTE + 3 * 60) == []
+    assert judged(TIMES, RATES, word=1.0, now=NOW_MINUTE + 16 * 60) == [ExclusionReason.MARKET_DEAD]
+
+
 def test_history_that_ended_before_the_window_is_dead() -> None:
     """Rows of two months ago say nothing of today."""
     assert judged(TIMES, RATES, now=NOW_MINUTE + 60 * 24 * 60) == [ExclusionReason.MARKET_DEAD]

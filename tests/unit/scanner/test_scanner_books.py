@@ -166,7 +166,8 @@ def books(draw: st.DrawFn) -> Book:
     spread = draw(st.integers(0, 30))
     sides: list[list[Level]] = []
     for sign in (-1, 1):
-        price, side = 10_000 + sign * spread, []
+        price = 10_000 + sign * spread
+        side: list[Level] = []
         for step in draw(prices):
             quantity = Decimal(draw(st.integers(1, 5000))) / 100
             side.append(Level(Decimal(price) / 100, quantity))

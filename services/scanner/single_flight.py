@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from services.common.errors import UnreachableError
+from services.common.errors import FatalError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable
@@ -34,7 +34,8 @@ class SingleFlight(Generic[ResultT]):
         """Return what `request` returns, from the one in flight for `key` if there is one.
 
         Raises what the request raises; every waiter gets the same error. A request that was
-        cancelled from within, and not by who waits here, raises UnreachableError.
+        cancelled from within, and not by who waits here, raises UnreachableError; one that raises
+        what would end the process, FatalError.
         """
         flight = self._flights.get(key) or self._begin(key, request)
         flight.waiter_count += 1
@@ -57,7 +58,7 @@ class SingleFlight(Generic[ResultT]):
     def _begin(
         self, key: Hashable, request: Callable[[], Coroutine[None, None, ResultT]]
     ) -> _Flight[ResultT]:
-        flight = _Flight(asyncio.create_task(request()))
+        flight = _Flight(asyncio.create_task(_contained(request)))
         self._flights[key] = flight
         flight.task.add_done_callback(lambda task: self._end(key, flight, task))
         return flight
@@ -72,3 +73,11 @@ class SingleFlight(Generic[ResultT]):
         # A request that took long to end must not take its successor out of the table.
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+
+async def _contained(request: Callable[[], Coroutine[None, None, ResultT]]) -> ResultT:
+    try:
+        return await request()
+    except (SystemExit, KeyboardInterrupt) as error:
+        # Out of a task of its own these two go past every waiter and stop the event loop.
+        raise FatalError(f"the request raised {type(error).__name__}") from error

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.common.errors import UnreachableError
+from services.common.errors import FatalError, UnreachableError
 from services.scanner.negative_results import NegativeResults
 from services.scanner.single_flight import SingleFlight
 from tests.support.hand_clock import HandClock
@@ -122,3 +122,23 @@ def test_nothing_is_believed_for_a_while_that_differs_by_key() -> None:
     assert [negative.holds(key) for key in "abc"] == [False, False, True]
     clock.instant += timedelta(seconds=20)
     assert not negative.holds("c")
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+async def test_request_that_would_end_the_process_ends_itself_only(
+    kind: type[BaseException],
+) -> None:
+    """Every waiter is told; the event loop goes on, and the key can be asked anew."""
+    flights: SingleFlight[int] = SingleFlight()
+
+    async def leave() -> int:
+        raise kind
+
+    async def answer() -> int:
+        return 3
+
+    ends = await asyncio.gather(
+        *(flights.run("key", leave) for _ in range(2)), return_exceptions=True
+    )
+    assert [type(end) for end in ends] == [FatalError] * 2
+    assert await flights.run("key", answer) == 3

@@ -178,11 +178,11 @@ class NatsRunner:
         if self._link.outage is not None:
             self._finish(order, TaskEnd(order.task, None, self._link.outage))
             return
+        # A task put out anew is another message, which the server must not drop as known.
+        message_id = f"{order.name.key}.{next(self._sequence)}"
         try:
             await self._link.publish(
-                self._names.task(order.name),
-                encode_task(order.task),
-                {MESSAGE_ID: order.name.key},
+                self._names.task(order.name), encode_task(order.task), {MESSAGE_ID: message_id}
             )
         except UnreachableError as error:
             self._finish(order, TaskEnd(order.task, None, error))
@@ -218,21 +218,34 @@ class NatsRunner:
         # First those who send: a task published after the purge would stay.
         if sending:
             await asyncio.wait(sending)
+        with suppress(NatsError, OSError):
+            await self._link.client.publish(self._names.withdrawn(), batch.encode())
+        await self._purge(batch)
+
+    async def _purge(self, batch: str) -> None:
         subject = self._names.tasks_of_batch(self._owner, batch)
         try:
-            await self._link.client.publish(self._names.withdrawn(), batch.encode())
             await self._link.streams.purge_stream(self._names.stream("tasks"), subject=subject)
         except (NatsError, OSError, TimeoutError) as error:
             # What nobody calls back is dropped by the server once it is too old.
             _log.warning("queue_not_purged", problem=str(error))
 
     async def _on_return(self) -> None:
-        """Put out anew what is unanswered: a server that kept it drops the second by its id."""
+        """Put out anew what is unanswered, and nothing else.
+
+        A server that was killed may have forgotten tasks, and may give out once more what was done.
+        """
         given_up, self._given_up = self._given_up, set()
         for batch in given_up:
             await self._call_back(batch, ())
+        batches = {order.name.batch for order in self._out.values()}
+        for batch in batches:
+            await self._purge(batch)
         for order in list(self._out.values()):
-            if order.sending is None or order.sending.done():
+            # Of a batch that began meanwhile nothing was purged.
+            if order.name.batch in batches:
+                if order.sending is not None:
+                    order.sending.cancel()
                 order.sending = self._group.create_task(self._send(order))
 
     def _on_outage(self, outage: UnreachableError) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from opensqt.market_maker.v1 import exchange_pb2, scanner_pb2_grpc
 from services.common.channels import open_channel
+from services.common.errors import UnimplementedError
 from tests.support.fake_exchange import FakeExchange, FakeListing, exchange_server, history
 from tests.support.scanner_rig import Stub, until
 
@@ -34,6 +35,8 @@ class SlowExchange(FakeExchange):
         self, request: Any, context: Any
     ) -> exchange_pb2.GetHistoricalFundingRatesResponse:
         """Answer slowly, and note which process asked and how many at once."""
+        if not request.symbol:
+            raise UnimplementedError("history by symbol only")
         asker = context.peer()
         self.askers[asker] += 1
         self.readings[request.symbol] += 1
@@ -68,7 +71,6 @@ class ScannerProcess:
 async def venues(seconds: float = 0.05) -> AsyncIterator[Venues]:
     """Run a spot and a perpetual venue of 120 symbols, history by symbol only."""
     spot, perpetual = SlowExchange(perpetual=False), SlowExchange(perpetual=True, seconds=seconds)
-    perpetual.has_bulk_history = False
     for symbol in SYMBOLS:
         spot.list(FakeListing(symbol))
         perpetual.list(FakeListing(symbol, rates=history("0.0005"), next_rate="0.0005"))

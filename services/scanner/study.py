@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from services.scanner.funding import MINUTE_MS
 from services.scanner.histories import interval_hours
 from services.scanner.instruments import Exclusion, ExclusionReason
 from services.scanner.market import venue_now
 from services.scanner.sound_statistics import Candidate, sound_statistics
+from services.scanner.spans import Span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -26,6 +28,7 @@ _BATCH = 12
 # is wrong, and nothing is known of any of them.
 _DOUBTFUL_COUNT = 3
 _DOUBTFUL_SHARE = 0.5
+_JITTER_MS = 180_000
 _OUT_OF_TIME = (ExclusionReason.MARKET_DEAD, ExclusionReason.SETTLEMENT_AHEAD)
 
 
@@ -78,7 +81,7 @@ async def study_venue(
             batch.clear()
         await slicer.pause()
     _analyse_batch(batch, view, rules, study)
-    _doubt(study, view, needed)
+    await _doubt(study, view, store, needed)
     return study
 
 
@@ -93,7 +96,9 @@ def _analyse_batch(
     study.analysed_count += len(batch)
 
 
-def _doubt(study: VenueStudy, view: VenueView, needed: Collection[str]) -> None:
+async def _doubt(
+    study: VenueStudy, view: VenueView, store: HistoryStore, needed: Collection[str]
+) -> None:
     """Take back the verdict on markets that seem dead, or ahead of time, nearly all at once."""
     late = {
         each.instrument
@@ -108,6 +113,10 @@ def _doubt(study: VenueStudy, view: VenueView, needed: Collection[str]) -> None:
         f"{view.venue}: {len(late)} of {len(needed)} markets have no settlement that fits its time "
         f"{now:%Y-%m-%d %H:%M} UTC; its clock or its history is wrong"
     )
+    # That nothing settled since was learnt of the same clock: believed, it would never be asked
+    # again, and the markets would stay dead when the clock is right.
+    last = max(int(store.settlements(each.venue, each.symbol).minutes[-1]) for each in late)
+    await store.prune(view.venue, Span(0, last * MINUTE_MS + _JITTER_MS))
 
 
 def _predicted_rate(view: VenueView, symbol: str) -> float | None:

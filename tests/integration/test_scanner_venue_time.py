@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.common.codec import to_millis
 from tests.support.fake_exchange import NOW, FakeExchange, FakeListing, history
 from tests.support.scanner_rig import FAILED, SUCCEEDED, listed, scanned, scanning
 
@@ -24,6 +25,12 @@ async def test_venue_clock_that_jumps_empties_no_list(jump: timedelta) -> None:
         assert wrong.state == FAILED
         assert any("its clock or its history is wrong" in part for part in wrong.missing_parts)
         assert len(await listed(stub)) == 3
-        perpetual.now = NOW
+        # Back again and nine hours later, what has settled since is read as if nothing had been.
+        perpetual.now = NOW + timedelta(hours=9)
+        for listing in perpetual.listings.values():
+            listing.rates.append((to_millis(NOW + timedelta(hours=4, minutes=30)), "0.0007"))
         assert (await scanned(stub)).state == SUCCEEDED
-        assert len(await listed(stub)) == 3
+        found = await listed(stub)
+        assert [each.short_funding.last_settlement_time.seconds for each in found] == [
+            int((NOW + timedelta(hours=4, minutes=30)).timestamp())
+        ] * 3

@@ -71,14 +71,14 @@ def findings(*found: Opportunity, unread: bool = False) -> Findings:
 class Stage:
     """A board with its hub and a clock the test sets."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_opportunities: int = 10) -> None:
         self.clock = SteppingClock()
         self.hub: WatchHub[Opportunity] = WatchHub("epoch", conflate=True)
         self.fresh: Held | None = None
         self.is_followed = False
         self.board = Board(
             self.hub,
-            max_opportunities=10,
+            max_opportunities=max_opportunities,
             news=RULES,
             clock=self.clock,
             freshen=lambda held: self.fresh if self.is_followed else held,
@@ -210,3 +210,40 @@ def test_a_pair_that_could_not_be_looked_at_stays_until_it_expires() -> None:
     assert stage.only().pair == PAIR
     stage.publish()
     assert stage.board.ranked() == ()
+
+
+def of_symbol(symbol: str, score: str = "0.5", *, venue: str = "perpy") -> Opportunity:
+    """Return an opportunity of another symbol or perpetual venue."""
+    pair = PairOfLegs(
+        InstrumentKey("spotty", symbol, InstrumentKind.SPOT),
+        InstrumentKey(venue, symbol, InstrumentKind.PERPETUAL),
+    )
+    return opportunity(pair=pair, quality_score=Decimal(score))
+
+
+def test_a_scan_replaces_what_it_looked_at_and_keeps_the_rest() -> None:
+    """Of two pairs without a new finding only the one that could be looked at goes."""
+    stage = Stage()
+    stage.publish(of_symbol("AUSDT", venue="other"), of_symbol("BUSDT"))
+    stage.publish(of_symbol("CUSDT", "0.9", venue="other"), unread=True)
+    assert [each.pair.symbol for each in stage.board.ranked()] == ["CUSDT", "BUSDT"]
+
+
+def test_the_best_stay_when_there_are_too_many() -> None:
+    """Ties go by name; what is beyond the bound is not published."""
+    stage = Stage(max_opportunities=2)
+    stage.publish(of_symbol("AUSDT", "0.1"), of_symbol("CUSDT"), of_symbol("BUSDT"))
+    assert [each.pair.symbol for each in stage.board.ranked()] == ["BUSDT", "CUSDT"]
+
+
+def test_revisions_grow_while_the_clock_stands_and_over_a_restart() -> None:
+    """A consumer ignores a lower revision than one it has seen."""
+    stage, seen = Stage(), []
+    for ratio in ("0.1", "0.5", "0.9"):
+        stage.publish(opportunity(net_apr=Decimal(ratio)))
+        seen.append(stage.only().revision)
+    assert seen == sorted(set(seen))
+    reborn = Stage()
+    reborn.clock.age(1)
+    reborn.publish(opportunity())
+    assert reborn.only().revision > seen[-1]

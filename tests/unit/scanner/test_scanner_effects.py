@@ -1,23 +1,18 @@
-"""Single flight, the history store, the board, settings: effects without a network."""
+"""Single flight, the history store, settings: effects without a network."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 import pytest
 from pydantic import ValidationError
 
 from services.common.clock import SystemClock
 from services.common.settings import VenueSettings
-from services.common.watch_hub import WatchHub
-from services.scanner.board import Board
 from services.scanner.history_store import MemoryHistoryStore, unknown_spans
-from services.scanner.instruments import InstrumentKey, InstrumentKind
-from services.scanner.opportunity import Opportunity
-from services.scanner.pairs import PairOfLegs
+from services.scanner.rules import DEFAULT_WEIGHTS
 from services.scanner.settings import CostSettings, ScannerSettings, ScoreSettings
 from services.scanner.single_flight import SingleFlight
 from services.scanner.slices import Slicer
@@ -90,83 +85,6 @@ async def test_store_joins_rows_and_knows_what_it_lacks() -> None:
     assert unknown_spans(store, "p", "A", whole) == (Span(0, 16 * HOUR_MS),)
 
 
-def opportunity(
-    symbol: str, score: str = "0.5", *, minutes: int = 10, venue: str = "p"
-) -> Opportunity:
-    """Return an opportunity that expires in some minutes."""
-    legs = (
-        InstrumentKey("s", symbol, InstrumentKind.SPOT),
-        InstrumentKey(venue, symbol, InstrumentKind.PERPETUAL),
-    )
-    return Opportunity(
-        pair=PairOfLegs(*legs),
-        scan_id="scan",
-        gross_apr=Decimal(1),
-        net_apr=Decimal(1),
-        naive_apr=Decimal(1),
-        costs={},
-        round_trip_cost_ratio=Decimal(0),
-        break_even_hours=None,
-        borrow_apr=None,
-        basis_ratio=None,
-        quote_volume=Decimal(1),
-        expected_holding_time=timedelta(days=1),
-        quality_score=Decimal(score),
-        score_factors={},
-        long_funding=None,
-        short_funding=None,
-        observe_time=NOW,
-        expire_time=NOW + timedelta(minutes=minutes),
-    )
-
-
-def empty_board(limit: int = 100) -> Board:
-    """Return a board with nobody watching."""
-    return Board(WatchHub("epoch", conflate=True), max_opportunities=limit)
-
-
-def symbols(board: Board, now: datetime = NOW) -> list[str]:
-    """Return the symbols on the board, best first."""
-    return [each.pair.symbol for each in board.ranked(now)]
-
-
-def test_board_replaces_what_a_scan_looked_at_and_keeps_the_rest() -> None:
-    """Pairs that could not be looked at stay; those that no longer qualify go."""
-    board = empty_board()
-    board.publish([opportunity("A"), opportunity("B", venue="q")], lambda _: False, NOW)
-    board.publish([opportunity("C", "0.9")], lambda pair: pair.short_leg.venue == "q", NOW)
-    assert symbols(board) == ["C", "B"]
-    late = NOW + timedelta(minutes=10)
-    board.publish([], lambda _: True, late)
-    assert symbols(board, NOW) == []
-
-
-def test_revisions_grow_even_when_the_clock_stands() -> None:
-    """Every publication of a pair has a higher revision; a restart's is higher still."""
-    board = empty_board()
-    seen = []
-    for _ in range(3):
-        board.publish([opportunity("A")], lambda _: False, NOW)
-        seen.append(board.ranked(NOW)[0].revision)
-    assert seen == sorted(set(seen))
-    reborn = empty_board()
-    reborn.publish([opportunity("A")], lambda _: False, NOW + timedelta(seconds=1))
-    assert reborn.ranked(NOW)[0].revision > seen[-1]
-
-
-def test_board_expires_ranks_and_is_bounded() -> None:
-    """The best stay when there are too many, ties go by name, the expired are not shown."""
-    board = empty_board(limit=2)
-    board.publish(
-        [opportunity("A", "0.1"), opportunity("C"), opportunity("B")], lambda _: False, NOW
-    )
-    assert symbols(board) == ["B", "C"]
-    late = NOW + timedelta(minutes=10)
-    assert symbols(board, late) == []
-    board.expire(late)
-    assert symbols(board, NOW) == []
-
-
 async def test_long_work_gives_way_to_the_loop() -> None:
     """Between pieces of work other tasks run as soon as a slice is used up."""
 
@@ -205,7 +123,7 @@ def test_settings_refuse_what_cannot_work() -> None:
     with pytest.raises(ValidationError, match="unknown factors: luck"):
         ScoreSettings(weights={"luck": 1.0})
     with pytest.raises(ValidationError, match="above zero"):
-        ScoreSettings(weights={"carry": 0.0})
+        ScoreSettings(weights=dict.fromkeys(DEFAULT_WEIGHTS, 0.0))
     rules = ScannerSettings(venues=(spot, perpetual), lifetime_seconds=60).rules()
     assert rules.lifetime == timedelta(minutes=1)
     assert replace(rules) == rules

@@ -85,7 +85,7 @@ class DiskHistoryStore:
         On the disk a symbol loses its oldest rows when it is written the next time: rewriting all
         of them every hour would be most of what is ever written.
         """
-        gone = self._memory.forget_outside(venue, kept)
+        gone = await self._memory.forget_outside(venue, kept)
         self._note({(venue, symbol) for symbol in gone})
 
     async def write(self) -> None:

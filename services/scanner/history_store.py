@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Rows = Mapping[str, tuple[Sequence[int], Sequence[float]]]
 """By symbol: settlement times in milliseconds and rates, in any order."""
 _NOTHING = settlements((), ())
+_PRUNED_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +122,20 @@ class MemoryHistoryStore:
 
     async def prune(self, venue: str, kept: Span) -> None:
         """Forget everything of a venue outside a span."""
-        self.forget_outside(venue, kept)
+        await self.forget_outside(venue, kept)
 
-    def forget_outside(self, venue: str, kept: Span) -> set[str]:
+    async def forget_outside(self, venue: str, kept: Span) -> set[str]:
         """Forget everything of a venue outside a span; return the symbols nothing is left of."""
         names = {symbol for owner, symbol in (*self._rows, *self._fresh) if owner == venue}
-        for symbol in names:
+        for index, symbol in enumerate(names):
             rows = _within(self.settlements(venue, symbol), kept)
             if rows is None:
                 del self._rows[venue, symbol]
             else:
                 self._rows[venue, symbol] = rows
+            # Once an hour every symbol loses a row: a millisecond of work, then a turn for others.
+            if index % _PRUNED_AT_ONCE == _PRUNED_AT_ONCE - 1:
+                await asyncio.sleep(0)
         self._held[venue] = _clipped(self.held(venue), kept)
         by_symbol = self._held_by_symbol.get(venue, {})
         names |= by_symbol.keys()

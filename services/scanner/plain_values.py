@@ -24,8 +24,7 @@ from services.scanner.spans import Span
 
 # Names that the modules of the values import for their annotations only.
 _NAMES: Mapping[str, object] = {
-    each.__name__: each
-    for each in (Decimal, Span, datetime, timedelta)
+    each.__name__: each for each in (Decimal, Span, datetime, timedelta)
 }
 _MICROSECOND = timedelta(microseconds=1)
 

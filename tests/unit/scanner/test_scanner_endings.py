@@ -110,6 +110,8 @@ def test_doubts_about_the_history_are_among_the_caveats() -> None:
     assert funding_caveats([statistics(*[8] * 60), holed], 7) == (Caveat.SETTLEMENTS_MISSING,)
     changed = statistics(*[4] * 30, *[8] * 30)
     assert funding_caveats([changed], 7) == (Caveat.INTERVAL_CHANGED,)
+    told = replace(statistics(*[8] * 60), interval_hours=4.0)
+    assert funding_caveats([told], 7) == (Caveat.INTERVAL_CHANGED,)
     found = evaluated(None, settlement_count=10)
     assert isinstance(found, Opportunity)
     assert Caveat.WINDOW_PARTIAL in found.caveats

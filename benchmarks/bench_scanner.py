@@ -27,7 +27,6 @@ from benchmarks.scan_rivals import listed_perpetuals, scan_in_sequence, scan_wit
 from benchmarks.scan_stage import BINANCE, THREE_VENUES, ScanFigures, ScanStage
 from services.scanner.analytics import analyse
 from services.scanner.funding import funding_history, settlements
-from services.scanner.settings import ScannerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +37,8 @@ _WARM_SCANS: Final = 3
 _ANALYTICS_LIMIT_MS: Final = 100.0
 # Of what is listed some perpetuals have ended or are too young; this many more make it whole.
 _MORE_LISTED: Final = 1.07
+# Every perpetual with a twin is read, whatever it earns: a scan of 300 symbols is to be one of 300.
+_OPTIONS: Final[dict[str, Any]] = {"min_net_apr": -1}
 _HEAD: Final = (
     f"  {'scan':<26} {'s':>7} {'floor':>7} {'ratio':>6} {'symbols':>8} {'venue calls':>12}"
     f" {'cpu scanner':>12} {'connectors':>11} {'venues':>7} {'MiB':>6}"
@@ -79,20 +80,16 @@ async def measure(report: Report, folder: Path, size: Size) -> None:
 async def _scan_pair(folder: Path, count: int, venues: Mapping[str, str], **options: Any) -> Pair:
     async with (
         ScanStage(folder, round(count * _MORE_LISTED), venues) as stage,
-        stage.scanner(**options) as scanner,
+        stage.scanner(**_OPTIONS, **options) as scanner,
     ):
         cold = await scanner.scan()
         warm = [await scanner.scan() for _ in range(_WARM_SCANS)]
     return Pair(cold, sorted(warm, key=lambda each: each.seconds)[_WARM_SCANS // 2])
 
 
-def _concurrency() -> int:
-    return int(ScannerSettings.model_fields["workers"].default)
-
-
 def _add_pair(report: Report, name: str, pair: Pair, *, is_bound: bool) -> None:
     for kind, scan, limit in (("cold", pair.cold, _COLD_LIMIT), ("warm", pair.warm, _WARM_LIMIT)):
-        floor = floor_of(scan.answers, _concurrency())
+        floor = floor_of(scan.answers, scan.concurrency)
         key = f"{kind}_{name}"
         _add_scan(report, key, scan, floor)
         if is_bound:
@@ -161,7 +158,7 @@ async def _add_rivals(report: Report, folder: Path, count: int, cold: ScanFigure
     report.lines += ["", f"for comparison, {count} symbols, s"]
     async with (
         ScanStage(folder, round(count * _MORE_LISTED), BINANCE) as stage,
-        stage.scanner(workers=1) as scanner,
+        stage.scanner(**_OPTIONS, workers=1) as scanner,
     ):
         single = await scanner.scan()
     report.figure("one_worker_seconds", "the same scan with one worker", single.seconds)

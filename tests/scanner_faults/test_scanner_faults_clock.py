@@ -18,6 +18,7 @@ from services.common.clock import SystemClock
 from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
 from services.scanner.bootstrap import scanner
+from services.scanner.live_settings import LiveSettings
 from services.scanner.settings import HistorySettings, ScannerSettings
 from tests.support.scan_faults_rig import KINDS, SUCCEEDED, ScanRig, carries, scan_rig, until
 from tests.support.scanner_rig import scanned
@@ -60,6 +61,7 @@ async def clocked_scanner(rig: ScanRig, clock: StepClock) -> AsyncIterator[Any]:
             for name, connector in rig.connectors.items()
         ),
         lifetime_seconds=LIFETIME,
+        live=LiveSettings(count=0),
         history=HistorySettings(path=rig.folder / f"{uuid.uuid4().hex}.history"),
     )
     async with (

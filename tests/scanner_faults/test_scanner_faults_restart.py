@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
@@ -20,6 +24,7 @@ from tests.support.scan_faults_rig import (
     until,
 )
 
+DAY_MS = 86_400_000
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
 
 
@@ -43,11 +48,25 @@ async def coverage(scanner: ScannerLife) -> dict[str, list[tuple[int, str]]]:
     }
 
 
+def kept_days(file: Path) -> float:
+    """Return how many days of all symbols in one piece a history file holds, as others read it."""
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        found = database.execute("SELECT spans FROM histories WHERE symbol = ''").fetchall()
+    edges = [edge for (spans,) in found for edge in np.frombuffer(spans, "<i8").tolist()]
+    return (edges[1] - edges[0]) / DAY_MS if len(edges) == 2 else 0.0
+
+
 async def test_history_outlives_a_kill(rig: ScanRig) -> None:
     """After SIGKILL the next life says that it has not looked yet, then reads only what is new."""
     async with rig.scanner() as scanner:
         before = await scanned_well(scanner)
         held = await coverage(scanner)
+
+        async def is_kept() -> bool:
+            return kept_days(scanner.history) >= 30
+
+        # What was read less than two seconds ago may be lost with the process.
+        await until(is_kept)
         await scanner.kill()
         await scanner.start()
         answer = await scanner.stub.ListOpportunities(scanner_pb2.ListOpportunitiesRequest())

@@ -51,6 +51,7 @@ class ScannerLife:
     """
 
     process: ServiceProcess
+    history: Path
     stub: Any = None
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -115,10 +116,13 @@ class ScanRig:
         """Run a scanner that has read nothing yet; `options` are settings of it."""
         name = uuid.uuid4().hex
         config, ready = self.folder / f"{name}.toml", self.folder / f"{name}.ready"
+        history = self.folder / f"{name}.history"
         settings = {
             "ready_file": ready,
-            "history": {"path": self.folder / f"{name}.history"},
+            "history": {"path": history},
             "shortlist_count": 5,
+            # Between scans nothing moves, unless a test is about just that.
+            "live": {"count": 0},
             **options,
             "venues": [
                 {
@@ -131,9 +135,9 @@ class ScanRig:
             ],
         }
         config.write_text(to_toml(settings))
-        life = ScannerLife(
-            ServiceProcess(name, "services.scanner", config, ready, self.folder / f"{name}.log")
-        )
+        log = self.folder / f"{name}.log"
+        process = ServiceProcess(name, "services.scanner", config, ready, log)
+        life = ScannerLife(process, history)
         await life.start()
         try:
             yield life

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.scanner.instruments import Exclusion, ExclusionReason
-from services.scanner.market import venue_now
+from services.scanner.market import present
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -18,8 +18,8 @@ def end_exclusion(view: VenueView, symbol: str, holding: timedelta) -> Exclusion
     row = view.symbols.get(symbol)
     if row is None or row.end_time is None:
         return None
-    # The announcement is in the venue's time; a spot venue stamps no rates and is held to ours.
-    left = row.end_time - (venue_now(view) or view.received)
+    # The announcement is in the venue's time.
+    left = row.end_time - present(view)
     if left > holding:
         return None
     hours, held = left.total_seconds() / 3600, holding.total_seconds() / 3600

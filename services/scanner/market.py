@@ -54,3 +54,11 @@ def venue_now(view: VenueView) -> datetime | None:
     """
     stamps = sorted(row.stamp for row in view.rates.values() if row.stamp is not None)
     return stamps[len(stamps) // 2] if stamps else None
+
+
+def present(view: VenueView) -> datetime:
+    """Return the venue's own present, or ours where it stamps nothing (spot venues tell no rates).
+
+    Without a present its dead markets would live on.
+    """
+    return venue_now(view) or view.received

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from services.scanner.funding import MINUTE_MS
 from services.scanner.histories import interval_hours
 from services.scanner.instruments import Exclusion, ExclusionReason
-from services.scanner.market import venue_now
+from services.scanner.market import present
 from services.scanner.sound_statistics import Candidate, sound_statistics
 from services.scanner.spans import Span
 
@@ -88,8 +88,7 @@ async def study_venue(
 def _analyse_batch(
     batch: list[Candidate], view: VenueView, rules: ScanRules, study: VenueStudy
 ) -> None:
-    # A venue that stamps nothing is held to our own clock: else its dead markets would live on.
-    now = venue_now(view) or view.received
+    now = present(view)
     statistics, exclusions = sound_statistics(batch, now.timestamp() / 60, rules)
     study.statistics |= statistics
     study.exclusions += exclusions
@@ -107,7 +106,7 @@ async def _doubt(
     }
     if len(late) < _DOUBTFUL_COUNT or len(late) <= _DOUBTFUL_SHARE * len(needed):
         return
-    now = venue_now(view) or view.received
+    now = present(view)
     study.untold |= late
     study.missing_parts.append(
         f"{view.venue}: {len(late)} of {len(needed)} markets have no settlement that fits its time "

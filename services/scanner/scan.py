@@ -12,7 +12,7 @@ from services.scanner.fees import FeeBook
 from services.scanner.findings import Findings, ReasonBook, lone_perpetuals
 from services.scanner.histories import interval_hours
 from services.scanner.instruments import InstrumentKey, InstrumentKind
-from services.scanner.market import venue_now
+from services.scanner.market import present
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
 from services.scanner.plan import bulk_tasks
 from services.scanner.prefilter import LegOutlook, leg_outlook, prefilter
@@ -143,7 +143,7 @@ class Scanner:
         outlooks: dict[InstrumentKey, LegOutlook] = {}
         for leg in legs:
             view = found.views[leg.venue]
-            now = venue_now(view) or view.received
+            now = present(view)
             held = self._store.settlements(leg.venue, leg.symbol)
             interval = interval_hours(view, leg.symbol)
             minute = int(now.timestamp() // 60)

@@ -76,6 +76,8 @@ def _walked(
         if walked.outcomes:
             figures = method_figures(walked.outcomes, seed)
             told.append((result_of(recording, walked, figures, plan), walked))
+        else:
+            sys.stderr.write(f"backtest-ranking: recording {recording.name} is too short\n")
     if not told:
         raise RecordingError(f"{directory}: no recording is long enough for one date and horizon")
     return tuple(told)

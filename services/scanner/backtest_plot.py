@@ -49,7 +49,7 @@ def write_plot(path: Path, told: Sequence[tuple[BacktestResult, Walk]]) -> None:
 
 
 def _bars(axes: Axes, result: BacktestResult) -> None:
-    """Net return a position, all dates, side by side for each horizon."""
+    """Mean net return over all dates, side by side for each horizon."""
     horizons = sorted({each.horizon_days for each in result.figures})
     width = 0.8 / len(Method)
     for index, method in enumerate(Method):
@@ -75,7 +75,7 @@ def _whisker(axes: Axes, place: float, figures: MethodFigures) -> None:
 
 
 def _sums(axes: Axes, outcomes: Sequence[Outcome]) -> None:
-    """Net return of the longest horizon with enough dates apart, added up over those dates."""
+    """Net return of the middle horizon, added up over dates that do not overlap."""
     horizons = sorted({each.horizon_days for each in outcomes})
     days = horizons[len(horizons) // 2]
     for method in Method:

@@ -146,7 +146,9 @@ def _caveats(
         "current_rate ranks by the last settled rate: predicted rates are not recorded",
         _spot_caveat(plan),
         "survivorship: a perpetual delisted before the capture is not in the files",
-        *_gaps(recording),
+        _gaps(recording),
+        f"settlements are on record for {min(each.covered_ratio for each in figures):.1%} of the "
+        "hours held or more; what is not on record is counted as zero",
     ]
     if plan.rules.costs.default_borrow_apr is None:
         told.append("no short spot leg: its borrow rate is not recorded and none was given")
@@ -164,7 +166,7 @@ def _spot_caveat(plan: BacktestPlan) -> str:
     return f"spot legs on {venues} for the {len(listed)} symbols of the list that was given"
 
 
-def _gaps(recording: Recording) -> list[str]:
+def _gaps(recording: Recording) -> str:
     last = recording.last_minute
     ended = late = holes = 0
     for rows in recording.histories.values():
@@ -172,7 +174,7 @@ def _gaps(recording: Recording) -> list[str]:
         late += bool(int(rows.minutes[0]) - recording.first_minute > 2 * MAX_INTERVAL_HOURS * 60)
         history = funding_history(rows, None)
         holes += 0 if history is None else int(history.missing_rows.sum())
-    return [
+    return (
         f"{late} histories begin after the first, {ended} end before the last; {holes} holes "
-        "between settlements; what is not on record is counted as zero"
-    ]
+        "between settlements"
+    )

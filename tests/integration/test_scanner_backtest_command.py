@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from services.scanner.backtest import main
 from services.scanner.backtest_data import read_recordings
 from services.scanner.backtest_market import MarketAssumptions, judged_pairs
+from services.scanner.funding import Settlements
 from services.scanner.rules import ScanRules
 from tests.support.recorded_funding import small_recording
 
@@ -68,10 +70,11 @@ def test_unusable_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
     config = str(tmp_path / "scanner.toml")
     assert main(["--data", str(tmp_path), "--scanner-config", config]) == 1
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 4
+    assert len(told) == 5
     assert "holds no recording" in told[0]
-    assert "long enough" in told[1]
-    assert "carry_half_apr" in told[3]
+    assert "20260301 is too short" in told[1]
+    assert "long enough" in told[2]
+    assert "carry_half_apr" in told[4]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_arb_runs_the_backtest(tmp_path: Path) -> None:
 
 @pytest.mark.recorded
 def test_recorded_year_is_read_and_ranked() -> None:
-    """Two recordings, 310 and 90 perpetuals; in mid-March both have pairs worth publishing."""
+    """310 and 90 perpetuals; in mid-March both have pairs to publish, whatever came after."""
     place = Path(os.environ.get("OPENSQT_DATA", ROOT.parent / "shared" / "data"))
     if not (place / "funding").is_dir():
         pytest.skip(f"no recorded market data at {place}; set OPENSQT_DATA")
@@ -114,3 +117,10 @@ def test_recorded_year_is_read_and_ranked() -> None:
     for recording in (snapshot, year):
         told = judged_pairs(recording, minute, ScanRules(), MarketAssumptions())
         assert any(each.score for each in told)
+        past = {
+            key: Settlements(rows.minutes[known], rows.rates[known])
+            for key, rows in recording.histories.items()
+            for known in [rows.minutes <= minute]
+        }
+        cut = replace(recording, histories=past)
+        assert judged_pairs(cut, minute, ScanRules(), MarketAssumptions()) == told

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 
+from services.common.logs import get_logger
 from services.scanner.nats_link import NatsLink, open_link
 from services.scanner.nats_names import NatsNames, token
 from services.scanner.nats_publisher import NatsPublisher
@@ -20,7 +21,7 @@ from services.scanner.nats_runner import NatsRunner
 from services.scanner.nats_worker import NatsWorker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from services.common.clock import Clock
     from services.common.ids import Ids
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 # A message sent twice within this time is stored once; longer than any outage that is waited for.
 _DUPLICATE_SECONDS = 120.0
+_RESTART_SECONDS = 1.0
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ async def shared_queue(
             metrics=metrics,
         )
         publisher = NatsPublisher(link, names, hub, clock, metrics)
-        await stack.enter_async_context(_running(worker.run()))
-        await stack.enter_async_context(_running(publisher.run()))
+        await stack.enter_async_context(_running("worker", worker.run, clock))
+        await stack.enter_async_context(_running("publisher", publisher.run, clock))
         yield runner
 
 
@@ -165,13 +168,27 @@ async def _results(
 
 
 @asynccontextmanager
-async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    # What it has to begin with, as a subscription, stands before anything is asked of it.
-    await asyncio.sleep(0)
+async def _running(
+    part: str, run: Callable[[], Awaitable[None]], clock: Clock
+) -> AsyncIterator[None]:
+    """Keep a part of the queue going for the length of the block."""
+    task = asyncio.create_task(_kept_up(part, run, clock))
     try:
         yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def _kept_up(part: str, run: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    while True:
+        try:
+            await run()
+        except Exception:
+            # Whatever the client or the server did: a process without its worker would look alive
+            # and leave the scans of all the others waiting.
+            _log.exception("queue_part_failed", part=part)
+            await clock.sleep(_RESTART_SECONDS)
+        else:
+            return

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
 
     from services.scanner.nats_link import NatsLink
     from services.scanner.queue_metrics import QueueMetrics
@@ -83,36 +84,44 @@ class NatsWorker:
 
     async def run(self) -> None:
         """Work until cancelled; what is under way then goes back to the queue."""
-        await self._link.client.subscribe(self._names.withdrawn(), cb=self._on_withdrawn)
-        async with asyncio.TaskGroup() as group:
-            for venue, count in self._concurrency.items():
-                for _ in range(count):
-                    group.create_task(self._work_venue(venue))
+        calls = await self._link.client.subscribe(self._names.withdrawn(), cb=self._on_withdrawn)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for venue, count in self._concurrency.items():
+                    for _ in range(count):
+                        group.create_task(self._work_venue(venue))
+        finally:
+            with suppress(NatsError, OSError):
+                await calls.unsubscribe()
 
     async def _work_venue(self, venue: str) -> None:
         # A subscription each: an answer to one who waits must not go to another.
         source = await self._link.streams.pull_subscribe_bind(
             consumer=token(venue), stream=self._names.stream("tasks")
         )
-        while True:
-            try:
-                async with asyncio.timeout(None) as idle:
-                    self._idle.add(idle)
-                    try:
-                        messages = await source.fetch(1, timeout=FETCH_SECONDS)
-                    finally:
-                        self._idle.discard(idle)
-            except TimeoutError:
-                if not idle.expired():
-                    # A refusal in the library's words; told at once, it would be told for ever.
-                    await asyncio.sleep(_REFUSED_SECONDS)
-                continue
-            except NatsError as error:
-                _log.debug("queue_refused", venue=venue, problem=str(error))
+        try:
+            while True:
+                for message in await self._fetch(source):
+                    await self._take(venue, message)
+        finally:
+            with suppress(NatsError, OSError):
+                await source.unsubscribe()
+
+    async def _fetch(self, source: JetStreamContext.PullSubscription) -> list[Msg]:
+        """Wait for a task; none after a while, or when the server is back and knows of no wait."""
+        try:
+            async with asyncio.timeout(None) as idle:
+                self._idle.add(idle)
+                try:
+                    return await source.fetch(1, timeout=FETCH_SECONDS)
+                finally:
+                    self._idle.discard(idle)
+        except (TimeoutError, NatsError) as error:
+            _log.debug("queue_gave_nothing", problem=str(error))
+            if not idle.expired():
+                # A refusal in the library's words; told at once, it would be told for ever.
                 await asyncio.sleep(_REFUSED_SECONDS)
-                continue
-            for message in messages:
-                await self._take(venue, message)
+            return []
 
     async def _take(self, venue: str, message: Msg) -> None:
         """Work one message as a task of its own, which a withdrawn batch may cancel."""

@@ -14,6 +14,7 @@ from services.common.errors import (
     UnimplementedError,
 )
 from services.scanner.collect import failure
+from services.scanner.funding import MINUTE_MS
 from services.scanner.history_store import unknown_spans
 from services.scanner.instruments import InstrumentKind
 from services.scanner.market import venue_now
@@ -164,9 +165,20 @@ class HistoryLoader:
         return ends
 
     async def _prune(self, view: VenueView, now: datetime) -> None:
+        """Forget what a scan stands on no more, and what cannot be known yet."""
         wanted = wanted_span(venue_now(view) or now, self._rules.history)
-        # A span in the future comes of a clock that was wrong; believed, it would stay unread.
-        await self._store.prune(view.venue, Span(wanted.start_ms, wanted.end_ms + _DAY_MS))
+        held = (self._store.settlements(view.venue, symbol).minutes for symbol in view.symbols)
+        last = max((int(minutes[-1]) * MINUTE_MS for minutes in held if minutes.size), default=None)
+        kept = wanted
+        # A clock that jumped must not cost a month of history: as long is kept before the last
+        # settlement, whatever the time. Known beyond that and the present is what such a clock
+        # told.
+        if last is not None:
+            length = wanted.end_ms - wanted.start_ms
+            kept = Span(
+                min(wanted.start_ms, last - length), max(wanted.end_ms, last + HOUR_MS // 2)
+            )
+        await self._store.prune(view.venue, kept)
 
     def _plan(
         self, view: VenueView, needed: Mapping[str, Collection[str]], now: datetime

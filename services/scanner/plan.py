@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from services.scanner.instruments import InstrumentKind
-from services.scanner.spans import Span, missing
+from services.scanner.spans import Span, merged, missing
 from services.scanner.tasks import (
     ReadFees,
     ReadHistory,
@@ -22,7 +22,7 @@ from services.scanner.tasks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
 HOUR_MS = 3_600_000
@@ -105,28 +105,55 @@ def settles_within(span: Span, interval_hours: float | None) -> bool:
 
 
 def history_tasks(need: HistoryNeed) -> tuple[ReadHistory, ...]:
-    """Return the readings that fill what is missing, by the way that takes fewer calls."""
+    """Return the readings that fill what is missing, by the way that takes fewest calls: in bulk,
+    by symbol, or the latest part in bulk and what some lack before it by symbol.
+    """
+    gaps = _gaps(need)
+    by_symbol = _by_symbol(need, gaps)
     # Nothing that can qualify is missing: then not even a bulk call is worth it.
-    by_symbol = _by_symbol(need)
     if not need.has_bulk or not by_symbol:
         return by_symbol
-    in_bulk = _in_bulk(need)
-    single_calls = sum(_pages(need, task) for task in by_symbol)
-    return in_bulk if len(in_bulk) <= single_calls else by_symbol
+    in_bulk = _in_bulk(need, merged(gap for found in gaps.values() for gap in found))
+    tail = Span(_commonest_start(gaps), need.wanted.end_ms)
+    before = {symbol: _unfilled(need, symbol, found, tail) for symbol, found in gaps.items()}
+    mixed = (*_in_bulk(need, (tail,)), *_by_symbol(need, before))
+    # The first of equals: what comes in bulk is known of symbols that may qualify tomorrow, too.
+    return min(in_bulk, mixed, by_symbol, key=lambda tasks: _call_count(need, tasks))
 
 
-def _by_symbol(need: HistoryNeed) -> tuple[ReadHistory, ...]:
-    tasks: list[ReadHistory] = []
+def _gaps(need: HistoryNeed) -> dict[str, tuple[Span, ...]]:
+    """Return what is missing of each needed symbol, without gaps in which it settles nothing."""
+    found: dict[str, tuple[Span, ...]] = {}
     for symbol in sorted(need.needed):
         held = (*need.held, *need.held_by_symbol.get(symbol, ()))
         interval = need.intervals.get(symbol)
-        gaps = [gap for gap in missing(need.wanted, held) if settles_within(gap, interval)]
-        if gaps:
-            # One reading from the first gap on: gaps in the middle are rare, a call each is not
-            # worth it.
-            span = Span(gaps[0].start_ms, gaps[-1].end_ms)
-            tasks.append(ReadHistory(need.venue, symbol, span))
-    return tuple(tasks)
+        gaps = missing(need.wanted, held)
+        found[symbol] = tuple(gap for gap in gaps if settles_within(gap, interval))
+    return found
+
+
+def _commonest_start(gaps: Mapping[str, tuple[Span, ...]]) -> int:
+    return Counter(found[-1].start_ms for found in gaps.values() if found).most_common(1)[0][0]
+
+
+def _unfilled(need: HistoryNeed, symbol: str, gaps: Iterable[Span], tail: Span) -> tuple[Span, ...]:
+    interval = need.intervals.get(symbol)
+    parts = (part for gap in gaps for part in missing(gap, (tail,)))
+    return tuple(part for part in parts if settles_within(part, interval))
+
+
+def _by_symbol(need: HistoryNeed, gaps: Mapping[str, tuple[Span, ...]]) -> tuple[ReadHistory, ...]:
+    # One reading from the first gap on: gaps in the middle are rare, a call each is not worth it.
+    return tuple(
+        ReadHistory(need.venue, symbol, Span(found[0].start_ms, found[-1].end_ms))
+        for symbol, found in gaps.items()
+        if found
+    )
+
+
+def _call_count(need: HistoryNeed, tasks: Iterable[ReadHistory]) -> int:
+    """Return the calls of readings with their pages; those in bulk are a page each."""
+    return sum(_pages(need, task) if task.symbol else 1 for task in tasks)
 
 
 def _pages(need: HistoryNeed, task: ReadHistory) -> int:
@@ -135,15 +162,13 @@ def _pages(need: HistoryNeed, task: ReadHistory) -> int:
     return max(1, -int(-hours / interval // need.page_size))
 
 
-def _in_bulk(need: HistoryNeed) -> tuple[ReadHistory, ...]:
+def _in_bulk(need: HistoryNeed, gaps: Iterable[Span]) -> tuple[ReadHistory, ...]:
     counts = Counter(hours or _UNKNOWN_INTERVAL_HOURS for hours in need.intervals.values())
-    tasks: list[ReadHistory] = []
-    for gap in missing(need.wanted, need.held):
-        if any(settles_within(gap, interval) for interval in counts):
-            tasks += [
-                ReadHistory(need.venue, "", span) for span in _slices(gap, counts, need.page_size)
-            ]
-    return tuple(tasks)
+    return tuple(
+        ReadHistory(need.venue, "", span)
+        for gap in gaps
+        for span in _slices(gap, counts, need.page_size)
+    )
 
 
 def _slices(gap: Span, counts: Mapping[float, int], page_size: int) -> list[Span]:

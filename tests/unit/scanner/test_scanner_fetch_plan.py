@@ -167,3 +167,15 @@ def test_longer_gap_is_read_once_from_where_it_began() -> None:
     later = replace(lacking, wanted=wanted_span(NOW + timedelta(hours=4), MONTH))
     (task,) = history_tasks(later)
     assert (task.span.start_ms, task.span.end_ms) == (at(0) + 5 * 60_000, at(8.5))
+
+
+def test_newcomer_is_read_by_itself_and_the_others_in_bulk() -> None:
+    """One symbol that never qualified before does not make the whole venue be read again."""
+    last = NOW - timedelta(hours=5)
+    known = (known_part(wanted_span(last, MONTH), last),)
+    lacking = need("binanceusdm", 300)
+    held = {symbol: known for symbol in lacking.needed if symbol != "S7USDT"}
+    bulk, single = history_tasks(replace(lacking, held_by_symbol=held))
+    assert (bulk.symbol, single.symbol) == ("", "S7USDT")
+    assert bulk.span == Span(known[0].end_ms, lacking.wanted.end_ms)
+    assert single.span == Span(lacking.wanted.start_ms, known[0].end_ms)

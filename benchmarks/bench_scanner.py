@@ -109,7 +109,8 @@ def _add_scan(report: Report, key: str, scan: ScanFigures, floor: Floor) -> None
     told = ", ".join(f"{venue} {count}" for venue, count in sorted(by_venue.items()))
     report.lines.append(
         f"    floor: calls {floor.calls:.2f} s, weight {floor.weight:.2f} s,"
-        f" parsing {floor.parsing:.2f} s; requests: {told}"
+        f" parsing {floor.parsing:.2f} s; calls to connectors {scan.connector_calls};"
+        f" requests: {told}"
     )
     report.figures |= {
         f"{key}_seconds": round(scan.seconds, 3),

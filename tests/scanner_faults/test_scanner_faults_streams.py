@@ -81,7 +81,8 @@ async def test_venue_that_falls_silent_is_marked_and_its_pairs_expire(rig: ScanR
             await until(is_marked)
             ends = [latest_end(await scanner.published())]
             await until(is_gone)
-            assert max(ends) == ends[0]
+            # Both clocks are read one after the other, some microseconds apart.
+            assert max(ends) - ends[0] < timedelta(milliseconds=50)
         finally:
             os.kill(process.pid, signal.SIGCONT)
         back = await scanned_well(scanner)

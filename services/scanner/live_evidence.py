@@ -6,6 +6,7 @@ what a scan publishes. The histories, volumes, fees and borrow rates stay those 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -63,21 +64,26 @@ def freshened(
 
 def is_stale(leg: InstrumentKey, news: LegNews, live: LiveRules, now: float) -> bool:
     """Tell whether a stream of the leg has been silent for too long, or has not begun."""
-    streams = [news.quote] if leg.kind is InstrumentKind.SPOT else [news.quote, news.rate]
-    heard = min(news.since if each is None else max(each.at, news.since) for each in streams)
-    return now - heard > live.silence.total_seconds()
+    heard = _at(news.quote)
+    if leg.kind is InstrumentKind.PERPETUAL:
+        heard = min(heard, _at(news.rate))
+    return now - max(heard, news.since) > live.silence.total_seconds()
 
 
 def _oldest(leg: InstrumentKey, news: LegNews, held: Held) -> float:
     """Return when the oldest row came that the leg's figures will stand on."""
-    parts: list[Heard[object] | None] = [news.quote]
+    came = _at(news.quote)
     if leg.kind is InstrumentKind.PERPETUAL:
-        parts.append(news.rate)
+        came = min(came, _at(news.rate))
     has_book = held.evidence is not None and held.evidence.books.get(leg) is not None
     if has_book or news.book is not None:
-        parts.append(news.book)
+        came = min(came, _at(news.book))
     # A row older than the scan's own reading is passed over for that one.
-    return min(max(held.observed, each.at if each is not None else 0.0) for each in parts)
+    return max(came, held.observed)
+
+
+def _at(heard: Heard[RowT] | None) -> float:
+    return heard.at if heard is not None else -math.inf
 
 
 def _laid_over(
@@ -87,7 +93,9 @@ def _laid_over(
     ages: Mapping[InstrumentKey, float],
     now: Moment,
 ) -> Evidence:
-    views, books, statistics = {}, {}, {}
+    views: dict[str, VenueView] = {}
+    books: dict[InstrumentKey, Book | None] = {}
+    statistics: dict[InstrumentKey, FundingStatistics] = {}
     for leg, each in news.items():
         rate, quote = _newer(each.rate, observed), _newer(each.quote, observed)
         views[leg.venue] = _view(evidence.views[leg.venue], leg, quote, rate, now.at(ages[leg]))

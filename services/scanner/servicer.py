@@ -85,7 +85,7 @@ class ScannerServicer(scanner_pb2_grpc.ScannerServiceServicer):
         self,
         request: scanner_pb2.WatchOpportunitiesRequest,
         _context: grpc.aio.ServicerContext[Any, Any],
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncIterator[Any]:
         """Send what stands, or what changed since the token, then changes as they come."""
         filters = decode_filters(request)
         async for event in self._hub.watch(request.resume_token, filters.wants):

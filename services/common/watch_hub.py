@@ -210,8 +210,8 @@ class WatchHub(Generic[T]):
             first = self._replay if token else self._snapshot
             async for event in first(subscriber, self._sequence):
                 yield event
-            async for event in self._follow(subscriber):
-                yield event
+            async for news in self._follow(subscriber):
+                yield news
         finally:
             self._subscriber_count -= 1
 

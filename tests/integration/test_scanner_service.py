@@ -256,6 +256,7 @@ async def test_one_of_three_venues_down_leaves_the_others_published() -> None:
         async with scanner_of(venues, read_attempts=1) as stub:
             whole = {each.opportunity_id for each in await after_scan(stub)}
             other.faults["GetFundingRates"] = [UnreachableError("gone for now")]
+            perpetual.listings["AAAUSDT"].next_rate = "0.0006"
             scan = await scanned(stub)
             kept = {each.opportunity_id: each for each in await listed(stub)}
             assert scan.state == PARTIAL

@@ -129,11 +129,12 @@ async def _is_true(venue: str, opportunity: Any) -> None:
     end = funding.last_settlement_time.seconds * 1000
     rows = await settled(venue, opportunity.symbol, end - 9 * 86_400_000)
     expected = plain_statistics([row for row in rows if row[0] <= end + 60_000])
+    assert expected is not None
     sign = 1 if is_short else -1
     assert float(opportunity.gross_apr.value) == pytest.approx(
-        sign * float(expected["apr_7d"]), rel=1e-9
+        sign * float(expected["apr_7d"] or 0), rel=1e-9
     )
-    assert funding.interval.seconds == int(expected["interval_h"]) * 3600
+    assert funding.interval.seconds == int(expected["interval_h"] or 0) * 3600
 
 
 @pytest.mark.recorded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from services.scanner.live_metrics import LiveMetrics
@@ -27,13 +27,15 @@ class PoolMetrics:
             "worker_queue_length", "Tasks that wait for a worker.", ("exchange",)
         )
         self._running = metrics.gauge("tasks_running", "Tasks under way.", ("exchange",))
-        self._wait_seconds = metrics.histogram(
+        wait_seconds = metrics.histogram(
             "task_wait_seconds", "From the batch's arrival to the worker.", ("priority",)
         )
-        self._task_seconds = metrics.histogram(
-            "task_duration_seconds", "Time of a task.", ("task",)
-        )
-        self._tasks = metrics.counter("tasks", "Tasks ended.", ("task", "outcome"))
+        task_seconds = metrics.histogram("task_duration_seconds", "Time of a task.", ("task",))
+        tasks = metrics.counter("tasks", "Tasks ended.", ("task", "outcome"))
+        # Looked up by their labels once: finding them costs as much as counting.
+        self._wait_seconds = cache(lambda name: wait_seconds.labels(name))
+        self._task_seconds = cache(lambda task: task_seconds.labels(task))
+        self._tasks = cache(lambda task, outcome: tasks.labels(task, outcome))
 
     def follow(
         self,
@@ -48,12 +50,12 @@ class PoolMetrics:
 
     def waited(self, priority: TaskPriority, seconds: float) -> None:
         """Note how long a task waited for a worker."""
-        self._wait_seconds.labels(priority.name.lower()).observe(seconds)
+        self._wait_seconds(priority.name.lower()).observe(seconds)
 
     def ended(self, task: str, outcome: str, seconds: float) -> None:
         """Count a task that ended: done, failed, timeout or cancelled."""
-        self._tasks.labels(task, outcome).inc()
-        self._task_seconds.labels(task).observe(seconds)
+        self._tasks(task, outcome).inc()
+        self._task_seconds(task).observe(seconds)
 
 
 class ScannerMetrics:

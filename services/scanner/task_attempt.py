@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from services.common.errors import FatalError
 
@@ -51,10 +51,9 @@ async def attempt(
     """
     # A task of its own, so that cancelling what runs does not cancel the worker.
     running = asyncio.create_task(_guarded(handle, task))
+    ends: tuple[asyncio.Future[Any], ...] = (running, stop)
     try:
-        await asyncio.wait(
-            {running, stop}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait(ends, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
         if running.done() and not running.cancelled():
             return running.result()
     finally:

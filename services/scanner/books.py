@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from services.common.codec import require_decimal, require_time
-from services.common.errors import InvalidFieldError
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime, timedelta
     from decimal import Decimal
-
-    from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +30,6 @@ class Book:
     received: datetime
 
 
-def read_book(answer: exchange_pb2.GetOrderBookResponse, symbol: str, received: datetime) -> Book:
-    """Return the book of an answer for `symbol`.
-
-    Raises InvalidFieldError for another symbol's book, a level without a price or a quantity above
-    zero, or levels out of order: a walk through such a book would tell a wrong price.
-    """
-    if answer.symbol != symbol:
-        raise InvalidFieldError("symbol", f"is of another book than {symbol}")
-    bids, asks = _levels(answer.bids, "bids"), _levels(answer.asks, "asks")
-    if any(worse.price > better.price for better, worse in pairwise(bids)):
-        raise InvalidFieldError("bids", "must fall from the best price on")
-    if any(worse.price < better.price for better, worse in pairwise(asks)):
-        raise InvalidFieldError("asks", "must rise from the best price on")
-    return Book(bids, asks, require_time(answer, "observe_time"), received)
-
-
 def book_problem(book: Book) -> str | None:
     """Return why a book cannot be crossed on both sides, in words, or None when it can."""
     if not book.bids or not book.asks:
@@ -71,13 +48,3 @@ def is_stale(book: Book, clock_lead: timedelta, max_age: timedelta) -> bool:
     `clock_lead` is how far our clock is ahead of the venue's, which stamped the book.
     """
     return book.received - book.observed - clock_lead > max_age
-
-
-def _levels(levels: Iterable[resources_pb2.OrderBookLevel], side: str) -> tuple[Level, ...]:
-    return tuple(
-        Level(
-            require_decimal(level, "price", positive=True, path=f"{side}."),
-            require_decimal(level, "quantity", positive=True, path=f"{side}."),
-        )
-        for level in levels
-    )

@@ -13,7 +13,7 @@ from services.common.call_errors import from_call_error
 from services.common.codec import decimal_from_proto, from_millis, to_timestamp
 from services.common.errors import FatalError, OpensqtError, RetryableError
 from services.scanner import venue_codec
-from services.scanner.books import read_book
+from services.scanner.book_codec import read_book
 from services.scanner.tasks import (
     ReadBook,
     ReadBorrowRates,

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
 from services.common.codec import to_timestamp
 from services.common.errors import InvalidFieldError
-from services.scanner.books import Book, Level, book_problem, is_stale, read_book
+from services.scanner.book_codec import read_book
+from services.scanner.books import Book, Level, book_problem, is_stale
 from services.scanner.capacity import CAPACITY_STEP, capacity
 from services.scanner.caveats import Caveat
 from services.scanner.costs import LegCost, crossing_budget, net_carry, round_trip_costs

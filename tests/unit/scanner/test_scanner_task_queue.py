@@ -36,7 +36,12 @@ class Ledger:
         self.bounds = bounds
         self.waiting: list[Item] = []
         self.running: list[Item] = []
-        self.last_served = dict.fromkeys(((v, p) for v in VENUES for p in TaskPriority), -1)
+        # Venues never served go in the order of the settings, which is that of the bounds.
+        self.last_served = {
+            (venue, priority): place - len(bounds)
+            for place, venue in enumerate(bounds)
+            for priority in TaskPriority
+        }
         self.numbers, self.turns = count(), count()
 
     def lane(self, venue: str, priority: TaskPriority) -> list[Item]:
@@ -61,7 +66,7 @@ class Ledger:
         ]
         expected = min(
             may_run,
-            key=lambda item: (item[2], self.last_served[item[1:]], item[1], item[0]),
+            key=lambda item: (item[2], self.last_served[item[1:]], item[0]),
             default=None,
         )
         taken = self.queue.take()

@@ -21,11 +21,13 @@ from services.simulator.core.faults import Delay, FaultRule
 from services.simulator.settings import SimulatorSettings
 
 if TYPE_CHECKING:
+    from services.simulator.core.market import Market
     from services.simulator.gateway import Reply, Request
     from services.simulator.http import Witness
 
 API_KEY: Final = "bench-key"
 API_SECRET: Final = "bench-secret"  # noqa: S105 - of a venue that lasts one run
+_HISTORY: Final = timedelta(days=32)
 # Kept alive and checked by connectors whether or not anybody scans.
 _BESIDE_SCANS: Final = ("/ping", "/time", "/listenKey", "/userDataStream")
 
@@ -78,12 +80,18 @@ def simulator_settings(symbol_count: int) -> SimulatorSettings:
         "futures": {"USDT": 100_000},
     }
     return SimulatorSettings(
-        accounts=(account,),  # type: ignore[arg-type]  # pydantic makes the account of it
-        market={  # type: ignore[arg-type]  # and the market of this
+        accounts=(account,),
+        market={
             "symbol_count": symbol_count,
             "start": hour - timedelta(minutes=55),
         },
     )
+
+
+def _make_histories(market: Market) -> None:
+    """Make the settlements of the generated market, which a venue would have had all along."""
+    now = market.now()
+    market.source.settlements(None, now - _HISTORY, now, 1, now)
 
 
 async def serve_venue(
@@ -94,6 +102,7 @@ async def serve_venue(
     with record.open("wb", buffering=0) as file:
         application = make_application(simulator_settings(symbol_count), witness=_writing(file))
         delay = Delay(type="delay", seconds=seconds)
+        _make_histories(application.simulation.market)
         application.simulation.faults.add([FaultRule(id="response-time", action=delay)])
         async with application:
             write_address(ready, application.address)

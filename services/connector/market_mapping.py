@@ -17,7 +17,9 @@ from services.connector.row_numbers import (
     milliseconds,
     number,
     positive,
+    positive_wire,
     required,
+    required_wire,
     stamp,
     text,
     wire,
@@ -26,6 +28,8 @@ from services.connector.venue_numbers import venue_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from google.type import decimal_pb2
 
     from services.connector.instruments import InstrumentBook
 
@@ -183,14 +187,21 @@ def to_settlement(
     settled = stamp(row, "fundingTime")
     if not settled:
         raise ValueError("a settlement without time")
-    mark = positive(row, "markPrice")
     return resources_pb2.FundingRate(
         exchange=exchange,
         symbol=instrument.symbol,
-        rate=wire(required(row, "fundingRate")),
+        rate=required_wire(row, "fundingRate"),
         timestamp=settled,
-        mark_price=wire(None if mark is None else instrument.to_base_price(mark)),
+        mark_price=_settled_mark(row, instrument),
     )
+
+
+def _settled_mark(row: dict[str, Any], instrument: Instrument) -> decimal_pb2.Decimal | None:
+    # Nearly all instruments count single coins: then the venue's price is the one we tell.
+    if instrument.base_multiplier == 1:
+        return positive_wire(row, "markPrice")
+    mark = positive(row, "markPrice")
+    return wire(None if mark is None else instrument.to_base_price(mark))
 
 
 def to_interval(row: dict[str, Any]) -> tuple[str, timedelta]:

@@ -57,7 +57,7 @@ async def clocked_scanner(rig: ScanRig, clock: StepClock) -> AsyncIterator[Any]:
     """Run a scanner of this process on the clock; yield its client."""
     settings = ScannerSettings(
         venues=tuple(
-            VenueSettings(name=name, kind=KINDS[name], address=connector.address)  # type: ignore[arg-type]  # one of the two kinds
+            VenueSettings(name=name, kind=KINDS[name], address=connector.address)
             for name, connector in rig.connectors.items()
         ),
         lifetime_seconds=LIFETIME,

@@ -14,7 +14,10 @@ PAGE = json.dumps(
 ).encode()
 
 
-def answers(path: str, count: int, body: bytes = b"[]") -> list[Answer]:
+EMPTY = b'{"result": {"list": []}}'
+
+
+def answers(path: str, count: int, body: bytes = EMPTY) -> list[Answer]:
     """Return so many answers to one path."""
     return [Answer(path, 200, body)] * count
 
@@ -28,8 +31,8 @@ def test_venues_are_asked_at_once_so_the_longest_counts() -> None:
 
 def test_limits_count_by_the_share_that_reads_have() -> None:
     """Of 500 requests in five minutes 350 are for reads; the next one waits for the next window."""
-    assert floor_of(answers(HISTORY, 350), 8).weight == 0
-    assert floor_of(answers(HISTORY, 351), 8).weight == 300
+    assert floor_of(answers(HISTORY, 350, PAGE), 8).weight == 0
+    assert floor_of(answers(HISTORY, 351, PAGE), 8).weight == 300
     assert floor_of(answers("/v5/market/funding/history", 421), 8).weight == 5
 
 

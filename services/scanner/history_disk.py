@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from services.scanner.spans import Span
 
 _log = get_logger(__name__)
-_WRITE_SECONDS = 2.0
-"""From a change to its writing: a killed process loses this much of reading at most."""
+_WRITE_SECONDS = 5.0
+"""From a change to its writing, at most: a killed process loses no more of its reading."""
 
 
 class DiskHistoryStore:
@@ -41,6 +41,7 @@ class DiskHistoryStore:
         self._memory = MemoryHistoryStore()
         self._changed: set[tuple[str, str]] = set()
         self._has_changed = asyncio.Event()
+        self._is_whole = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -88,6 +89,11 @@ class DiskHistoryStore:
         gone = await self._memory.forget_outside(venue, kept)
         self._note({(venue, symbol) for symbol in gone})
 
+    def write_soon(self) -> None:
+        """Write what has changed without waiting for more to come."""
+        if self._changed:
+            self._is_whole.set()
+
     async def write(self) -> None:
         """Write what has changed since the last time; what fails is kept for the next."""
         # Joined in slices first, so that taking the rows below is one short step.
@@ -120,5 +126,8 @@ class DiskHistoryStore:
         while True:
             await self._has_changed.wait()
             # A scan changes the same symbols page after page; together they are one write.
-            await self._clock.sleep(_WRITE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await self._is_whole.wait()
+            self._is_whole.clear()
             await self.write()

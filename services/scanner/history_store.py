@@ -66,6 +66,10 @@ class HistoryStore(Protocol):
         """Forget everything of a venue outside a span."""
         ...
 
+    def write_soon(self) -> None:
+        """Tell that no more is coming for now; what outlives the process need not wait for more."""
+        ...
+
 
 class MemoryHistoryStore:
     """Holds histories for the life of the process."""
@@ -123,6 +127,9 @@ class MemoryHistoryStore:
     async def prune(self, venue: str, kept: Span) -> None:
         """Forget everything of a venue outside a span."""
         await self.forget_outside(venue, kept)
+
+    def write_soon(self) -> None:
+        """Do nothing: there is nothing to write to."""
 
     async def forget_outside(self, venue: str, kept: Span) -> set[str]:
         """Forget everything of a venue outside a span; return the symbols nothing is left of."""

@@ -19,6 +19,7 @@ from services.scanner.history_store import HeldHistory, unknown_spans
 from services.scanner.metrics import ScannerMetrics
 from services.scanner.plan import HOUR_MS
 from services.scanner.spans import Span
+from tests.support.scanner_rig import until
 
 DAY = Span(0, 24 * HOUR_MS)
 
@@ -197,3 +198,20 @@ def test_write_is_all_or_nothing(tmp_path: Path) -> None:
     (held,) = file.open()
     assert (held.symbol, held.rows.rates.tolist()) == ("A", [0.5])
     file.close()
+
+
+async def test_whole_batch_is_written_at_once(tmp_path: Path) -> None:
+    """Told that no more is coming, the store writes without its usual wait."""
+    path = tmp_path / "history.db"
+    async with store_at(path) as store:
+        await store.extend("p", "", DAY, {"A": ([7], [0.5])})
+        store.write_soon()
+        await until(lambda: row_count(path), seconds=4)
+
+
+def row_count(path: Path) -> int:
+    """Return how many rows another process sees in the file."""
+    connection = sqlite3.connect(path)
+    count = connection.execute("SELECT count(*) FROM histories").fetchone()[0]
+    connection.close()
+    return int(count)

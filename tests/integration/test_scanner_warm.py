@@ -5,12 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from services.common.clock import SystemClock
+from services.common.errors import (
+    AuthError,
+    RejectedError,
+    RetryableError,
+    UnimplementedError,
+    UnreachableError,
+)
 from services.common.metrics import ServiceMetrics
 from services.scanner.history_disk import DiskHistoryStore
 from services.scanner.metrics import ScannerMetrics
 from tests.support.fake_exchange import FakeExchange, FakeListing, history
-from tests.support.scanner_rig import SUCCEEDED, markets, scanned, scanning
+from tests.support.scanner_rig import SUCCEEDED, markets, reasons, scanned, scanning
 
 
 def market_of(count: int) -> tuple[FakeExchange, FakeExchange]:
@@ -20,7 +29,7 @@ def market_of(count: int) -> tuple[FakeExchange, FakeExchange]:
         rate = f"0.000{index % 2}{index % 7 + 1}"
         symbol = f"X{index}USDT"
         spot.list(FakeListing(symbol))
-        perpetual.list(FakeListing(symbol, history(rate, days=9), next_rate=rate))
+        perpetual.list(FakeListing(symbol, history(rate, days=6), next_rate=rate))
     return spot, perpetual
 
 
@@ -37,7 +46,7 @@ def passes(perpetual: FakeExchange, hours: int) -> None:
 async def warm_calls(count: int, shortlist_count: int) -> int:
     """Return the calls of a scan one settlement after a cold one."""
     spot, perpetual = market_of(count)
-    options = {"shortlist_count": shortlist_count, "history_days": 8, "max_opportunities": 1000}
+    options = {"shortlist_count": shortlist_count, "history_days": 5, "max_opportunities": 1000}
     async with scanning(spot, perpetual, **options) as stub:
         assert (await scanned(stub)).state == SUCCEEDED
         passes(perpetual, 8)
@@ -93,3 +102,41 @@ async def test_clock_that_was_wrong_costs_no_history() -> None:
         assert (right.state, right.opportunity_count) == (SUCCEEDED, 15)
         assert perpetual.calls["GetHistoricalFundingRates"] - cold - wrong == 1
         assert cold > 10
+
+
+@pytest.mark.parametrize(
+    ("error", "calls"),
+    [
+        (RejectedError("no such symbol"), 0),
+        (UnreachableError("gone for now"), 1),
+        (RetryableError("slow down"), 1),
+        (AuthError("who are you?"), 1),
+    ],
+)
+async def test_refused_symbol_is_not_asked_again_soon(error: Exception, calls: int) -> None:
+    """What the venue refuses is believed for a while; what did not reach it is asked again."""
+    spot, perpetual = markets()
+    perpetual.faults["GetHistoricalFundingRates"] = [UnimplementedError("by symbol"), error]
+    async with scanning(spot, perpetual, read_attempts=1) as stub:
+        first = await scanned(stub)
+        assert "funding history of AAAUSDT" in first.missing_parts[0]
+        before = perpetual.calls["GetHistoricalFundingRates"]
+        second = await scanned(stub)
+        assert perpetual.calls["GetHistoricalFundingRates"] - before == calls
+        assert (reasons(second).get(("perpy", "AAAUSDT")) == "HISTORY_MISSING") is (calls == 0)
+
+
+async def test_symbol_without_history_is_asked_once() -> None:
+    """It is left out by name, and a venue without bulk history is not asked for it each scan."""
+    spot, perpetual = markets()
+    perpetual.has_bulk_history = False
+    perpetual.list(FakeListing("NEWUSDT", next_rate="0.001"))
+    spot.list(FakeListing("NEWUSDT"))
+    async with scanning(spot, perpetual) as stub:
+        for _ in range(2):
+            scan = await scanned(stub)
+            assert (scan.state, scan.opportunity_count) == (SUCCEEDED, 1)
+            assert reasons(scan)["perpy", "NEWUSDT"] == "HISTORY_MISSING"
+            # Whether there is bulk history, AAAUSDT and NEWUSDT.
+            assert perpetual.calls["GetHistoricalFundingRates"] == 3
+            perpetual.now += timedelta(minutes=20)

@@ -29,7 +29,7 @@ def market_of(count: int) -> tuple[FakeExchange, FakeExchange]:
         rate = f"0.000{index % 2}{index % 7 + 1}"
         symbol = f"X{index}USDT"
         spot.list(FakeListing(symbol))
-        perpetual.list(FakeListing(symbol, history(rate, days=6), next_rate=rate))
+        perpetual.list(FakeListing(symbol, history(rate, days=9), next_rate=rate))
     return spot, perpetual
 
 
@@ -46,7 +46,7 @@ def passes(perpetual: FakeExchange, hours: int) -> None:
 async def warm_calls(count: int, shortlist_count: int) -> int:
     """Return the calls of a scan one settlement after a cold one."""
     spot, perpetual = market_of(count)
-    options = {"shortlist_count": shortlist_count, "history_days": 5, "max_opportunities": 1000}
+    options = {"shortlist_count": shortlist_count, "history_days": 8, "max_opportunities": 1000}
     async with scanning(spot, perpetual, **options) as stub:
         assert (await scanned(stub)).state == SUCCEEDED
         passes(perpetual, 8)

@@ -38,7 +38,8 @@ _ANALYTICS_LIMIT_MS: Final = 100.0
 # Of what is listed some perpetuals have ended or are too young; this many more make it whole.
 _MORE_LISTED: Final = 1.07
 # Every perpetual with a twin is read, whatever it earns: a scan of 300 symbols is to be one of 300.
-_OPTIONS: Final[dict[str, Any]] = {"min_net_apr": -1}
+# What streams bring between scans would be counted as the scans' own.
+_OPTIONS: Final[dict[str, Any]] = {"min_net_apr": -1, "live": {"count": 0}}
 _HEAD: Final = (
     f"  {'scan':<26} {'s':>7} {'floor':>7} {'ratio':>6} {'symbols':>8} {'venue calls':>12}"
     f" {'cpu scanner':>12} {'connectors':>11} {'venues':>7} {'MiB':>6}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,18 +24,17 @@ WRITTEN = st.one_of(
 )
 
 
+def outcome(read: Callable[[], object]) -> object:
+    """Return what a reading gives, or that it refuses."""
+    try:
+        return read()
+    except ValueError:
+        return "refused"
+
+
 @given(WRITTEN)
 def test_short_way_is_the_long_way(written: object) -> None:
     """Whatever stands in a row, both ways give the same message or both refuse it."""
     row = {"x": written}
-    for short, long in (
-        (lambda: required_wire(row, "x"), lambda: wire(required(row, "x"))),
-        (lambda: positive_wire(row, "x"), lambda: wire(positive(row, "x"))),
-    ):
-        try:
-            expected = long()
-        except ValueError:
-            with pytest.raises(ValueError, match=r".+"):
-                short()
-        else:
-            assert short() == expected
+    assert outcome(lambda: required_wire(row, "x")) == outcome(lambda: wire(required(row, "x")))
+    assert outcome(lambda: positive_wire(row, "x")) == outcome(lambda: wire(positive(row, "x")))

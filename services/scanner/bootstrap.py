@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,13 @@ from services.scanner.venue_bounds import venue_bounds
 from services.scanner.venue_reader import VenueReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
     from services.scanner.history_store import HistoryStore
     from services.scanner.live_feeds import Feed
-    from services.scanner.live_metrics import LiveMetrics
     from services.scanner.live_rules import LiveRules
     from services.scanner.opportunity import Opportunity
+    from services.scanner.rules import ScanRules
     from services.scanner.settings import ScannerSettings
     from services.scanner.task_runner import TaskRunner
     from services.scanner.venue_codec import Reading
@@ -73,99 +74,44 @@ async def scanner(
     store: HistoryStore | None = None,
 ) -> AsyncIterator[GrpcServer]:
     """Yield the server, not started yet, with channels, workers and scan desk behind it."""
-    clock, ids = clock or SystemClock(), ids or RandomIds()
-    measured = ScannerMetrics(metrics)
-    rules = settings.rules()
-    hub: WatchHub[Opportunity] = WatchHub(
-        ids.new_id(),
-        conflate=True,
-        backlog=_BACKLOG_SCANS * settings.max_opportunities,
-        max_subscribers=settings.max_subscribers,
-        heartbeat_seconds=settings.heartbeat_seconds,
-        max_lag_seconds=settings.max_lag_seconds,
-        clock=clock,
+    base = _Base(
+        settings, clock or SystemClock(), ids or RandomIds(), metrics, ScannerMetrics(metrics)
     )
-    measured.subscribers.set_function(lambda: hub.subscriber_count)
-    live_book, live_rules = LiveBook(), settings.live.rules(rules.quarantine.max_rate)
+    hub = _hub(base)
+    live_book, live_rules = LiveBook(), settings.live.rules(base.rules.quarantine.max_rate)
     board = Board(
         hub,
         max_opportunities=settings.max_opportunities,
-        news=NewsRules(settings.live.min_change, rules.lifetime * _FRESHNESS_STEP),
-        clock=clock,
-        freshen=Freshener(live_book, rules, live_rules, clock),
+        news=NewsRules(settings.live.min_change, base.rules.lifetime * _FRESHNESS_STEP),
+        clock=base.clock,
+        freshen=Freshener(live_book, base.rules, live_rules, base.clock),
     )
-    measured.live.watch_age(board.oldest_age)
+    base.measured.live.watch_age(board.oldest_age)
     async with AsyncExitStack() as stack:
         # First in, last out: what a scan read until its end is written.
         if store is None:
-            store = await stack.enter_async_context(
-                DiskHistoryStore(settings.history.path, clock, measured.history_write_failures)
-            )
-        readers = await _readers(settings, stack, clock, measured)
-        flights: SingleFlight[Reading] = SingleFlight()
-        pool: WorkerPool[VenueTask, Reading] = await stack.enter_async_context(
-            WorkerPool(
-                lambda task: flights.run(task, lambda: readers[task.venue].read(task)),
-                size=settings.workers,
-                capacity=settings.queue_capacity,
-                task_timeout=settings.task_timeout_seconds,
-                bounds_of=partial(
-                    venue_bounds,
-                    [venue.name for venue in settings.venues],
-                    settings.venue_concurrency,
-                ),
-                venue_of=lambda task: task.venue,
-                label_of=kind_of,
-                clock=clock,
-                metrics=measured.pool,
-            )
-        )
-        runner = await _runner(settings, stack, pool, hub, metrics, clock, ids)
-        loader = HistoryLoader(
-            runner,
-            store,
-            rules,
-            page_size=settings.history_page_size,
-            negative=NegativeResults(
-                settings.history.refusal_seconds, clock, random.SystemRandom().random
-            ),
-        )
-        scans = Scanner(
-            {venue.name: InstrumentKind(venue.kind) for venue in settings.venues},
-            runner,
-            store,
-            loader,
-            rules,
-            shortlist_count=settings.shortlist_count,
-            clock=clock,
-        )
-        desk = ScanDesk(
-            scans.run,
-            board,
-            interval_seconds=settings.scan_interval_seconds,
-            timeout_seconds=settings.scan_timeout_seconds,
-            call_count=lambda: sum(reader.call_count for reader in readers.values()),
-            ids=ids,
-            clock=clock,
-            metrics=measured,
-        )
+            store = await stack.enter_async_context(_disk_store(base))
+        readers = await _readers(base, stack)
+        pool = await stack.enter_async_context(_pool(base, readers))
+        runner = await _runner(base, stack, pool, hub)
+        desk = _desk(base, _scans(base, runner, store), board, readers)
         await stack.enter_async_context(_owned(desk.run()))
         if settings.live.count:
             refresh = LiveRefresh(
                 board,
                 live_book,
                 runner,
-                await _streams(settings, stack, live_book, live_rules, clock, measured.live),
+                await _streams(base, stack, live_book, live_rules),
                 settings=settings.live,
-                book_depth=rules.costs.book_depth,
+                book_depth=base.rules.costs.book_depth,
                 is_scanning=lambda: desk.is_scanning,
-                clock=clock,
-                metrics=measured.live,
+                clock=base.clock,
+                metrics=base.measured.live,
             )
             await stack.enter_async_context(_owned(refresh.run()))
         events = EncodedEvents(settings.max_opportunities)
-        server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
-        servicer = ScannerServicer(board, hub, desk, pool, events, clock)
+        server = GrpcServer(settings.grpc, metrics=metrics, clock=base.clock)
+        servicer = ScannerServicer(board, hub, desk, pool, events, base.clock)
         server.add(scanner_pb2_grpc.add_ScannerServiceServicer_to_server, servicer, SERVICE_NAME)
         # Last in, first out: streams end before the desk, the desk before the workers, those before
         # the channels they call through.
@@ -173,9 +119,99 @@ async def scanner(
         yield server
 
 
-async def _readers(
-    settings: ScannerSettings, stack: AsyncExitStack, clock: Clock, metrics: ScannerMetrics
-) -> dict[str, VenueReader]:
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What nearly every part is made with."""
+
+    settings: ScannerSettings
+    clock: Clock
+    ids: Ids
+    metrics: ServiceMetrics
+    measured: ScannerMetrics
+
+    @property
+    def rules(self) -> ScanRules:
+        return self.settings.rules()
+
+    @property
+    def kinds(self) -> dict[str, InstrumentKind]:
+        return {venue.name: InstrumentKind(venue.kind) for venue in self.settings.venues}
+
+
+def _hub(base: _Base) -> WatchHub[Opportunity]:
+    settings = base.settings
+    hub: WatchHub[Opportunity] = WatchHub(
+        base.ids.new_id(),
+        conflate=True,
+        backlog=_BACKLOG_SCANS * settings.max_opportunities,
+        max_subscribers=settings.max_subscribers,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        max_lag_seconds=settings.max_lag_seconds,
+        clock=base.clock,
+    )
+    base.measured.subscribers.set_function(lambda: hub.subscriber_count)
+    return hub
+
+
+def _disk_store(base: _Base) -> DiskHistoryStore:
+    failures = base.measured.history_write_failures
+    return DiskHistoryStore(base.settings.history.path, base.clock, failures)
+
+
+def _pool(base: _Base, readers: Mapping[str, VenueReader]) -> WorkerPool[VenueTask, Reading]:
+    settings = base.settings
+    flights: SingleFlight[Reading] = SingleFlight()
+    return WorkerPool(
+        lambda task: flights.run(task, lambda: readers[task.venue].read(task)),
+        size=settings.workers,
+        capacity=settings.queue_capacity,
+        task_timeout=settings.task_timeout_seconds,
+        bounds_of=partial(venue_bounds, list(readers), settings.venue_concurrency),
+        venue_of=lambda task: task.venue,
+        label_of=kind_of,
+        clock=base.clock,
+        metrics=base.measured.pool,
+    )
+
+
+def _scans(base: _Base, runner: TaskRunner[VenueTask, Reading], store: HistoryStore) -> Scanner:
+    settings, rules = base.settings, base.rules
+    draw = random.SystemRandom().random
+    loader = HistoryLoader(
+        runner,
+        store,
+        rules,
+        page_size=settings.history_page_size,
+        negative=NegativeResults(settings.history.refusal_seconds, base.clock, draw),
+    )
+    return Scanner(
+        base.kinds,
+        runner,
+        store,
+        loader,
+        rules,
+        shortlist_count=settings.shortlist_count,
+        clock=base.clock,
+    )
+
+
+def _desk(
+    base: _Base, scans: Scanner, board: Board, readers: Mapping[str, VenueReader]
+) -> ScanDesk:
+    return ScanDesk(
+        scans.run,
+        board,
+        interval_seconds=base.settings.scan_interval_seconds,
+        timeout_seconds=base.settings.scan_timeout_seconds,
+        call_count=lambda: sum(reader.call_count for reader in readers.values()),
+        ids=base.ids,
+        clock=base.clock,
+        metrics=base.measured,
+    )
+
+
+async def _readers(base: _Base, stack: AsyncExitStack) -> dict[str, VenueReader]:
+    settings = base.settings
     readers: dict[str, VenueReader] = {}
     for venue in settings.venues:
         channel = await stack.enter_async_context(open_channel(venue))
@@ -185,27 +221,22 @@ async def _readers(
             channel,
             attempts=settings.read_attempts,
             page_size=settings.history_page_size,
-            clock=clock,
-            metrics=metrics,
+            clock=base.clock,
+            metrics=base.measured,
         )
     return readers
 
 
 async def _streams(
-    settings: ScannerSettings,
-    stack: AsyncExitStack,
-    book: LiveBook,
-    rules: LiveRules,
-    clock: Clock,
-    metrics: LiveMetrics,
+    base: _Base, stack: AsyncExitStack, book: LiveBook, rules: LiveRules
 ) -> Callable[[Feed], Awaitable[None]]:
     """Return what reads a stream, over connections of their own: long answers hold none up."""
-    kinds = {venue.name: InstrumentKind(venue.kind) for venue in settings.venues}
+    kinds = base.kinds
     stubs = {
         venue.name: exchange_pb2_grpc.ExchangeServiceStub(
             await stack.enter_async_context(open_channel(venue))
         )
-        for venue in settings.venues
+        for venue in base.settings.venues
     }
     return lambda feed: LiveStream(
         feed,
@@ -213,37 +244,38 @@ async def _streams(
         stubs[feed.venue],
         book,
         rules=rules,
-        clock=clock,
-        metrics=metrics,
+        clock=base.clock,
+        metrics=base.measured.live,
     ).run()
 
 
 async def _runner(
-    settings: ScannerSettings,
+    base: _Base,
     stack: AsyncExitStack,
     pool: WorkerPool[VenueTask, Reading],
     hub: WatchHub[Opportunity],
-    metrics: ServiceMetrics,
-    clock: Clock,
-    ids: Ids,
 ) -> TaskRunner[VenueTask, Reading]:
     """Return what scans hand their tasks to: the pool, or the queue shared with other machines."""
+    settings = base.settings
     if settings.nats is None:
         return pool
     # Only now: without the setting no part of NATS is loaded.
     from services.scanner.nats_queue import QueueBounds, shared_queue
 
     bounds = QueueBounds(
-        venue_bounds(
-            [venue.name for venue in settings.venues],
-            settings.venue_concurrency,
-            settings.workers,
-        ),
+        venue_bounds(list(base.kinds), settings.venue_concurrency, settings.workers),
         task_seconds=settings.scan_timeout_seconds,
         opportunity_seconds=settings.lifetime_seconds,
     )
-    measured = QueueMetrics(metrics)
-    queue = shared_queue(settings.nats, bounds, pool, hub, clock=clock, ids=ids, metrics=measured)
+    queue = shared_queue(
+        settings.nats,
+        bounds,
+        pool,
+        hub,
+        clock=base.clock,
+        ids=base.ids,
+        metrics=QueueMetrics(base.metrics),
+    )
     return await stack.enter_async_context(queue)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from services.scanner.venue_codec import Reading
 
 # Opportunities reckoned anew before others have a turn of the event loop.
-_BATCH = 10
+_BATCH = 5
 _log = get_logger(__name__)
 
 

@@ -66,15 +66,21 @@ class LiveStream:
         """Read until cancelled."""
         failures = 0
         while True:
-            least, has_heard = 0.0, False
+            least = 0.0
             try:
                 cause = await self._session()
             except grpc.aio.AioRpcError as failed:
                 cause, error = "failed", from_call_error(failed)
                 least = self._least_wait(error)
-                _log.warning("live_stream_failed", feed=str(self._feed), reason=error.reason)
-            has_heard = bool(self._heard)
-            failures = 0 if has_heard else failures + 1
+                # Once for an outage; the counter has the rest.
+                if failures == 0 or self._heard:
+                    _log.warning(
+                        "live_stream_failed",
+                        exchange=self._feed.venue,
+                        stream=self._feed.kind.value,
+                        reason=error.reason,
+                    )
+            failures = 0 if self._heard else failures + 1
             self._metrics.gaps.labels(self._feed.venue, self._feed.kind.value, cause).inc()
             await self._clock.sleep(max(least, self._backoff(failures)))
 

@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import grpc
 import pytest
 
 from opensqt.market_maker.v1 import scanner_pb2, scanner_pb2_grpc
+from services.common.call_errors import translated
 from services.common.channels import open_channel
+from services.common.errors import RetryableError
 from services.common.metrics import ServiceMetrics
 from services.common.settings import ServerSettings, VenueSettings
 from services.scanner.bootstrap import scanner
@@ -30,10 +33,12 @@ pytestmark = pytest.mark.timeout(90)
 
 
 @asynccontextmanager
-async def crowded(**options: Any) -> AsyncIterator[tuple[Stub, StreamingExchange]]:
+async def crowded(
+    symbol_count: int = SYMBOLS, **bounds: Any
+) -> AsyncIterator[tuple[Stub, StreamingExchange]]:
     """Run a scanner with room for the watchers; yield a client."""
     spot, perpetual = StreamingExchange(perpetual=False), StreamingExchange(perpetual=True)
-    for index in range(SYMBOLS):
+    for index in range(symbol_count):
         spot.list(FakeListing(f"X{index}USDT"))
         perpetual.list(FakeListing(f"X{index}USDT", rates=history("0.0005"), next_rate="0.0005"))
     async with AsyncExitStack() as stack:
@@ -52,9 +57,10 @@ async def crowded(**options: Any) -> AsyncIterator[tuple[Stub, StreamingExchange
                 principal_streams=2 * WATCHERS,
                 max_concurrent_streams=2 * WATCHERS,
                 drain_seconds=0,
+                **bounds,
             ),
-            live=LiveSettings(count=SYMBOLS, refresh_seconds=0.05, silence_seconds=60),
-            **options,
+            live=LiveSettings(count=symbol_count, refresh_seconds=0.05, silence_seconds=60),
+            max_subscribers=WATCHERS,
         )
         server = await stack.enter_async_context(
             scanner(settings, ServiceMetrics("scanner"), store=MemoryHistoryStore())
@@ -85,9 +91,15 @@ async def change(watch: Any) -> Any:
             return event.upsert
 
 
+async def drained(watch: Any) -> None:
+    """Read a watch stream to its end, or its first heartbeat."""
+    while (event := await watch.read()) and event.WhichOneof("event") != "heartbeat":
+        pass
+
+
 async def test_a_thousand_watchers_see_every_change(record_property: Any) -> None:
     """Snapshot and changes reach all of them, each revision once and the same for all."""
-    async with crowded(max_subscribers=WATCHERS) as (stub, perpetual):
+    async with crowded() as (stub, perpetual):
         await scanned(stub)
         began = time.perf_counter()
         watches = [watched(stub) for _ in range(WATCHERS)]
@@ -110,3 +122,21 @@ async def test_a_thousand_watchers_see_every_change(record_property: Any) -> Non
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         for each in watches:
             each.cancel()
+
+
+async def test_a_watcher_that_does_not_read_is_ended_and_holds_nobody_up() -> None:
+    """One that reads has every round of changes; the other is told why it was ended."""
+    async with crowded(100, write_seconds=0.3) as (stub, perpetual):
+        await scanned(stub)
+        stuck, quick = watched(stub), watched(stub)
+        for number in range(20):
+            rate = f"0.000{6 + number % 3}"
+            for name in perpetual.listings:
+                perpetual.move(name, next_rate=rate)
+            wanted = Decimal(rate) * 1095
+            while Decimal((await change(quick)).current_apr.value) != wanted:
+                pass
+        with pytest.raises(RetryableError) as ended, translated():
+            await drained(stuck)
+        assert ended.value.reason == "SUBSCRIBER_TOO_SLOW"
+        quick.cancel()

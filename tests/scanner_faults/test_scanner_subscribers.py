@@ -28,6 +28,7 @@ from tests.support.streaming_exchange import StreamingExchange
 
 WATCHERS = 1000
 SYMBOLS = 4
+SMALL_WINDOW = [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
 # The processes of other tests may have the cores too; alone it takes a third.
 pytestmark = pytest.mark.timeout(90)
 
@@ -35,8 +36,8 @@ pytestmark = pytest.mark.timeout(90)
 @asynccontextmanager
 async def crowded(
     symbol_count: int = SYMBOLS, **bounds: Any
-) -> AsyncIterator[tuple[Stub, StreamingExchange]]:
-    """Run a scanner with room for the watchers; yield a client."""
+) -> AsyncIterator[tuple[Stub, StreamingExchange, str]]:
+    """Run a scanner with room for the watchers; yield a client, the venue, the address."""
     spot, perpetual = StreamingExchange(perpetual=False), StreamingExchange(perpetual=True)
     for index in range(symbol_count):
         spot.list(FakeListing(f"X{index}USDT"))
@@ -67,7 +68,7 @@ async def crowded(
         )
         await stack.enter_async_context(server)
         channel = await stack.enter_async_context(open_channel(server.address))
-        yield scanner_pb2_grpc.ScannerServiceStub(channel), perpetual
+        yield scanner_pb2_grpc.ScannerServiceStub(channel), perpetual, server.address
 
 
 def watched(stub: Stub) -> Any:
@@ -99,7 +100,7 @@ async def drained(watch: Any) -> None:
 
 async def test_a_thousand_watchers_see_every_change(record_property: Any) -> None:
     """Snapshot and changes reach all of them, each revision once and the same for all."""
-    async with crowded() as (stub, perpetual):
+    async with crowded() as (stub, perpetual, _):
         await scanned(stub)
         began = time.perf_counter()
         watches = [watched(stub) for _ in range(WATCHERS)]
@@ -126,10 +127,15 @@ async def test_a_thousand_watchers_see_every_change(record_property: Any) -> Non
 
 async def test_a_watcher_that_does_not_read_is_ended_and_holds_nobody_up() -> None:
     """One that reads has every round of changes; the other is told why it was ended."""
-    async with crowded(100, write_seconds=0.3) as (stub, perpetual):
+    async with (
+        crowded(100, write_seconds=0.3) as (stub, perpetual, address),
+        # Takes no more on credit than it must, so that little is enough to fill it.
+        grpc.aio.insecure_channel(address, options=SMALL_WINDOW) as channel,
+    ):
         await scanned(stub)
-        stuck, quick = watched(stub), watched(stub)
-        for number in range(20):
+        quick = watched(stub)
+        stuck = watched(scanner_pb2_grpc.ScannerServiceStub(channel))
+        for number in range(8):
             rate = f"0.000{6 + number % 3}"
             for name in perpetual.listings:
                 perpetual.move(name, next_rate=rate)

@@ -162,6 +162,20 @@ def analyse_data(
 
 
 @app.command()
+def fetch_plan(
+    symbols: Annotated[int, typer.Option("--symbols", min=1, max=10_000, help="Perpetuals.")] = 300,
+    interval: Annotated[float, typer.Option("--interval", min=1, max=24, help="In hours.")] = 4.0,
+    shortlist: Annotated[int, typer.Option("--shortlist", min=0, max=500, help="Legs.")] = 20,
+    json: Json = False,
+) -> None:
+    """Count what scans would ask of each venue: calls, requests, weight; asks nobody."""
+    from cli.offline import arguments_of, run_module
+
+    options = {"symbols": symbols, "interval": interval, "shortlist": shortlist, "json": json}
+    raise typer.Exit(run_module("services.scanner.fetch_plan_table", arguments_of(options)))
+
+
+@app.command()
 def workers(
     count: Annotated[int, typer.Argument(min=1, max=256, help="Workers from now on.")],
     json: Json = False,

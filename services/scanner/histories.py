@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from services.common.errors import (
     AuthError,
     InvalidFieldError,
+    OpensqtError,
     RejectedError,
     UnimplementedError,
 )
@@ -220,7 +221,7 @@ class HistoryLoader:
             for end in ends
             if isinstance(end.task, ReadHistory)
             and not end.task.symbol
-            and isinstance(end.error, UnimplementedError | InvalidFieldError)
+            and _refuses_bulk(end.error)
         }
         for venue in refused:
             self._negative.remember((venue, ""))
@@ -281,6 +282,12 @@ class HistoryLoader:
             if any(settles_within(gap, interval) for gap in unknown):
                 unread.add(symbol)
         return unread
+
+
+def _refuses_bulk(error: Exception | None) -> bool:
+    # So many perpetuals settle at one instant that no page holds them: only by symbol, then.
+    is_dense = isinstance(error, OpensqtError) and error.reason == "HISTORY_TOO_DENSE"
+    return is_dense or isinstance(error, UnimplementedError | InvalidFieldError)
 
 
 def interval_hours(view: VenueView, symbol: str) -> float | None:

@@ -140,3 +140,15 @@ async def test_symbol_without_history_is_asked_once() -> None:
             # Whether there is bulk history, AAAUSDT and NEWUSDT.
             assert perpetual.calls["GetHistoricalFundingRates"] == 3
             perpetual.now += timedelta(minutes=20)
+
+
+async def test_history_too_dense_for_a_page_is_read_by_symbol() -> None:
+    """A venue that cannot part one instant into pages is asked by symbol in the same scan."""
+    spot, perpetual = market_of(30)
+    dense = RejectedError("too many rows at one instant", reason="HISTORY_TOO_DENSE")
+    async with scanning(spot, perpetual, shortlist_count=0, history_page_size=100) as stub:
+        assert (await scanned(stub)).opportunity_count == 15
+        passes(perpetual, 8)
+        perpetual.faults["GetHistoricalFundingRates"] = [dense]
+        scan = await scanned(stub)
+        assert (scan.state, scan.opportunity_count, list(scan.missing_parts)) == (SUCCEEDED, 15, [])

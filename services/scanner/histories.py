@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from services.common.errors import (
@@ -18,7 +17,7 @@ from services.scanner.collect import failure
 from services.scanner.funding import MINUTE_MS
 from services.scanner.history_store import unknown_spans
 from services.scanner.instruments import InstrumentKind
-from services.scanner.market import venue_now
+from services.scanner.market import interval_hours, venue_now
 from services.scanner.plan import (
     HOUR_MS,
     HistoryNeed,
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from services.scanner.task_runner import TaskEnd, TaskRunner
     from services.scanner.venue_codec import Reading
 
-_HOUR = timedelta(hours=1)
 _DAY_MS = 86_400_000
 
 
@@ -288,14 +286,3 @@ def _refuses_bulk(error: Exception | None) -> bool:
     # So many perpetuals settle at one instant that no page holds them: only by symbol, then.
     is_dense = isinstance(error, OpensqtError) and error.reason == "HISTORY_TOO_DENSE"
     return is_dense or isinstance(error, UnimplementedError | InvalidFieldError)
-
-
-def interval_hours(view: VenueView, symbol: str) -> float | None:
-    """Return the venue's word for the funding interval now, from its rates or its listing, or
-    None.
-    """
-    rate, listed = view.rates.get(symbol), view.symbols.get(symbol)
-    interval = rate.interval if rate is not None else None
-    if interval is None and listed is not None:
-        interval = listed.funding_interval
-    return interval / _HOUR if interval is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from services.scanner.instruments import (
@@ -17,6 +18,8 @@ from services.scanner.instruments import (
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
+
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +65,14 @@ def present(view: VenueView) -> datetime:
     Without a present its dead markets would live on.
     """
     return venue_now(view) or view.received
+
+
+def interval_hours(view: VenueView, symbol: str) -> float | None:
+    """Return the venue's word for the funding interval now, from its rates or its listing, or
+    None.
+    """
+    rate, listed = view.rates.get(symbol), view.symbols.get(symbol)
+    interval = rate.interval if rate is not None else None
+    if interval is None and listed is not None:
+        interval = listed.funding_interval
+    return interval / _HOUR if interval is not None else None

@@ -10,9 +10,8 @@ from services.scanner.collect import failure, markets
 from services.scanner.evaluate import Evidence, Rejection, could_earn, evaluate_pair
 from services.scanner.fees import FeeBook
 from services.scanner.findings import Findings, ReasonBook, lone_perpetuals
-from services.scanner.histories import interval_hours
 from services.scanner.instruments import InstrumentKey, InstrumentKind
-from services.scanner.market import present
+from services.scanner.market import interval_hours, present
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
 from services.scanner.plan import bulk_tasks
 from services.scanner.prefilter import LegOutlook, leg_outlook, prefilter

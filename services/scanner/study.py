@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from services.scanner.funding import MINUTE_MS
-from services.scanner.histories import interval_hours
 from services.scanner.instruments import Exclusion, ExclusionReason
-from services.scanner.market import present
+from services.scanner.market import interval_hours, present
 from services.scanner.sound_statistics import Candidate, sound_statistics
 from services.scanner.spans import Span
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.scanner.live_evidence import freshened
 from services.scanner.live_feeds import plan_feeds
@@ -124,9 +125,16 @@ class LiveRefresh:
             # As old as the question: the answer cannot be older.
             asked = self._clock.monotonic()
             tasks = [ReadBook(venue, symbol, self._book_depth) for venue, symbol in legs]
-            ends = await self._runner.run(
-                tasks, priority=TaskPriority.REFRESH, timeout_seconds=self._settings.book_seconds
-            )
+            try:
+                ends = await self._runner.run(
+                    tasks,
+                    priority=TaskPriority.REFRESH,
+                    timeout_seconds=self._settings.book_seconds,
+                )
+            except OpensqtError as error:
+                # Unread books grow old, and with them what stands on them.
+                _log.warning("books_unread", reason=error.reason)
+                continue
             for end in ends:
                 if end.error is None:
                     leg = legs[end.task.venue, cast("ReadBook", end.task).symbol]

@@ -80,6 +80,10 @@ class LiveStream:
                         stream=self._feed.kind.value,
                         reason=error.reason,
                     )
+            except Exception:
+                # The other streams must not end with this one.
+                _log.exception("live_stream_broken", exchange=self._feed.venue)
+                cause, least = "failed", self._rules.max_backoff_seconds
             failures = 0 if self._heard else failures + 1
             self._metrics.gaps.labels(self._feed.venue, self._feed.kind.value, cause).inc()
             await self._clock.sleep(max(least, self._backoff(failures)))

@@ -27,7 +27,10 @@ class _Reader:
 
 @dataclass
 class StreamingExchange(FakeExchange):
-    """Streams what is listed, and what `move` changes. `is_mute`: streams open and say nothing."""
+    """Streams what is listed, and what `move` changes; mutable, the test scripts it.
+
+    `is_mute`: streams open and say nothing.
+    """
 
     is_mute: bool = False
     readers: list[_Reader] = field(default_factory=list)

@@ -87,6 +87,8 @@ async def scanner(
         freshen=Freshener(live_book, base.rules, live_rules, base.clock),
     )
     base.measured.live.watch_age(board.oldest_age)
+    # Streams and expiry change it between scans too.
+    base.measured.opportunities.set_function(lambda: len(board.ranked()))
     async with AsyncExitStack() as stack:
         # First in, last out: what a scan read until its end is written.
         if store is None:

@@ -187,7 +187,6 @@ class ScanDesk:
         seconds = record.elapsed(record.end_time).total_seconds()
         self._metrics.scans.labels(record.state.value).inc()
         self._metrics.scan_seconds.observe(seconds)
-        self._metrics.opportunities.set(len(self._board.ranked()))
         _log.info(
             "scan_ended",
             scan_id=record.scan_id,

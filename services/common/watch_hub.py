@@ -72,12 +72,15 @@ class _Change(Generic[T]):
 
 @dataclass(slots=True)
 class _Subscriber(Generic[T]):
-    """Mutable: how far one stream is. `behind_since` is when it last had nothing left to read."""
+    """Mutable: how far one stream is, and `first` where the log was when it came. `behind_since` is
+    when it last had nothing left to read.
+    """
 
     wanted: Callable[[T], bool]
     place: int
     shown: set[str]
     behind_since: float
+    first: int
 
 
 class WatchHub(Generic[T]):
@@ -204,7 +207,7 @@ class WatchHub(Generic[T]):
         place = self._since(token) if token else self._sequence
         # Whoever resumes may hold any of these from before, and must hear when one is gone.
         held = set(self._latest) if token else set[str]()
-        subscriber = _Subscriber(wanted, place, held, self._clock.monotonic())
+        subscriber = _Subscriber(wanted, place, held, self._clock.monotonic(), self._sequence)
         self._subscriber_count += 1
         try:
             first = self._replay if token else self._snapshot
@@ -284,9 +287,10 @@ class WatchHub(Generic[T]):
         is_late = self._max_lag_seconds is not None and (
             self._clock.monotonic() - subscriber.behind_since > self._max_lag_seconds
         )
-        # Without conflation the log is longer than the lag allowed, and nothing in between is lost.
-        lag = self._sequence - subscriber.place
-        if is_late or (subscriber.place < self._lost if self._conflate else lag > self._max_lag):
+        # What stood before the subscriber came is as long as it is.
+        lag = self._sequence - max(subscriber.place, subscriber.first)
+        is_far = not self._conflate and lag > self._max_lag
+        if is_late or is_far or subscriber.place < self._lost:
             raise RetryableError(
                 "the subscriber did not keep up; watch again with the last token",
                 reason=SUBSCRIBER_TOO_SLOW,

@@ -282,3 +282,17 @@ async def test_a_conflating_log_holds_one_change_of_each_key() -> None:
         hub.upsert("b", step)
     assert dict(_pairs(await _take(stream, 2))) == {"a": 499, "b": 499}
     assert dict(_pairs(await _take(hub.watch(token, _all), 3))) == {"a": 499, "b": 499}
+
+
+async def test_what_a_token_left_out_is_no_lag() -> None:
+    """A watcher that comes back gets all there is after its token, however many it may lag."""
+    hub = _hub(capacity=2, backlog=16)
+    token = (await _take(hub.watch(b"", _all), 1))[0].token
+    for step in range(16):
+        hub.upsert("a", step)
+    stream = hub.watch(token, _all)
+    assert len(_pairs(await _take(stream, 17))) == 16
+    for step in range(3):
+        hub.upsert("a", step)
+    with pytest.raises(RetryableError):
+        await _take(stream, 1)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from services.common.settings import ClientTlsSettings
     from services.scanner.nats_settings import NatsSettings
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5
 REQUEST_SECONDS = 2.0
 _RETRY_SECONDS = 0.2
 _STREAM_NAME_IN_USE = 10058
@@ -90,7 +90,7 @@ class NatsLink:
                     disconnected_cb=self._on_disconnected,
                     reconnected_cb=self._on_reconnected,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.5,
+                    reconnect_time_wait=0.5,  # type: ignore[arg-type]  # seconds, and parts of one do
                     connect_timeout=CONNECT_SECONDS,
                     ping_interval=10,
                     **self._proof(),

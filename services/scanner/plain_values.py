@@ -37,9 +37,13 @@ class PlainCodec:
     decode: Callable[[Any], Any]
 
 
-@cache
 def codec_of(kind: Any) -> PlainCodec:
     """Return the codec of a type; raise TypeError for one that has no plain form."""
+    return _made(kind)
+
+
+@cache
+def _made(kind: Any) -> PlainCodec:
     if kind in _LEAVES:
         return _LEAVES[kind]
     origin, arguments = get_origin(kind), get_args(kind)

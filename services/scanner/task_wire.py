@@ -101,7 +101,8 @@ def encode_error(error: Exception) -> bytes:
         )
     elif not isinstance(error, OpensqtError):
         error = FatalError(f"a worker failed: {type(error).__name__}")
-    return to_status_proto(error).SerializeToString()
+    data: bytes = to_status_proto(error).SerializeToString()
+    return data
 
 
 def decode_error(data: bytes) -> Exception:

@@ -153,9 +153,11 @@ class NatsLink:
             try:
                 await request()
             except (NatsError, OSError, TimeoutError) as error:
+                raise_if_cancelled()
                 if self._clock.monotonic() >= give_up:
                     raise self._unreachable(_words(error)) from error
             else:
+                raise_if_cancelled()
                 return
             await self._clock.sleep(_RETRY_SECONDS)
 
@@ -229,6 +231,17 @@ async def open_link(settings: NatsSettings, clock: Clock) -> AsyncIterator[NatsL
         with suppress(asyncio.CancelledError):
             await watch
         await link.close()
+
+
+def raise_if_cancelled() -> None:
+    """Raise CancelledError when the present task was cancelled, whatever became of that.
+
+    The client waits with `wait_for`, which loses a cancellation that meets an answer, and turns
+    others into errors of its own; a loop around it would then never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _context(tls: ClientTlsSettings) -> ssl.SSLContext:

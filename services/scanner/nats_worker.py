@@ -17,6 +17,7 @@ from services.common.errors import (
     UnreachableError,
 )
 from services.common.logs import get_logger
+from services.scanner.nats_link import raise_if_cancelled
 from services.scanner.nats_names import NatsNames, ResultPart, TaskName, split, token
 from services.scanner.task_wire import decode_task, encode_error, encode_reading
 
@@ -113,10 +114,13 @@ class NatsWorker:
             async with asyncio.timeout(None) as idle:
                 self._idle.add(idle)
                 try:
-                    return await source.fetch(1, timeout=FETCH_SECONDS)
+                    messages = await source.fetch(1, timeout=FETCH_SECONDS)
                 finally:
                     self._idle.discard(idle)
+            raise_if_cancelled()
+            return messages
         except (TimeoutError, NatsError) as error:
+            raise_if_cancelled()
             _log.debug("queue_gave_nothing", problem=str(error))
             if not idle.expired():
                 # A refusal in the library's words; told at once, it would be told for ever.
@@ -220,6 +224,7 @@ class NatsWorker:
         while True:
             await asyncio.sleep(self._ack_wait_seconds / 3)
             await self._say(claim, claim.message.in_progress)
+            raise_if_cancelled()
 
     async def _on_withdrawn(self, message: Msg) -> None:
         for work in list(self._running.get(message.data.decode("ascii", "replace"), ())):

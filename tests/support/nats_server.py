@@ -44,6 +44,7 @@ class NatsServer:
             "--ports_file_dir",
             str(ports),
             *self.options,
+            stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
         told = ports / f"{Path(PROGRAM).name}_{self.process.pid}.ports"

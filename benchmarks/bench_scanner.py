@@ -94,8 +94,8 @@ def _add_pair(report: Report, name: str, pair: Pair) -> None:
         _add_scan(report, key, scan, floor)
         ratio = scan.seconds / floor.seconds
         report.figure(f"{key}_ratio", f"{key}: to its floor", ratio, limit)
-    # Minutes pass until the table is whole; this tells that it goes on.
-    sys.stderr.write(f"{name} perpetuals measured\n")
+    # Minutes pass until the table is whole; a run that is broken off has told what it knew.
+    sys.stderr.write("\n".join([*report.lines[-6:], ""]))
 
 
 def _add_scan(report: Report, key: str, scan: ScanFigures, floor: Floor) -> None:

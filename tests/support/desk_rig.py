@@ -134,7 +134,11 @@ def lose(_name: str) -> SendResult:
 
 @contextlib.asynccontextmanager
 async def open_desk(
-    orders: HandOrders, folder: Path, fence: timedelta | None = FENCE, kept_records: int = 100
+    orders: HandOrders,
+    folder: Path,
+    fence: timedelta | None = FENCE,
+    kept_records: int = 100,
+    max_wait_seconds: float = 2.0,
 ) -> AsyncIterator[tuple[OrderDesk, Ledger]]:
     """Open a desk on a hand-made venue and a ledger in a folder."""
     ledger = Ledger(folder / "orders.ledger")
@@ -168,7 +172,7 @@ async def open_desk(
         ledger,
         stamps,
         RandomIds(),
-        DeskOptions(max_wait_seconds=2.0, fill_seconds=0.2, kept_records=kept_records),
+        DeskOptions(max_wait_seconds, fill_seconds=0.2, kept_records=kept_records),
         metrics,
     )
     try:

@@ -352,7 +352,9 @@ class Gated(HandOrders):
 async def test_a_thousand_entries_under_way_do_not_hold_an_exit(tmp_path: Path) -> None:
     """Entries that the venue keeps waiting share no lock and no queue with an exit."""
     orders = Gated(accept)
-    async with open_desk(orders, tmp_path, kept_records=2_000) as (desk, _ledger):
+    # So long that no entry is answered before the exit, however slow the machine.
+    opened = open_desk(orders, tmp_path, kept_records=2_000, max_wait_seconds=25.0)
+    async with opened as (desk, _ledger):
         entries = [
             asyncio.create_task(desk.place(order_request(client_order_id=f"e{n}"), instrument()))
             for n in range(1_000)

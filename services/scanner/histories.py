@@ -59,6 +59,15 @@ class HistoryOutcome:
     malformed: dict[str, dict[str, str]] = field(default_factory=dict)
     missing_parts: list[str] = field(default_factory=list)
 
+    def followed_by(self, later: HistoryOutcome) -> HistoryOutcome:
+        """Return the outcome of both readings; what could be read in the end is not unread."""
+        malformed = {venue: dict(rows) for venue, rows in self.malformed.items()}
+        for venue, rows in later.malformed.items():
+            malformed.setdefault(venue, {}).update(rows)
+        # A reading that failed twice is missing once.
+        missing = dict.fromkeys((*self.missing_parts, *later.missing_parts))
+        return HistoryOutcome(later.unread, malformed, list(missing))
+
 
 class HistoryLoader:
     """Brings the store up to date with the venues.

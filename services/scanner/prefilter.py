@@ -49,6 +49,10 @@ class Prefiltered:
     needed: dict[str, set[str]]
     exclusions: list[Exclusion] = field(default_factory=list)
 
+    def holds(self, needed: Mapping[str, set[str]]) -> bool:
+        """Whether all of these symbols are among the needed ones."""
+        return all(names <= self.needed.get(venue, set()) for venue, names in needed.items())
+
 
 def leg_outlook(
     view: VenueView,

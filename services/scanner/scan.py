@@ -14,7 +14,7 @@ from services.scanner.instruments import InstrumentKey, InstrumentKind
 from services.scanner.market import interval_hours, present
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
 from services.scanner.plan import bulk_tasks
-from services.scanner.prefilter import LegOutlook, leg_outlook, prefilter
+from services.scanner.prefilter import LegOutlook, Prefiltered, leg_outlook, prefilter
 from services.scanner.shortlist import (
     SHORTLIST_ROUNDS,
     ShortlistAnswers,
@@ -28,12 +28,13 @@ from services.scanner.universe import tradable_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from decimal import Decimal
 
     from services.common.clock import Clock
     from services.scanner.analytics import FundingStatistics
     from services.scanner.collect import Markets
-    from services.scanner.histories import HistoryLoader
+    from services.scanner.histories import HistoryLoader, HistoryOutcome
     from services.scanner.history_store import HistoryStore
     from services.scanner.opportunity import Opportunity
     from services.scanner.progress import ScanRecord
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from services.scanner.venue_codec import Read, Reading
 
 _PERPETUAL = InstrumentKind.PERPETUAL
+# What came in bulk may show that other legs are worth reading, and those again, venue by venue.
+_FURTHER_READINGS = 2
 
 
 @dataclass(slots=True)
@@ -130,8 +133,8 @@ class Scanner:
                 each for each in excluded if each.instrument.symbol in perpetual_symbols
             )
 
-    async def _worth_reading(self, found: Markets, work: _Work) -> Mapping[str, set[str]]:
-        """Return the perpetuals by venue that have a twin and may qualify by all that is known."""
+    async def _worth_reading(self, found: Markets, work: _Work) -> Prefiltered:
+        """Return the perpetuals that have a twin and may qualify by all that is known now."""
         # Paired before any history is read: a symbol without a twin need not cost a call.
         candidates = tuple(pairs_of_legs(found.views, work.tradable))
         legs = {leg for pair in candidates for leg in (pair.long_leg, pair.short_leg)}
@@ -149,14 +152,38 @@ class Scanner:
             outlooks[leg] = leg_outlook(view, leg.symbol, held, interval, minute, self._rules)
             await work.slicer.pause()
         chosen = prefilter(candidates, outlooks, self._rules)
+        # Every venue has its place, also one without a pair.
+        needed = {venue: chosen.needed.get(venue, set()) for venue in found.views}
+        return replace(chosen, needed=needed)
+
+    async def _read_histories(
+        self, found: Markets, work: _Work
+    ) -> tuple[Mapping[str, set[str]], HistoryOutcome]:
+        """Read the histories of perpetuals that may qualify; return these and what came of it.
+
+        A reading in bulk brings those of the others too, and may show that they qualify: then the
+        scan says so at once, and reads what their other legs lack.
+        """
+        now = self._clock.now()
+        chosen = await self._worth_reading(found, work)
+        read = await self._load(found, chosen, now, work)
+        for _ in range(_FURTHER_READINGS):
+            wider = await self._worth_reading(found, work)
+            if chosen.holds(wider.needed):
+                break
+            chosen = wider
+            read = read.followed_by(await self._load(found, chosen, now, work))
         work.reasons.add(chosen.exclusions)
-        return {venue: chosen.needed.get(venue, set()) for venue in found.views}
+        return chosen.needed, read
+
+    async def _load(
+        self, found: Markets, chosen: Prefiltered, now: datetime, work: _Work
+    ) -> HistoryOutcome:
+        return await self._loader.load(found.views, chosen.needed, now, work.record, work.slicer)
 
     async def _study(self, found: Markets, work: _Work) -> None:
-        """Read the histories of perpetuals that may qualify and turn them into sound statistics."""
-        needed = await self._worth_reading(found, work)
-        now = self._clock.now()
-        read = await self._loader.load(found.views, needed, now, work.record, work.slicer)
+        """Turn the histories of perpetuals that may qualify into sound statistics."""
+        needed, read = await self._read_histories(found, work)
         work.missing_parts += read.missing_parts
         for venue, view in found.views.items():
             if view.kind is not InstrumentKind.PERPETUAL:

@@ -72,7 +72,7 @@ async def _scanner(settings: ArbSettings) -> Finding:
     return Finding(
         "scanner",
         not answer.scan.missing_parts,
-        f"last scan {word(answer.scan, 'state')}: {answer.scan.symbol_count} symbols, "
+        f"last scan {word(answer.scan, 'state')}: {answer.scan.perpetual_count} perpetuals, "
         f"{answer.scan.opportunity_count} opportunities"
         + "".join(f"; missing {part}" for part in answer.scan.missing_parts),
     )

@@ -138,7 +138,8 @@ def scan_summary(scan: scanner_pb2.Scan) -> str:
     left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     seconds = scan.elapsed.seconds + scan.elapsed.nanos / 1e9
     text = (
-        f"{scan.symbol_count} symbols in {seconds:.2f} s with {scan.venue_call_count} venue calls; "
+        f"{scan.perpetual_count} perpetuals ({scan.symbol_count} histories analysed) in "
+        f"{seconds:.2f} s with {scan.venue_call_count} venue calls; "
         f"{scan.opportunity_count} opportunities"
     )
     if left_out:

@@ -80,7 +80,8 @@ def summary(evidence: Evidence) -> dict[str, Any]:
     ended = closed.state == engine_pb2.HEDGED_POSITION_STATE_CLOSED
     flat = ended and all(abs(left) < evidence.larger_lot for left in legs.values())
     return {
-        "symbols_scanned": evidence.scan.symbol_count,
+        "symbols_scanned": evidence.scan.perpetual_count,
+        "histories_analysed": evidence.scan.symbol_count,
         "scan_seconds": round(_seconds(evidence.scan.elapsed), 3),
         "opportunities": evidence.scan.opportunity_count,
         "symbol": opened.symbol,

@@ -113,6 +113,7 @@ def encode_scan(record: ScanRecord, now: datetime) -> scanner_pb2.Scan:
         task_count=record.task_count,
         ended_task_count=record.ended_task_count,
         failed_task_count=record.failed_task_count,
+        perpetual_count=record.perpetual_count,
         symbol_count=record.symbol_count,
         opportunity_count=record.opportunity_count,
         excluded_instruments=[_excluded(each) for each in record.exclusions],

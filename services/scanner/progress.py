@@ -42,6 +42,7 @@ class ScanRecord:
     task_count: int = 0
     ended_task_count: int = 0
     failed_task_count: int = 0
+    perpetual_count: int = 0
     symbol_count: int = 0
     opportunity_count: int = 0
     count_calls: Callable[[], int] = int

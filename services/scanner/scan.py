@@ -125,6 +125,7 @@ class Scanner:
         for view in found.views.values():
             if view.kind is InstrumentKind.PERPETUAL:
                 perpetual_symbols |= view.symbols.keys()
+                work.record.perpetual_count += len(view.symbols)
         for venue, view in found.views.items():
             good, excluded = tradable_symbols(view, self._rules.universe, self._rules.costs)
             work.tradable[venue] = good

@@ -192,6 +192,7 @@ class ScanDesk:
             scan_id=record.scan_id,
             state=record.state.value,
             seconds=seconds,
+            perpetuals=record.perpetual_count,
             symbols=record.symbol_count,
             opportunities=record.opportunity_count,
             venue_calls=record.venue_call_count,

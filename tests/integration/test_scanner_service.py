@@ -175,6 +175,7 @@ async def test_warm_scan_reads_only_what_is_new() -> None:
         warm = await scanned(stub)
         assert perpetual.calls["GetHistoricalFundingRates"] == read + 1
         assert (cold.symbol_count, warm.symbol_count) == (61, 61)
+        assert (cold.perpetual_count, warm.perpetual_count) == (63, 63)
         assert warm.venue_call_count == 8
         found = {each.symbol: each for each in await listed(stub, page_size=100)}
         last = found["X7USDT"].short_funding.last_settlement_time.ToDatetime()

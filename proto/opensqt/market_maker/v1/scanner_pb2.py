@@ -29,41 +29,41 @@ from opensqt.market_maker.v1 import opportunity_pb2 as opensqt_dot_market__maker
 from opensqt.market_maker.v1 import stream_pb2 as opensqt_dot_market__maker_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%opensqt/market_maker/v1/scanner.proto\x12\x17opensqt.market_maker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a)opensqt/market_maker/v1/opportunity.proto\x1a$opensqt/market_maker/v1/stream.proto\"\xca\x03\n\x04Scan\x12\x0f\n\x07scan_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".opensqt.market_maker.v1.ScanState\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ntask_count\x18\x05 \x01(\x05\x12\x18\n\x10\x65nded_task_count\x18\x06 \x01(\x05\x12\x19\n\x11\x66\x61iled_task_count\x18\x07 \x01(\x05\x12\x14\n\x0csymbol_count\x18\x08 \x01(\x05\x12\x19\n\x11opportunity_count\x18\t \x01(\x05\x12I\n\x14\x65xcluded_instruments\x18\n \x03(\x0b\x32+.opensqt.market_maker.v1.ExcludedInstrument\x12\x15\n\rmissing_parts\x18\x0b \x03(\t\x12\x18\n\x10venue_call_count\x18\x0c \x01(\x05\x12*\n\x07\x65lapsed\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\"}\n\x18ListOpportunitiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12)\n\x0bmin_net_apr\x18\x03 \x01(\x0b\x32\x14.google.type.Decimal\x12\x0f\n\x07symbols\x18\x04 \x03(\t\"\x9e\x01\n\x19ListOpportunitiesResponse\x12;\n\ropportunities\x18\x01 \x03(\x0b\x32$.opensqt.market_maker.v1.Opportunity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12+\n\x04scan\x18\x03 \x01(\x0b\x32\x1d.opensqt.market_maker.v1.Scan\"m\n\x19WatchOpportunitiesRequest\x12\x14\n\x0cresume_token\x18\x01 \x01(\x0c\x12)\n\x0bmin_net_apr\x18\x02 \x01(\x0b\x32\x14.google.type.Decimal\x12\x0f\n\x07symbols\x18\x03 \x03(\t\"\x92\x02\n\x1aWatchOpportunitiesResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\x0c\x12\x36\n\x06upsert\x18\x02 \x01(\x0b\x32$.opensqt.market_maker.v1.OpportunityH\x00\x12 \n\x16removed_opportunity_id\x18\x03 \x01(\tH\x00\x12<\n\tcaught_up\x18\x04 \x01(\x0b\x32\'.opensqt.market_maker.v1.StreamCaughtUpH\x00\x12=\n\theartbeat\x18\x05 \x01(\x0b\x32(.opensqt.market_maker.v1.StreamHeartbeatH\x00\x42\x07\n\x05\x65vent\"&\n\x10StartScanRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"@\n\x11StartScanResponse\x12+\n\x04scan\x18\x01 \x01(\x0b\x32\x1d.opensqt.market_maker.v1.Scan\"\'\n\x14GetScanStatusRequest\x12\x0f\n\x07scan_id\x18\x01 \x01(\t\"D\n\x15GetScanStatusResponse\x12+\n\x04scan\x18\x01 \x01(\x0b\x32\x1d.opensqt.market_maker.v1.Scan\"$\n\x11\x43\x61ncelScanRequest\x12\x0f\n\x07scan_id\x18\x01 \x01(\t\"A\n\x12\x43\x61ncelScanResponse\x12+\n\x04scan\x18\x01 \x01(\x0b\x32\x1d.opensqt.market_maker.v1.Scan\")\n\x11ResizePoolRequest\x12\x14\n\x0cworker_count\x18\x01 \x01(\x05\"I\n\x12ResizePoolResponse\x12\x1d\n\x15previous_worker_count\x18\x01 \x01(\x05\x12\x14\n\x0cworker_count\x18\x02 \x01(\x05*\xa1\x01\n\tScanState\x12\x1a\n\x16SCAN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCAN_STATE_RUNNING\x10\x01\x12\x18\n\x14SCAN_STATE_SUCCEEDED\x10\x02\x12\x16\n\x12SCAN_STATE_PARTIAL\x10\x03\x12\x15\n\x11SCAN_STATE_FAILED\x10\x04\x12\x17\n\x13SCAN_STATE_CANCELED\x10\x05\x32\xaf\x05\n\x0eScannerService\x12z\n\x11ListOpportunities\x12\x31.opensqt.market_maker.v1.ListOpportunitiesRequest\x1a\x32.opensqt.market_maker.v1.ListOpportunitiesResponse\x12\x7f\n\x12WatchOpportunities\x12\x32.opensqt.market_maker.v1.WatchOpportunitiesRequest\x1a\x33.opensqt.market_maker.v1.WatchOpportunitiesResponse0\x01\x12\x62\n\tStartScan\x12).opensqt.market_maker.v1.StartScanRequest\x1a*.opensqt.market_maker.v1.StartScanResponse\x12n\n\rGetScanStatus\x12-.opensqt.market_maker.v1.GetScanStatusRequest\x1a..opensqt.market_maker.v1.GetScanStatusResponse\x12\x65\n\nCancelScan\x12*.opensqt.market_maker.v1.CancelScanRequest\x1a+.opensqt.market_maker.v1.CancelScanResponse\x12\x65\n\nResizePool\x12*.opensqt.market_maker.v1.ResizePoolRequest\x1a+.opensqt.market_maker.v1.ResizePoolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%opensqt/market_maker/v1/scanner.proto\x12\x17opensqt.market_maker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a)opensqt/market_maker/v1/opportunity.proto\x1a$opensqt/market_maker/v1/stream.proto\"\xe3\x03\n\x04Scan\x12\x0f\n\x07scan_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".opensqt.market_maker.v1.ScanState\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ntask_count\x18\x05 \x01(\x05\x12\x18\n\x10\x65nded_task_count\x18\x06 \x01(\x05\x12\x19\n\x11\x66\x61iled_task_count\x18\x07 \x01(\x05\x12\x14\n\x0csymbol_count\x18\x08 \x01(\x05\x12\x19\n\x11opportunity_count\x18\t \x01(\x05\x12I\n\x14\x65xcluded_instruments\x18\n \x03(\x0b\x32+.opensqt.market_maker.v1.ExcludedInstrument\x12\x15\n\rmissing_parts\x18\x0b \x03(\t\x12\x18\n\x10venue_call_count\x18\x0c \x01(\x05\x12*\n\x07\x65lapsed\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fperpetual_count\x18\x0e \x01(\x05\"}\n\x18ListOpportunitiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12)\n\x0bmin_net_apr\x18\x03 \x01(\x0b\x32\x14.google.type.Decimal\x12\x0f\n\x07symbols\x18\x04 \x03(\t\"\x9e\x01\n\x19ListOpportunitiesResponse\x12;\n\ropportunities\x18\x01 \x03(\x0b\x32$.opensqt.market_maker.v1.Opportunity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12+\n\x04scan\x18\x03 \x01(\x0b\x32\x1d.opensqt.market_maker.v1.Scan\"m\n\x19WatchOpportunitiesRequest\x12\x14\n\x0cresume_token\x18\x01 \x01(\x0c\x12)\n\x0bmin_net_apr\x18\x02 \x01(\x0b\x32\x14.google.type.Decimal\x12\x0f\n\x07symbols\x18\x03 \x03(\t\"\x92\x02\n\x1aWatchOpportunitiesResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\x0c\x12\x36\n\x06upsert\x18\x02 \x01(\x0b\x32$.opensqt.market_maker.v1.OpportunityH\x00\x12 \n\x16removed_opportunity_id\x18\x03 \x01(\tH\x00\x12<\n\tcaught_up\x18\x04 \x01(\x0b\x32\'.opensqt.market_maker.v1.StreamCaughtUpH\x00\x12=\n\theartbeat\x18\x05 \x01(\x0b\x32(.opensqt.market_maker.v1.StreamHeartbeatH\x00\x42\x07\n\x05\x65vent\"&\n\x10StartScanRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"@\n\x11StartScanResponse\x12+\n\x04scan\x18\x01 \x01(\x0b\x32\x1d.opensqt.market_maker.v1.Scan\"\'\n\x14GetScanStatusRequest\x12\x0f\n\x07scan_id\x18\x01 \x01(\t\"D\n\x15GetScanStatusResponse\x12+\n\x04scan\x18\x01 \x01(\x0b\x32\x1d.opensqt.market_maker.v1.Scan\"$\n\x11\x43\x61ncelScanRequest\x12\x0f\n\x07scan_id\x18\x01 \x01(\t\"A\n\x12\x43\x61ncelScanResponse\x12+\n\x04scan\x18\x01 \x01(\x0b\x32\x1d.opensqt.market_maker.v1.Scan\")\n\x11ResizePoolRequest\x12\x14\n\x0cworker_count\x18\x01 \x01(\x05\"I\n\x12ResizePoolResponse\x12\x1d\n\x15previous_worker_count\x18\x01 \x01(\x05\x12\x14\n\x0cworker_count\x18\x02 \x01(\x05*\xa1\x01\n\tScanState\x12\x1a\n\x16SCAN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCAN_STATE_RUNNING\x10\x01\x12\x18\n\x14SCAN_STATE_SUCCEEDED\x10\x02\x12\x16\n\x12SCAN_STATE_PARTIAL\x10\x03\x12\x15\n\x11SCAN_STATE_FAILED\x10\x04\x12\x17\n\x13SCAN_STATE_CANCELED\x10\x05\x32\xaf\x05\n\x0eScannerService\x12z\n\x11ListOpportunities\x12\x31.opensqt.market_maker.v1.ListOpportunitiesRequest\x1a\x32.opensqt.market_maker.v1.ListOpportunitiesResponse\x12\x7f\n\x12WatchOpportunities\x12\x32.opensqt.market_maker.v1.WatchOpportunitiesRequest\x1a\x33.opensqt.market_maker.v1.WatchOpportunitiesResponse0\x01\x12\x62\n\tStartScan\x12).opensqt.market_maker.v1.StartScanRequest\x1a*.opensqt.market_maker.v1.StartScanResponse\x12n\n\rGetScanStatus\x12-.opensqt.market_maker.v1.GetScanStatusRequest\x1a..opensqt.market_maker.v1.GetScanStatusResponse\x12\x65\n\nCancelScan\x12*.opensqt.market_maker.v1.CancelScanRequest\x1a+.opensqt.market_maker.v1.CancelScanResponse\x12\x65\n\nResizePool\x12*.opensqt.market_maker.v1.ResizePoolRequest\x1a+.opensqt.market_maker.v1.ResizePoolResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'opensqt.market_maker.v1.scanner_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCANSTATE']._serialized_start=1817
-  _globals['_SCANSTATE']._serialized_end=1978
+  _globals['_SCANSTATE']._serialized_start=1842
+  _globals['_SCANSTATE']._serialized_end=2003
   _globals['_SCAN']._serialized_start=240
-  _globals['_SCAN']._serialized_end=698
-  _globals['_LISTOPPORTUNITIESREQUEST']._serialized_start=700
-  _globals['_LISTOPPORTUNITIESREQUEST']._serialized_end=825
-  _globals['_LISTOPPORTUNITIESRESPONSE']._serialized_start=828
-  _globals['_LISTOPPORTUNITIESRESPONSE']._serialized_end=986
-  _globals['_WATCHOPPORTUNITIESREQUEST']._serialized_start=988
-  _globals['_WATCHOPPORTUNITIESREQUEST']._serialized_end=1097
-  _globals['_WATCHOPPORTUNITIESRESPONSE']._serialized_start=1100
-  _globals['_WATCHOPPORTUNITIESRESPONSE']._serialized_end=1374
-  _globals['_STARTSCANREQUEST']._serialized_start=1376
-  _globals['_STARTSCANREQUEST']._serialized_end=1414
-  _globals['_STARTSCANRESPONSE']._serialized_start=1416
-  _globals['_STARTSCANRESPONSE']._serialized_end=1480
-  _globals['_GETSCANSTATUSREQUEST']._serialized_start=1482
-  _globals['_GETSCANSTATUSREQUEST']._serialized_end=1521
-  _globals['_GETSCANSTATUSRESPONSE']._serialized_start=1523
-  _globals['_GETSCANSTATUSRESPONSE']._serialized_end=1591
-  _globals['_CANCELSCANREQUEST']._serialized_start=1593
-  _globals['_CANCELSCANREQUEST']._serialized_end=1629
-  _globals['_CANCELSCANRESPONSE']._serialized_start=1631
-  _globals['_CANCELSCANRESPONSE']._serialized_end=1696
-  _globals['_RESIZEPOOLREQUEST']._serialized_start=1698
-  _globals['_RESIZEPOOLREQUEST']._serialized_end=1739
-  _globals['_RESIZEPOOLRESPONSE']._serialized_start=1741
-  _globals['_RESIZEPOOLRESPONSE']._serialized_end=1814
-  _globals['_SCANNERSERVICE']._serialized_start=1981
-  _globals['_SCANNERSERVICE']._serialized_end=2668
+  _globals['_SCAN']._serialized_end=723
+  _globals['_LISTOPPORTUNITIESREQUEST']._serialized_start=725
+  _globals['_LISTOPPORTUNITIESREQUEST']._serialized_end=850
+  _globals['_LISTOPPORTUNITIESRESPONSE']._serialized_start=853
+  _globals['_LISTOPPORTUNITIESRESPONSE']._serialized_end=1011
+  _globals['_WATCHOPPORTUNITIESREQUEST']._serialized_start=1013
+  _globals['_WATCHOPPORTUNITIESREQUEST']._serialized_end=1122
+  _globals['_WATCHOPPORTUNITIESRESPONSE']._serialized_start=1125
+  _globals['_WATCHOPPORTUNITIESRESPONSE']._serialized_end=1399
+  _globals['_STARTSCANREQUEST']._serialized_start=1401
+  _globals['_STARTSCANREQUEST']._serialized_end=1439
+  _globals['_STARTSCANRESPONSE']._serialized_start=1441
+  _globals['_STARTSCANRESPONSE']._serialized_end=1505
+  _globals['_GETSCANSTATUSREQUEST']._serialized_start=1507
+  _globals['_GETSCANSTATUSREQUEST']._serialized_end=1546
+  _globals['_GETSCANSTATUSRESPONSE']._serialized_start=1548
+  _globals['_GETSCANSTATUSRESPONSE']._serialized_end=1616
+  _globals['_CANCELSCANREQUEST']._serialized_start=1618
+  _globals['_CANCELSCANREQUEST']._serialized_end=1654
+  _globals['_CANCELSCANRESPONSE']._serialized_start=1656
+  _globals['_CANCELSCANRESPONSE']._serialized_end=1721
+  _globals['_RESIZEPOOLREQUEST']._serialized_start=1723
+  _globals['_RESIZEPOOLREQUEST']._serialized_end=1764
+  _globals['_RESIZEPOOLRESPONSE']._serialized_start=1766
+  _globals['_RESIZEPOOLRESPONSE']._serialized_end=1839
+  _globals['_SCANNERSERVICE']._serialized_start=2006
+  _globals['_SCANNERSERVICE']._serialized_end=2693
 # @@protoc_insertion_point(module_scope)

@@ -79,6 +79,7 @@ class Scan(_message.Message):
     MISSING_PARTS_FIELD_NUMBER: _builtins.int
     VENUE_CALL_COUNT_FIELD_NUMBER: _builtins.int
     ELAPSED_FIELD_NUMBER: _builtins.int
+    PERPETUAL_COUNT_FIELD_NUMBER: _builtins.int
     scan_id: _builtins.str
     """Opaque name of the scan."""
     state: Global___ScanState.ValueType
@@ -95,6 +96,8 @@ class Scan(_message.Message):
     """Opportunities that qualified."""
     venue_call_count: _builtins.int
     """Calls made to connectors."""
+    perpetual_count: _builtins.int
+    """Perpetuals listed by the venues that answered. Each was analysed (symbol_count), or left out with a reason."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
@@ -131,10 +134,11 @@ class Scan(_message.Message):
         missing_parts: _abc.Iterable[_builtins.str] | None = ...,
         venue_call_count: _builtins.int = ...,
         elapsed: _duration_pb2.Duration | None = ...,
+        perpetual_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "end_time", b"end_time", "ended_task_count", b"ended_task_count", "excluded_instruments", b"excluded_instruments", "failed_task_count", b"failed_task_count", "missing_parts", b"missing_parts", "opportunity_count", b"opportunity_count", "scan_id", b"scan_id", "start_time", b"start_time", "state", b"state", "symbol_count", b"symbol_count", "task_count", b"task_count", "venue_call_count", b"venue_call_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "end_time", b"end_time", "ended_task_count", b"ended_task_count", "excluded_instruments", b"excluded_instruments", "failed_task_count", b"failed_task_count", "missing_parts", b"missing_parts", "opportunity_count", b"opportunity_count", "perpetual_count", b"perpetual_count", "scan_id", b"scan_id", "start_time", b"start_time", "state", b"state", "symbol_count", b"symbol_count", "task_count", b"task_count", "venue_call_count", b"venue_call_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

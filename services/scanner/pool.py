@@ -68,9 +68,11 @@ class WorkerPool(Generic[TaskT, ResultT]):
         self._strays: set[asyncio.Task[Attempt[ResultT]]] = set()
         self._reported: set[tuple[str, type[BaseException]]] = set()
         self._worker_count = 0
+        self._busy_count = 0
         self._is_open = False
         self._group = asyncio.TaskGroup()
         metrics.follow(bounds, self._waiting_count, self._queue.running_count)
+        metrics.busy.set_function(lambda: self._busy_count)
 
     async def __aenter__(self) -> Self:
         """Start the workers."""
@@ -190,8 +192,8 @@ class WorkerPool(Generic[TaskT, ResultT]):
         for job in tuple(batch.jobs):
             if self._queue.remove(job, job.venue, batch.priority):
                 batch.jobs.discard(job)
-            elif not job.stop.done():
-                job.stop.set_result(None)
+            elif not job.over.done():
+                job.over.set_result(Outcome.CANCELLED)
         for venue in batch.unqueued:
             self._fill(venue)
         self._hand_out()
@@ -199,7 +201,7 @@ class WorkerPool(Generic[TaskT, ResultT]):
     async def _work(self) -> None:
         while (job := await self._next()) is not None:
             # Dropped between the queue and the worker: its place is all that is left of it.
-            if job.stop.done():
+            if job.over.done():
                 self._release(job)
             else:
                 await self._carry_out(job)
@@ -221,13 +223,13 @@ class WorkerPool(Generic[TaskT, ResultT]):
     async def _carry_out(self, job: Job[TaskT, ResultT]) -> None:
         started = self._clock.monotonic()
         self._metrics.waited(job.batch.priority, started - job.batch.submitted)
-        self._metrics.busy.inc()
+        self._busy_count += 1
         try:
             ended = await attempt(
-                self._handle, job.task, stop=job.stop, timeout_seconds=self._task_timeout
+                self._handle, job.task, over=job.over, timeout_seconds=self._task_timeout
             )
         finally:
-            self._metrics.busy.dec()
+            self._busy_count -= 1
         if ended.stray is None:
             self._release(job)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from services.common.errors import FatalError
 
@@ -42,30 +42,48 @@ async def attempt(
     handle: Callable[[TaskT], Awaitable[ResultT]],
     task: TaskT,
     *,
-    stop: asyncio.Future[None],
+    over: asyncio.Future[Outcome],
     timeout_seconds: float,
 ) -> Attempt[ResultT]:
-    """Carry out a task until it ends, `stop` is set or its time is over; raises nothing of its.
+    """Carry out a task until it ends, `over` is set or its time is over; raises nothing of its.
 
+    `over` is set in any case: who sets it to CANCELLED ends the task, who finds it set is too late.
     Cancelled itself, it cancels the task, waits for it a moment, and passes the cancellation on.
     """
+    loop = asyncio.get_running_loop()
     # A task of its own, so that cancelling what runs does not cancel the worker.
-    running = asyncio.create_task(_guarded(handle, task))
-    ends: tuple[asyncio.Future[Any], ...] = (running, stop)
+    running = loop.create_task(_telling(over, handle, task))
+    timer = loop.call_later(timeout_seconds, _settle, over, Outcome.TIMEOUT)
     try:
-        await asyncio.wait(ends, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        # One future for all three: `asyncio.wait` costs as much as the rest of an attempt.
+        outcome = await over
         if running.done() and not running.cancelled():
             return running.result()
     finally:
+        timer.cancel()
         if not running.done():
             running.cancel()
             await asyncio.wait({running}, timeout=_CANCEL_SECONDS)
     stray = None if running.done() else running
     # What a task makes of its cancellation is no answer: it was told to stop in the middle.
-    if stop.done():
+    if outcome is Outcome.CANCELLED:
         return Attempt(Outcome.CANCELLED, stray=stray)
     late = TimeoutError(f"took longer than {timeout_seconds:g} s")
     return Attempt(Outcome.TIMEOUT, error=late, stray=stray)
+
+
+async def _telling(
+    over: asyncio.Future[Outcome], handle: Callable[[TaskT], Awaitable[ResultT]], task: TaskT
+) -> Attempt[ResultT]:
+    try:
+        return await _guarded(handle, task)
+    finally:
+        _settle(over, Outcome.DONE)
+
+
+def _settle(over: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not over.done():
+        over.set_result(outcome)
 
 
 async def _guarded(handle: Callable[[TaskT], Awaitable[ResultT]], task: TaskT) -> Attempt[ResultT]:

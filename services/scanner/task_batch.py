@@ -12,6 +12,7 @@ from services.scanner.task_runner import TaskEnd
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from services.scanner.task_attempt import Outcome
     from services.scanner.task_runner import TaskPriority
 
 TaskT = TypeVar("TaskT")
@@ -20,13 +21,15 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job(Generic[TaskT, ResultT]):
-    """A task of a batch that waits in the queue or runs; `stop` is set when nobody wants it."""
+    """A task of a batch that waits in the queue or runs; `over` is set once it is to go no further:
+    it ended, its time did, or nobody wants it.
+    """
 
     batch: Batch[TaskT, ResultT]
     index: int
     venue: str
     label: str
-    stop: asyncio.Future[None]
+    over: asyncio.Future[Outcome]
 
     @property
     def task(self) -> TaskT:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.settings_loader import SettingsProblemsError, read_settings
 from services.scanner.backtest_data import RecordingError, read_recordings
+from services.scanner.offline import count, in_words, refuse
 from services.scanner.rules import ScanRules
 from services.scanner.settings import ScannerSettings
 from services.scanner.sound_statistics import Candidate, sound_statistics
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from services.scanner.backtest_data import Recording
     from services.scanner.instruments import Exclusion, InstrumentKey
 
-EXIT_REFUSED = 1
+PROGRAM = "analyse-data"
+EXIT_INTERRUPTED = 130
 # The naive figure is called wrong when it is off by more than this share of the true one.
 _WRONG_BY = 0.01
 
@@ -66,17 +68,17 @@ def analyse_recording(recording: Recording, rules: ScanRules) -> RecordingAnalys
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the analysis and return the exit code: 0, 1 for unusable input, 2 for wrong options."""
+    """Print the analysis and return the exit code: 0, or 2 for wrong input."""
     options = _parser().parse_args(arguments)
     try:
         rules = ScanRules()
         if options.config is not None:
             rules = read_settings(ScannerSettings, options.config, os.environ).rules()
         analyses = [analyse_recording(each, rules) for each in read_recordings(options.data)]
-    except (RecordingError, OSError) as error:
-        return _refuse(str(error))
-    except SettingsProblemsError as error:
-        return _refuse("; ".join(f"{each.path}: {each.text}" for each in error.problems))
+    except (RecordingError, OSError, SettingsProblemsError) as error:
+        return refuse(PROGRAM, in_words(error))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     if not options.json:
         for analysis in analyses:
             sys.stdout.write("\n".join(_lines(analysis, options.top)) + "\n\n")
@@ -176,27 +178,15 @@ def _is_naive_wrong(statistics: FundingStatistics) -> bool:
     return error > _WRONG_BY * abs(statistics.annualized_rate)
 
 
-def _refuse(problem: str) -> int:
-    sys.stderr.write(f"analyse-data: {problem}\n")
-    return EXIT_REFUSED
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="analyse-data", description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument(
         "--data", type=Path, required=True, help="directory of recorded funding histories"
     )
-    parser.add_argument("--top", type=_count, default=20, help="how many carries to show")
+    parser.add_argument("--top", type=count, default=20, help="how many carries to show")
     parser.add_argument("--config", type=Path, help="scanner.toml whose thresholds to use")
     parser.add_argument("--json", action="store_true", help="print the JSON line alone")
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= value <= 10_000:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 10000")
-    return value
 
 
 if __name__ == "__main__":

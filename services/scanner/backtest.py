@@ -23,6 +23,7 @@ from services.scanner.backtest_figures import method_figures
 from services.scanner.backtest_market import MarketAssumptions
 from services.scanner.backtest_report import plain_plan, plain_result, result_lines, result_of
 from services.scanner.backtest_walk import BacktestPlan, walk
+from services.scanner.offline import count, in_words, refuse, whole_number
 from services.scanner.rules import ScanRules
 from services.scanner.settings import ScannerSettings
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from services.scanner.backtest_report import BacktestResult
     from services.scanner.backtest_walk import Walk
 
+PROGRAM = "backtest-ranking"
 EXIT_REFUSED = 1
 EXIT_INTERRUPTED = 130
 PLOT_SUFFIXES = (".png", ".svg")
@@ -39,7 +41,7 @@ MAX_HORIZON_DAYS = 365
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the backtest and return the exit code: 0, 1 for unusable input, 2 for wrong options."""
+    """Run the backtest and return the exit code: 0, 1 without a plotter, 2 for wrong input."""
     options = _parser().parse_args(arguments)
     try:
         plan = _plan(options)
@@ -48,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = _walked(options.data, plan, options.seed)
         if draw is not None:
             draw(options.plot, told)
-    except (RecordingError, OSError, ImportError) as error:
-        return _refuse(str(error))
-    except SettingsProblemsError as error:
-        return _refuse("; ".join(f"{each.path}: {each.text}" for each in error.problems))
+    except ImportError as error:
+        return refuse(PROGRAM, str(error), EXIT_REFUSED)
+    except (RecordingError, OSError, SettingsProblemsError) as error:
+        return refuse(PROGRAM, in_words(error))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     if not options.json:
@@ -77,7 +79,7 @@ def _walked(
             figures = method_figures(walked.outcomes, seed)
             told.append((result_of(recording, walked, figures, plan), walked))
         else:
-            sys.stderr.write(f"backtest-ranking: recording {recording.name} is too short\n")
+            sys.stderr.write(f"{PROGRAM}: recording {recording.name} is too short\n")
     if not told:
         raise RecordingError(f"{directory}: no recording is long enough for one date and horizon")
     return tuple(told)
@@ -100,11 +102,15 @@ def _plan(options: argparse.Namespace) -> BacktestPlan:
 
 def _spot_symbols(path: Path) -> frozenset[str]:
     """Read symbols, one a line, or the `symbol` of each row of a venue's JSON list."""
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         names = (
             [row["symbol"] for row in json.loads(text)] if text.startswith("[") else text.split()
         )
+    except OSError as error:
+        raise RecordingError(f"--spot: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecordingError(f"--spot: {path} is no text") from None
     except (ValueError, KeyError, TypeError):
         raise RecordingError(f"{path} is no JSON list of rows with a symbol") from None
     if not names:
@@ -119,17 +125,12 @@ def _plotter() -> Callable[[Path, Sequence[tuple[BacktestResult, Walk]]], None]:
     return write_plot
 
 
-def _refuse(problem: str) -> int:
-    sys.stderr.write(f"backtest-ranking: {problem}\n")
-    return EXIT_REFUSED
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="backtest-ranking", description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     add = parser.add_argument
     given = MarketAssumptions()
     add("--data", type=Path, required=True, help="directory of recorded funding histories")
-    add("--top", type=_count, default=10, help="places to fill at each date")
+    add("--top", type=count, default=10, help="places to fill at each date")
     add("--horizons", type=_horizons, default=(1, 7, 30), help="days to hold, as 1,7,30")
     add(
         "--scanner-config",
@@ -142,20 +143,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--borrow-apr", type=_ratio, metavar="RATIO", help="cost of a short spot leg a year")
     add("--spot", type=Path, metavar="FILE", help="symbols with a spot market; default: all")
     add("--plot", type=_plot_path, metavar="FILE", help="PNG or SVG to draw, by its suffix")
-    add("--seed", type=int, default=1, help="of the bootstrap's draws")
+    add("--seed", type=_seed, default=1, help="of the bootstrap's draws")
     add("--json", action="store_true", help="print the JSON line alone")
     return parser
 
 
-def _count(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= value <= 10_000:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 10000")
-    return value
+def _seed(text: str) -> int:
+    return whole_number(text, 0, 2**32 - 1)
 
 
 def _horizons(text: str) -> tuple[int, ...]:
-    days = tuple(sorted({_count(each) for each in text.split(",")}))
+    days = tuple(sorted({count(each) for each in text.split(",")}))
     if days[-1] > MAX_HORIZON_DAYS:
         raise argparse.ArgumentTypeError(f"must not be over {MAX_HORIZON_DAYS} days")
     return days

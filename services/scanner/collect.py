@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from services.common.call_errors import SERVICE_UNREACHABLE
 from services.common.errors import OpensqtError, UnimplementedError
 from services.scanner.instruments import InstrumentKind
 from services.scanner.market import VenueView
@@ -73,6 +74,9 @@ def failure(task: VenueTask, error: Exception) -> str:
     # Texts of our own errors are made for people; those of others may hold anything.
     known = isinstance(error, OpensqtError | TimeoutError)
     reason = f"{error}" if known and str(error) else type(error).__name__
+    if isinstance(error, OpensqtError) and error.reason == SERVICE_UNREACHABLE:
+        # The transport's own words are for programmers.
+        reason = "its connector does not answer; does it run, and is this its address?"
     return f"{describe(task)}: {reason}"
 
 

@@ -61,24 +61,27 @@ def test_figures_repeat_for_the_same_seed(
 
 def test_unusable_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A directory without recordings, one too short, a wrong list and a wrong configuration."""
-    assert main(["--data", str(tmp_path)]) == 1
+    assert main(["--data", str(tmp_path)]) == 2
     small_recording(tmp_path, days=2)
-    assert main(["--data", str(tmp_path)]) == 1
+    assert main(["--data", str(tmp_path)]) == 2
+    assert main(["--data", str(tmp_path), "--spot", str(tmp_path / "none")]) == 2
     (tmp_path / "spot.json").write_text("[1]")
-    assert main(["--data", str(tmp_path), "--spot", str(tmp_path / "spot.json")]) == 1
+    assert main(["--data", str(tmp_path), "--spot", str(tmp_path / "spot.json")]) == 2
     (tmp_path / "scanner.toml").write_text("[score]\ncarry_half_apr = -1\n")
     config = str(tmp_path / "scanner.toml")
-    assert main(["--data", str(tmp_path), "--scanner-config", config]) == 1
+    assert main(["--data", str(tmp_path), "--scanner-config", config]) == 2
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 5
+    assert len(told) == 6
     assert "holds no recording" in told[0]
     assert "20260301 is too short" in told[1]
     assert "long enough" in told[2]
-    assert "carry_half_apr" in told[4]
+    assert "--spot: cannot read" in told[3]
+    assert "carry_half_apr" in told[5]
 
 
 @pytest.mark.parametrize(
-    "option", ["--top=0", "--horizons=1,x", "--plot=a.pdf", "--plot=no/a.png", "--spot-fee=1"]
+    "option",
+    ["--top=0", "--horizons=1,x", "--plot=a.pdf", "--plot=no/a.png", "--spot-fee=1", "--seed=-1"],
 )
 def test_wrong_option_is_refused_before_reading(option: str, tmp_path: Path) -> None:
     """Nobody waits for a walk to learn of a wrong suffix."""

@@ -67,5 +67,5 @@ def test_unusable_directory_is_refused_in_words(
 ) -> None:
     """Nothing is printed but the problem."""
     code, out, problem = analysed(capsys, "--data", str(tmp_path / "none"))
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "is not a directory" in problem

@@ -13,7 +13,7 @@ from services.scanner.history_store import HeldHistory, MemoryHistoryStore
 from services.scanner.slices import Slicer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from prometheus_client import Counter
@@ -39,7 +39,7 @@ class DiskHistoryStore:
         self._clock = clock
         self._write_failures = write_failures
         self._memory = MemoryHistoryStore()
-        self._changed: set[tuple[str, str]] = set()
+        self._changed: dict[str, set[str]] = {}
         self._has_changed = asyncio.Event()
         self._is_whole = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -78,7 +78,7 @@ class DiskHistoryStore:
         symbols.
         """
         await self._memory.extend(venue, symbol, span, rows)
-        self._note({(venue, symbol), *((venue, name) for name in rows)})
+        self._note(venue, (symbol, *rows))
 
     async def prune(self, venue: str, kept: Span) -> None:
         """Forget everything of a venue outside a span.
@@ -87,40 +87,45 @@ class DiskHistoryStore:
         of them every hour would be most of what is ever written.
         """
         gone = await self._memory.forget_outside(venue, kept)
-        self._note({(venue, symbol) for symbol in gone})
+        self._note(venue, gone)
 
     def write_soon(self) -> None:
         """Write what has changed without waiting for more to come."""
-        if self._changed:
+        if self._has_changed.is_set():
             self._is_whole.set()
 
     async def write(self) -> None:
         """Write what has changed since the last time; what fails is kept for the next."""
         # Joined in slices first, so that taking the rows below is one short step.
         slicer = Slicer(self._clock)
-        for key in tuple(self._changed):
-            self._memory.settlements(*key)
+        for venue, symbol in _keys(self._changed):
+            self._memory.settlements(venue, symbol)
             await slicer.pause()
-        taken, self._changed = self._changed, set()
+        taken, self._changed = self._changed, {}
         self._has_changed.clear()
-        histories: list[HeldHistory] = [self._memory.history(*key) for key in taken]
+        histories: list[HeldHistory] = [self._memory.history(*key) for key in _keys(taken)]
         if not histories:
             return
         try:
             await asyncio.to_thread(self._file.write, histories)
         except sqlite3.Error as error:
             self._write_failures.inc()
-            _log.error("history_write_failed", problem=str(error), symbols=len(taken))
-            self._note(taken)
+            _log.error("history_write_failed", problem=str(error), symbols=len(histories))
+            self._note_again(taken)
         except asyncio.CancelledError:
             # The thread goes on, perhaps; writing the same again is harmless.
-            self._note(taken)
+            self._note_again(taken)
             raise
 
-    def _note(self, keys: set[tuple[str, str]]) -> None:
-        if keys:
-            self._changed |= keys
+    def _note(self, venue: str, symbols: Iterable[str]) -> None:
+        changed = self._changed.setdefault(venue, set())
+        changed.update(symbols)
+        if changed:
             self._has_changed.set()
+
+    def _note_again(self, taken: Mapping[str, set[str]]) -> None:
+        for venue, symbols in taken.items():
+            self._note(venue, symbols)
 
     async def _write_changes(self) -> None:
         while True:
@@ -131,3 +136,7 @@ class DiskHistoryStore:
                     await self._is_whole.wait()
             self._is_whole.clear()
             await self.write()
+
+
+def _keys(changed: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+    return [(venue, symbol) for venue, symbols in changed.items() for symbol in symbols]

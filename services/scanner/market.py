@@ -16,6 +16,7 @@ from services.scanner.instruments import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from decimal import Decimal
 
@@ -38,6 +39,12 @@ class VenueView:
     rates: Mapping[str, RateRow] = field(default_factory=dict)
     fees: Mapping[str, Decimal] = field(default_factory=dict)
     malformed: Mapping[str, str] = field(default_factory=dict)
+    now: datetime | None = field(init=False, repr=False, compare=False)
+    """The venue's own present, see `venue_now`."""
+
+    def __post_init__(self) -> None:
+        """Find the present once: every row of the venue is judged by it."""
+        object.__setattr__(self, "now", _middle_stamp(self.rates.values()))
 
     def key(self, symbol: str) -> InstrumentKey:
         """Return the name of this venue's instrument of `symbol`."""
@@ -55,8 +62,7 @@ def venue_now(view: VenueView) -> datetime | None:
     differently. The middle one, so that neither one row from the future nor one that stands still
     moves the time of all.
     """
-    stamps = sorted(row.stamp for row in view.rates.values() if row.stamp is not None)
-    return stamps[len(stamps) // 2] if stamps else None
+    return view.now
 
 
 def present(view: VenueView) -> datetime:
@@ -76,3 +82,8 @@ def interval_hours(view: VenueView, symbol: str) -> float | None:
     if interval is None and listed is not None:
         interval = listed.funding_interval
     return interval / _HOUR if interval is not None else None
+
+
+def _middle_stamp(rows: Iterable[RateRow]) -> datetime | None:
+    stamps = sorted(row.stamp for row in rows if row.stamp is not None)
+    return stamps[len(stamps) // 2] if stamps else None

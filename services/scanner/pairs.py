@@ -32,7 +32,7 @@ class PairOfLegs:
         """Name of the pair, the same from scan to scan; printable ASCII whatever the symbol."""
         # Colons separate, so what a symbol or a name has of its own is percent-encoded.
         parts = (self.symbol, *_name(self.long_leg), *_name(self.short_leg))
-        return ":".join(quote(part, safe="") for part in parts)
+        return ":".join(map(_encoded, parts))
 
     @property
     def perpetuals(self) -> tuple[InstrumentKey, ...]:
@@ -68,6 +68,11 @@ def pairs_of_legs(
 
 def _lends(views: Mapping[str, VenueView], leg: InstrumentKey) -> bool:
     return views[leg.venue].symbols[leg.symbol].margin_allowed
+
+
+def _encoded(part: str) -> str:
+    # Nearly every name is plain, and encoding is asked for with every comparison of ranks.
+    return part if part.isascii() and part.isalnum() else quote(part, safe="")
 
 
 def _name(leg: InstrumentKey) -> tuple[str, str]:

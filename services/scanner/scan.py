@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from services.common.errors import UnimplementedError
 from services.scanner.collect import failure, markets
+from services.scanner.early_readings import EarlyReadings, Foresight
 from services.scanner.evaluate import Evidence, Rejection, could_earn, evaluate_pair
 from services.scanner.fees import FeeBook
 from services.scanner.findings import Findings, ReasonBook, lone_perpetuals
@@ -23,7 +25,8 @@ from services.scanner.shortlist import (
 )
 from services.scanner.slices import Slicer
 from services.scanner.study import study_venue
-from services.scanner.tasks import ReadBook, ReadBorrowRates, ReadDetail, ReadFees, VenueTask
+from services.scanner.task_runner import TaskPriority
+from services.scanner.tasks import ReadBook, ReadDetail, ReadFees, VenueTask
 from services.scanner.universe import tradable_symbols
 
 if TYPE_CHECKING:
@@ -53,15 +56,21 @@ class _Work:
 
     record: ScanRecord
     slicer: Slicer
+    early: EarlyReadings
     reasons: ReasonBook = field(default_factory=ReasonBook)
     missing_parts: list[str] = field(default_factory=list)
     unread: set[InstrumentKey] = field(default_factory=set)
     tradable: dict[str, frozenset[str]] = field(default_factory=dict)
     statistics: dict[InstrumentKey, FundingStatistics] = field(default_factory=dict)
+    lent: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Assets by venue that a borrow rate was asked of."""
+    shortlisted: frozenset[InstrumentKey] = frozenset()
 
 
 class Scanner:
-    """Runs scans. Between them it keeps the history store, the pool, and the fees it was told."""
+    """Runs scans. Between them it keeps the history store, the pool, the fees it was told, and what
+    it asked of single instruments.
+    """
 
     def __init__(
         self,
@@ -82,12 +91,32 @@ class Scanner:
         self._shortlist_count = shortlist_count
         self._clock = clock
         self._fees = FeeBook()
+        self._foresight = Foresight()
 
     async def run(self, record: ScanRecord) -> Findings:
         """Do one scan and count its progress in `record`. A failed reading costs what hangs on it
         only.
         """
-        work = _Work(record, Slicer(self._clock))
+        early = EarlyReadings(self._foresight.tasks(self._rules.costs.book_depth))
+        work = _Work(record, Slicer(self._clock), early)
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(self._read_early(work))
+            findings = await self._find(work)
+            # What nobody came to need is not worth waiting for.
+            reading.cancel()
+        self._foresight = Foresight(work.shortlisted, work.lent)
+        return findings
+
+    async def _read_early(self, work: _Work) -> None:
+        # After everything that the scan waits for by now.
+        await self._runner.run(
+            work.early.tasks,
+            work.early.take,
+            priority=TaskPriority.AHEAD,
+            timeout_seconds=work.record.seconds_to_read(),
+        )
+
+    async def _find(self, work: _Work) -> Findings:
         found = await self._read_markets(work)
         self._choose_universe(found, work)
         await self._study(found, work)
@@ -143,14 +172,17 @@ class Scanner:
             if view.kind is InstrumentKind.PERPETUAL:
                 paired = {leg.symbol for leg in legs if leg.venue == venue}
                 work.reasons.add(lone_perpetuals(view, work.tradable[venue] - paired))
+        minutes = {
+            venue: int(present(view).timestamp() // 60) for venue, view in found.views.items()
+        }
         outlooks: dict[InstrumentKey, LegOutlook] = {}
         for leg in legs:
             view = found.views[leg.venue]
-            now = present(view)
             held = self._store.settlements(leg.venue, leg.symbol)
             interval = interval_hours(view, leg.symbol)
-            minute = int(now.timestamp() // 60)
-            outlooks[leg] = leg_outlook(view, leg.symbol, held, interval, minute, self._rules)
+            outlooks[leg] = leg_outlook(
+                view, leg.symbol, held, interval, minutes[leg.venue], self._rules
+            )
             await work.slicer.pause()
         chosen = prefilter(candidates, outlooks, self._rules)
         # Every venue has its place, also one without a pair.
@@ -225,7 +257,12 @@ class Scanner:
                 assets.setdefault(leg.venue, set()).add(row.base_asset)
                 shorts.setdefault(leg.venue, set()).add(leg)
             await work.slicer.pause()
-        tasks = [ReadBorrowRates(venue, tuple(sorted(names))) for venue, names in assets.items()]
+        work.lent = {venue: frozenset(names) for venue, names in assets.items()}
+        tasks = [
+            task
+            for venue, names in assets.items()
+            for task in work.early.borrow_tasks(venue, names)
+        ]
         rates: dict[tuple[str, str], Decimal] = {}
         for end in await self._run(tasks, work):
             if end.error is not None:
@@ -255,6 +292,7 @@ class Scanner:
             evidence = await self._ask(legs, answers, evidence, work)
             touched = [pair for pair in pairs if pair.long_leg in legs or pair.short_leg in legs]
             await self._evaluate(touched, evidence, found, work)
+        work.shortlisted = frozenset(answers.asked)
         ranked = _ranked(found)
         return [with_details(each, answers.details, evidence.views) for each in ranked], evidence
 
@@ -304,9 +342,17 @@ class Scanner:
     async def _run(
         self, tasks: Sequence[VenueTask], work: _Work
     ) -> list[TaskEnd[VenueTask, Reading]]:
+        """Run what is not read early already, and wait for both."""
         work.record.task_count += len(tasks)
         seconds = work.record.seconds_to_read()
-        return await self._runner.run(tasks, work.record.note, timeout_seconds=seconds)
+        fresh = [task for task in tasks if not work.early.holds(task)]
+        ends, early = await asyncio.gather(
+            self._runner.run(fresh, work.record.note, timeout_seconds=seconds),
+            work.early.ends(tasks),
+        )
+        for end in early:
+            work.record.note(end)
+        return [*ends, *early]
 
 
 def _ranked(found: Mapping[PairOfLegs, Opportunity]) -> list[Opportunity]:

@@ -20,8 +20,8 @@ class TaskPriority(IntEnum):
     """What keeps a published opportunity fresh."""
     SCAN = 1
     """What a scan in progress waits for."""
-    BACKFILL = 2
-    """History nobody waits for yet."""
+    AHEAD = 2
+    """What a scan will probably need, and nobody waits for yet."""
 
 
 @dataclass(frozen=True, slots=True)

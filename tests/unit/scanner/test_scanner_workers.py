@@ -178,7 +178,7 @@ async def test_urgent_batch_passes_one_that_waits() -> None:
     async with pool_of(gate, size=1, capacity=4) as rig:
         batches = []
         for number, priority in enumerate(
-            (TaskPriority.BACKFILL, TaskPriority.SCAN, TaskPriority.REFRESH), start=1
+            (TaskPriority.AHEAD, TaskPriority.SCAN, TaskPriority.REFRESH), start=1
         ):
             batch = tasks_of(*[number] * 10)
             batches.append(asyncio.create_task(rig.pool.run(batch, priority=priority)))

@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from services.scanner.basis import basis_problem, basis_ratio
 from services.scanner.books import book_problem
 from services.scanner.caveats import Caveat
 from services.scanner.costs import (
@@ -105,6 +106,10 @@ def evaluate_pair(
 
     Both legs are tradable and their perpetuals have sound statistics.
     """
+    basis = basis_ratio(pair, evidence.views)
+    apart = basis_problem(basis, rules.universe.max_basis_ratio)
+    if apart is not None:
+        return Rejection((pair.long_leg, pair.short_leg), ExclusionReason.PRICES_APART, apart)
     legs = funding_legs(pair, evidence.statistics)
     gross = to_decimal(window_carry(legs, rules.window_days))
     price = _price(pair, legs, gross, evidence, rules)
@@ -119,7 +124,6 @@ def evaluate_pair(
         return Rejection(pair.perpetuals, ExclusionReason.CARRY_LOW, detail, net.net_apr)
     # The thinner leg decides how much can be traded.
     volume = _quote_volume(pair, evidence)
-    basis = _basis_ratio(pair, evidence)
     given = ScoreInput(float(net.net_apr), float(volume), None if basis is None else float(basis))
     factors = score_factors(legs, given, rules.score)
     largest = _capacity(pair, gross, price, rules)
@@ -280,14 +284,6 @@ def _quote_volume(pair: PairOfLegs, evidence: Evidence) -> Decimal:
         for leg in (pair.long_leg, pair.short_leg)
     ]
     return min(volumes)
-
-
-def _basis_ratio(pair: PairOfLegs, evidence: Evidence) -> Decimal | None:
-    long_mid = evidence.views[pair.long_leg.venue].tickers[pair.symbol].mid
-    short_mid = evidence.views[pair.short_leg.venue].tickers[pair.symbol].mid
-    if long_mid is None or short_mid is None:
-        return None
-    return short_mid / long_mid - 1
 
 
 def _leg_funding(leg: InstrumentKey, evidence: Evidence) -> LegFunding | None:

@@ -24,10 +24,13 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class UniverseRules:
-    """What makes a leg liquid: quote volume of 24 hours and half-spread over mid."""
+    """What makes a leg liquid: quote volume of 24 hours and half-spread over mid; and how far apart
+    the prices of two legs may stand.
+    """
 
     min_quote_volume: Decimal = Decimal(1_000_000)
     max_half_spread_ratio: Decimal = Decimal("0.005")
+    max_basis_ratio: Decimal = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True)

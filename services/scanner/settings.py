@@ -29,6 +29,8 @@ class UniverseSettings(SettingsPart):
 
     min_quote_volume: Decimal = Field(default=Decimal(1_000_000), ge=0)
     max_half_spread_ratio: Decimal = Field(default=Decimal("0.005"), gt=0)
+    max_basis_ratio: Decimal = Field(default=Decimal("0.1"), gt=0)
+    """Legs whose prices stand further apart are taken for different coins of one name."""
 
 
 class HistorySettings(SettingsPart):
@@ -155,7 +157,9 @@ class ScannerSettings(ServiceSettings):
         quarantine, costs, score = self.quarantine, self.costs, self.score
         return ScanRules(
             universe=UniverseRules(
-                self.universe.min_quote_volume, self.universe.max_half_spread_ratio
+                self.universe.min_quote_volume,
+                self.universe.max_half_spread_ratio,
+                self.universe.max_basis_ratio,
             ),
             quarantine=QuarantineRules(
                 quarantine.min_settlement_count,

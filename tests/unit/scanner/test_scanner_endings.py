@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from services.scanner.analytics import FundingStatistics, analyse
+from services.scanner.basis import basis_problem
 from services.scanner.caveats import Caveat
 from services.scanner.endings import end_exclusion
 from services.scanner.evaluate import Evidence, Rejection, evaluate_pair
@@ -152,6 +153,30 @@ def test_basis_is_the_short_leg_over_the_long_leg_less_one() -> None:
     found = evaluate_pair(PairOfLegs(spot.key(NAME), perpetual.key(NAME)), evidence, ScanRules())
     assert isinstance(found, Opportunity)
     assert found.basis_ratio == Decimal("0.005")
+
+
+@pytest.mark.parametrize(("price", "is_one"), [("90.91", True), ("109.99", True), ("90.9", False)])
+def test_two_coins_of_one_name_are_no_pair(price: str, is_one: bool) -> None:
+    """A price a tenth above the other's is as far as legs may stand apart, either way round."""
+    spot, perpetual = view(InstrumentKind.SPOT), view(InstrumentKind.PERPETUAL)
+    quote = TickerRow(NAME, Decimal(50_000_000), Decimal(price), Decimal(price))
+    perpetual = replace(perpetual, tickers={NAME: quote})
+    views = {each.venue: each for each in (spot, perpetual)}
+    evidence = Evidence("scan", views, {perpetual.key(NAME): statistics(*[8] * 90)})
+    found = evaluate_pair(PairOfLegs(spot.key(NAME), perpetual.key(NAME)), evidence, ScanRules())
+    assert isinstance(found, Opportunity) is is_one
+    if isinstance(found, Rejection):
+        assert found.reason is ExclusionReason.PRICES_APART
+        assert len(found.instruments) == 2
+
+
+def test_prices_a_world_apart_are_named_all_the_same() -> None:
+    """A thousand coins a unit, and prices whose ratio is lost in rounding."""
+    most = Decimal("0.1")
+    assert "apart by 999" in (basis_problem(Decimal(1000) - 1, most) or "")
+    assert "apart by 999" in (basis_problem(Decimal("0.001") - 1, most) or "")
+    assert "beyond measure" in (basis_problem(Decimal(-1), most) or "")
+    assert basis_problem(None, most) is None
 
 
 def test_key_of_an_exclusion_names_venue_and_kind() -> None:

@@ -18,12 +18,14 @@ from benchmarks.processes import write_address
 from services.common.run import run_service
 from services.simulator.bootstrap import make_application
 from services.simulator.core.faults import Delay, FaultRule
+from services.simulator.dialects.binance_usdm_funding import settlements_page
+from services.simulator.market.source import Kind
 from services.simulator.settings import SimulatorSettings
 
 if TYPE_CHECKING:
-    from services.simulator.core.market import Market
     from services.simulator.gateway import Reply, Request
     from services.simulator.http import Witness
+    from services.simulator.simulation import Simulation
 
 API_KEY: Final = "bench-key"
 API_SECRET: Final = "bench-secret"  # noqa: S105 - of a venue that lasts one run
@@ -88,10 +90,15 @@ def simulator_settings(symbol_count: int) -> SimulatorSettings:
     )
 
 
-def _make_histories(market: Market) -> None:
-    """Make the settlements of the generated market, which a venue would have had all along."""
+def _make_histories(simulation: Simulation) -> None:
+    """Make what a venue has had all along: settlements, ready to be sent, and a day of prices."""
+    market = simulation.market
     now = market.now()
     market.source.settlements(None, now - _HISTORY, now, 1, now)
+    settlements_page(simulation, now - _HISTORY, now, sys.maxsize)
+    for kind in Kind:
+        for symbol in market.instruments(kind):
+            market.source.day_ticker(kind, symbol, now)
 
 
 async def serve_venue(
@@ -102,7 +109,7 @@ async def serve_venue(
     with record.open("wb", buffering=0) as file:
         application = make_application(simulator_settings(symbol_count), witness=_writing(file))
         delay = Delay(type="delay", seconds=seconds)
-        _make_histories(application.simulation.market)
+        _make_histories(application.simulation)
         application.simulation.faults.add([FaultRule(id="response-time", action=delay)])
         async with application:
             write_address(ready, application.address)

@@ -16,6 +16,7 @@ from services.simulator.core.listen_keys import ListenKeys
 from services.simulator.core.market import Market
 from services.simulator.core.money import ZERO
 from services.simulator.core.orders import Order, OrderRequest
+from services.simulator.settlement_blocks import RowEncoder, SettlementBlocks
 
 MAX_ARRIVALS = 100_000
 MAX_SERVED_PRICES = 20_000
@@ -58,6 +59,7 @@ class Simulation:
     listen_tokens: ListenKeys
     arrivals: list[Arrival] = field(default_factory=list)
     _cache: dict[str, Cached] = field(default_factory=dict)
+    _blocks: dict[str, SettlementBlocks] = field(default_factory=dict)
     _served: dict[tuple[str, str], set[Decimal]] = field(default_factory=dict)
     _update_id: int = 0
 
@@ -101,6 +103,13 @@ class Simulation:
             row = Cached(key, make())
             self._cache[name] = row
         return row.body
+
+    def settlement_blocks(self, name: str, encode_row: RowEncoder) -> SettlementBlocks:
+        """Return the blocks of the settlements of all symbols as `name` encodes them."""
+        blocks = self._blocks.get(name)
+        if blocks is None:
+            blocks = self._blocks[name] = SettlementBlocks(self.market.source, encode_row)
+        return blocks
 
     def market_second(self) -> int:
         """Return the market clock in whole seconds, the key of what may be a second old."""

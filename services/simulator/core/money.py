@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from functools import lru_cache
 
 ZERO = Decimal(0)
 EIGHT_PLACES = Decimal("0.00000001")
@@ -34,10 +35,15 @@ def up8(value: Decimal) -> Decimal:
     return value.quantize(EIGHT_PLACES, ROUND_UP)
 
 
+@lru_cache(maxsize=64)
+def _step(places: int) -> Decimal:
+    return Decimal(1).scaleb(-places)
+
+
 def fixed(value: Decimal, places: int) -> str:
     """Return plain text with exactly `places` digits after the point, cut."""
     # cut, not rounded: the venue never shows more than there is
-    return format(value.quantize(Decimal(1).scaleb(-places), ROUND_DOWN), "f")
+    return format(value.quantize(_step(places), ROUND_DOWN), "f")
 
 
 def text8(value: Decimal) -> str:

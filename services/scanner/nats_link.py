@@ -78,7 +78,9 @@ class NatsLink:
         problems: list[str] = []
 
         async def on_error(error: Exception) -> None:
-            problems[:] = [_words(error)]
+            # A refusal in the server's words says more than how the next connection broke.
+            if not (problems and isinstance(error, OSError)):
+                problems[:] = [_words(error)]
             _log.debug("queue_problem", problem=_words(error))
 
         try:

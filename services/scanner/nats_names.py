@@ -91,6 +91,10 @@ class NatsNames:
         """Return the subject on which batches are called off."""
         return f"{self.prefix}.withdrawn"
 
+    def publisher(self) -> str:
+        """Return the subject on which stands who publishes."""
+        return f"{self.prefix}.publisher"
+
     def opportunity(self, opportunity_id: str) -> str:
         """Return the subject of one opportunity."""
         return f"{self.prefix}.opportunities.{token(opportunity_id)}"

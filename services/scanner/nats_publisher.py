@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.common.errors import OpensqtError, UnreachableError
+from services.common.errors import OpensqtError, RejectedError, UnreachableError
 from services.common.logs import get_logger
 from services.common.watch_hub import CaughtUp, Removed, Upsert
 from services.scanner.codec import encode_opportunity
@@ -17,6 +17,7 @@ from services.scanner.nats_names import EVENT, REVISION
 if TYPE_CHECKING:
     from services.common.clock import Clock
     from services.common.watch_hub import Heartbeat, WatchHub
+    from services.scanner.nats_lease import NatsLease
     from services.scanner.nats_link import NatsLink
     from services.scanner.nats_names import NatsNames
     from services.scanner.opportunity import Opportunity
@@ -27,22 +28,29 @@ _log = get_logger(__name__)
 
 
 class NatsPublisher:
-    """One more reader of the hub, whose words go to NATS."""
+    """One more reader of the hub, whose words go to NATS while the lease is ours.
+
+    While it is another's, what stands is offered again and again: readers see one scanner's list,
+    never two mixed.
+    """
 
     def __init__(
         self,
         link: NatsLink,
         names: NatsNames,
         hub: WatchHub[Opportunity],
+        lease: NatsLease,
         clock: Clock,
         metrics: QueueMetrics,
     ) -> None:
         self._link = link
         self._names = names
         self._hub = hub
+        self._lease = lease
         self._clock = clock
         self._metrics = metrics
         self._standing: set[str] = set()
+        self._problem = ""
 
     async def run(self) -> None:
         """Publish until cancelled or the hub closes; after an outage, all that stands anew."""
@@ -52,7 +60,10 @@ class NatsPublisher:
             except OpensqtError as error:
                 if error.reason == "SHUTTING_DOWN":
                     return
-                _log.warning("opportunities_not_published", problem=str(error))
+                # Once for as long as it lasts: this loop comes by every second.
+                if str(error) != self._problem:
+                    self._problem = str(error)
+                    _log.warning("opportunities_not_published", problem=self._problem)
             await self._clock.sleep(_RESTART_SECONDS)
 
     async def _follow(self) -> None:
@@ -90,5 +101,12 @@ class NatsPublisher:
         outage = self._link.outage
         if outage is not None:
             raise UnreachableError(outage.message, reason=outage.reason)
+        if not self._link.is_up:
+            raise UnreachableError("the server is away", reason="QUEUE_UNREACHABLE")
+        if not self._lease.is_mine and not await self._lease.take():
+            raise RejectedError(
+                "another scanner publishes under this prefix", reason="PUBLISHED_ELSEWHERE"
+            )
         await self._link.publish(self._names.opportunity(key), body, headers)
+        self._problem = ""
         self._metrics.published.labels(headers[EVENT]).inc()

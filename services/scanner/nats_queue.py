@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 
 from services.common.logs import get_logger
+from services.scanner.nats_lease import NatsLease
 from services.scanner.nats_link import NatsLink, open_link
 from services.scanner.nats_names import NatsNames, token
 from services.scanner.nats_publisher import NatsPublisher
@@ -97,8 +98,11 @@ async def shared_queue(
             new_id=ids.new_id,
             metrics=metrics,
         )
-        publisher = NatsPublisher(link, names, hub, clock, metrics)
+        lease = NatsLease(link, names, owner, clock, is_wanted=lambda: bool(hub.latest()))
+        await lease.prepare()
+        publisher = NatsPublisher(link, names, hub, lease, clock, metrics)
         await stack.enter_async_context(_running("worker", worker.run, clock))
+        await stack.enter_async_context(_running("lease", lease.run, clock))
         await stack.enter_async_context(_running("publisher", publisher.run, clock))
         yield runner
 

@@ -11,8 +11,13 @@ import pytest
 from nats.js.api import DeliverPolicy
 
 from opensqt.market_maker.v1 import opportunity_pb2
+from services.common.clock import SystemClock
 from services.common.errors import UnreachableError
 from services.scanner.codec import encode_opportunity
+from services.scanner.nats_lease import NatsLease
+from services.scanner.nats_link import open_link
+from services.scanner.nats_names import NatsNames
+from services.scanner.nats_settings import NatsSettings
 from services.scanner.tasks import VenueTask
 from services.scanner.venue_codec import Read, Reading
 from tests.support.certificates import CertificateAuthority
@@ -84,6 +89,56 @@ async def test_opportunities_are_on_their_subjects(tmp_path: Path) -> None:
         assert late[SUBJECT.format("BUSDT")] == "removed"
         assert late["opensqt.opportunities.C"] == "upsert"
         await reader.close()
+
+
+async def test_of_two_scanners_on_a_prefix_one_publishes(tmp_path: Path) -> None:
+    """The other's list stays off the subjects until the first has nothing to say or stops."""
+    mine, yours = (plain_opportunity("AUSDT", revision=number) for number in (1, 2))
+    async with nats_server(tmp_path / "nats") as server:
+        reader = await nats.connect(server.address)
+        heard: list[str | None] = []
+
+        async def hear(message: Any) -> None:
+            heard.append((message.headers or {}).get("Opensqt-Revision"))
+
+        await reader.subscribe("opensqt.opportunities.>", cb=hear)
+        await reader.flush()
+        async with peer(server.address, answer) as second:
+            async with peer(server.address, answer) as first:
+                first.hub.upsert(mine.opportunity_id, mine)
+                await until(lambda: heard == ["1"])
+                second.hub.upsert(yours.opportunity_id, yours)
+                # Both go on with tasks for each other; of the second's list nothing is heard.
+                for scanner in (first, second):
+                    assert [end.error for end in await scanner.runner.run(fees(3))] == [None] * 3
+                first.hub.upsert(mine.opportunity_id, mine)
+                await until(lambda: len(heard) == 2)
+                assert heard == ["1", "1"]
+            await until(lambda: heard[-1] == "2")
+        await reader.close()
+
+
+async def test_a_lease_runs_out_with_its_holder(tmp_path: Path) -> None:
+    """Nobody takes what another holds; a holder that says nothing more loses it, and knows."""
+    clock, names = SystemClock(), NatsNames("opensqt")
+    async with nats_server(tmp_path / "nats") as server:
+        settings = NatsSettings(servers=(server.address,))
+        async with open_link(settings, clock) as link:
+            first, second, again = (
+                NatsLease(link, names, owner, clock, is_wanted=lambda: True, lease_seconds=0.6)
+                for owner in ("first", "second", "first")
+            )
+            await first.prepare()
+            assert await first.take()
+            assert not await second.take()
+            # A holder that missed the answer to its word finds it, and goes on from there.
+            assert not await again.take()
+            assert await again.take()
+            assert not await first.take()
+            assert not first.is_mine
+            await until(second.take, seconds=5)
+            assert second.is_mine
+            assert not again.is_mine
 
 
 async def refused(address: str, **options: Any) -> str:

@@ -16,6 +16,8 @@ from services.simulator.core.listen_keys import ListenKeys
 from services.simulator.core.market import Market
 from services.simulator.core.money import ZERO
 from services.simulator.core.orders import Order, OrderRequest
+from services.simulator.kept_rows import KeptRows
+from services.simulator.market.source import Candle
 from services.simulator.settlement_blocks import RowEncoder, SettlementBlocks
 
 MAX_ARRIVALS = 100_000
@@ -60,6 +62,7 @@ class Simulation:
     arrivals: list[Arrival] = field(default_factory=list)
     _cache: dict[str, Cached] = field(default_factory=dict)
     _blocks: dict[str, SettlementBlocks] = field(default_factory=dict)
+    _rows: dict[str, KeptRows[Candle]] = field(default_factory=dict)
     _served: dict[tuple[str, str], set[Decimal]] = field(default_factory=dict)
     _update_id: int = 0
 
@@ -110,6 +113,13 @@ class Simulation:
         if blocks is None:
             blocks = self._blocks[name] = SettlementBlocks(self.market.source, encode_row)
         return blocks
+
+    def candle_rows(self, name: str, encode_row: Callable[[Candle], bytes]) -> KeptRows[Candle]:
+        """Return the candles kept as `name` encodes them."""
+        rows = self._rows.get(name)
+        if rows is None:
+            rows = self._rows[name] = KeptRows(encode_row)
+        return rows
 
     def market_second(self) -> int:
         """Return the market clock in whole seconds, the key of what may be a second old."""

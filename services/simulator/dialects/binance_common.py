@@ -25,6 +25,8 @@ from services.simulator.dialects.params import Params
 from services.simulator.market.source import Candle, Kind
 
 _Row = TypeVar("_Row")
+# json.dumps would make an encoder for each call
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _UNITS = {
     "s": timedelta(seconds=1),
     "m": timedelta(minutes=1),
@@ -61,7 +63,7 @@ INTERVALS = {
 
 def encode(value: object) -> bytes:
     """Return compact JSON."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _COMPACT.encode(value).encode()
 
 
 def interval_of(params: Params) -> timedelta:
@@ -72,7 +74,7 @@ def interval_of(params: Params) -> timedelta:
     return interval
 
 
-def klines(context: Context, kind: Kind, maximum: int) -> list[list[object]]:
+def klines(context: Context, kind: Kind, maximum: int) -> bytes:
     """Return klines of the symbol, interval and range asked for."""
     params = context.params
     market = context.simulation.market
@@ -86,7 +88,8 @@ def klines(context: Context, kind: Kind, maximum: int) -> list[list[object]]:
         params.limit(500, maximum),
         market.now(),
     )
-    return [kline_row(row) for row in rows]
+    kept = context.simulation.candle_rows("binance.klines", lambda row: encode(kline_row(row)))
+    return kept.array(rows)
 
 
 def kline_row(row: Candle) -> list[object]:

@@ -179,8 +179,7 @@ def make_day_ticker(listing: Listing, now: int) -> DayTicker:
     tick = listing.spec.tick_size
     since = max(now - DAY_MS, min(listing.begin, now))
     # Whole hours, which are cached: the tickers of all symbols are asked for at once.
-    hours = range(since // HOUR_MS + 1, now // HOUR_MS + 1)
-    inner = [listing.hour_price(hour) for hour in hours]
+    inner = map(listing.hour_price, range(since // HOUR_MS + 1, now // HOUR_MS + 1))
     samples = [listing.price(since), *inner, listing.price(now)]
     opened, last = nearest(samples[0], tick), nearest(samples[-1], tick)
     volume, turnover, trades = _traded(listing, since, now, sum(samples) / len(samples))

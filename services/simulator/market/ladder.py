@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from services.simulator.market.noise import between
+from services.simulator.market.noise import many_between
 from services.simulator.market.source import Book, BookLevel
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ def _side(
     # A level draws the same number whatever depth is asked for.
     first = period * _MAX_DEPTH
     levels: list[BookLevel] = []
-    for level in range(count):
+    for level, part in enumerate(many_between(key, first, count, 0.4, 1.6)):
         ticks = best + level * step
         # Where a tick is a large part of the price, bids run out before the depth does.
         if ticks <= 0:
             break
-        worth = notional * between(key, first + level, 0.4, 1.6) * (1.0 + 0.02 * min(level, 50))
+        worth = notional * part * (1.0 + 0.02 * min(level, 50))
         lots = max(1, math.floor(worth / (ticks * tick_size) / lot_size))
         levels.append(BookLevel(ticks * tick, lots * lot))
     return tuple(levels)

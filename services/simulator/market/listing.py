@@ -69,8 +69,9 @@ class Listing:
     end: int | None = None
     recorded: BarStore | None = None
     known_since: int | None = None
-    # Prices on whole hours, asked for again with every ticker; a cache, the listing stays the same.
+    # Of whole hours, asked for again with every ticker; caches, the listing stays the same.
     hour_prices: dict[int, float] = field(default_factory=dict, compare=False, repr=False)
+    hour_shares: dict[int, float] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def begin(self) -> int:
@@ -103,19 +104,29 @@ class Listing:
         """Return the price at the beginning of an hour, counted from the epoch."""
         price = self.hour_prices.get(hour)
         if price is None:
-            if len(self.hour_prices) >= _CACHED_HOURS:
-                self.hour_prices.clear()
-            price = self.hour_prices[hour] = self.price(hour * HOUR_MS)
+            price = self.price(hour * HOUR_MS)
+            _keep(self.hour_prices, hour, price)
         return price
 
     def turnover(self, since: int, until: int) -> float:
         """Return what was traded in [since, until) in quote; additive, uneven from hour to hour."""
         since = max(since, self.begin)
         until = until if self.end is None else min(until, self.end)
+        shares = self.hour_shares
         total = 0.0
         while since < until:
             hour = since // HOUR_MS
             stop = min(until, (hour + 1) * HOUR_MS)
-            total += between(~self.key, hour, 0.6, 1.4) * (stop - since) / HOUR_MS
+            share = shares.get(hour)
+            if share is None:
+                share = between(~self.key, hour, 0.6, 1.4)
+                _keep(shares, hour, share)
+            total += share * (stop - since) / HOUR_MS
             since = stop
         return total * self.day_turnover / _HOURS_A_DAY
+
+
+def _keep(kept: dict[int, float], hour: int, value: float) -> None:
+    if len(kept) >= _CACHED_HOURS:
+        kept.clear()
+    kept[hour] = value

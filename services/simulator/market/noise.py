@@ -46,6 +46,19 @@ def between(key: int, number: int, low: float, high: float) -> float:
     return low + (high - low) * unit(key, number)
 
 
+def many_between(key: int, first: int, count: int, low: float, high: float) -> list[float]:
+    """Return ``between`` of ``count`` points from ``first`` on."""
+    width = high - low
+    drawn: list[float] = []
+    # mix() written out, as in _draw: a ladder takes a hundred points.
+    for number in range(first, first + count):
+        word = (key + number * _GOLDEN) & _MASK
+        word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _MASK
+        drawn.append(low + width * (((word ^ (word >> 31)) >> 11) * _UNIT))
+    return drawn
+
+
 class Waves:
     """A continuous random curve: a sum of waves, a bounded stand-in for a random walk.
 

@@ -12,6 +12,7 @@ from services.simulator.core.faults import FaultRule
 from services.simulator.core.limits import WEIGHT_WINDOWS, Family
 from services.simulator.core.money import text8
 from services.simulator.gateway import Gateway, Reply, Request
+from services.simulator.kept_rows import KeptRows
 from services.simulator.settlement_blocks import BLOCK_MS, SettlementBlocks
 from tests.support.simulator import simulator_settings
 from tests.support.tiny_market import HandClock
@@ -125,3 +126,50 @@ def test_a_kept_answer_still_counts_against_the_limit() -> None:
     limit = WEIGHT_WINDOWS[Family.FUNDING_HISTORY].limit
     assert {venue.reply(HISTORY, query).status for _ in range(limit)} == {200}
     assert venue.reply(HISTORY, query).status == 429
+
+
+def test_the_unfinished_candle_is_never_a_kept_one() -> None:
+    """Asked for again later it has moved on; the finished ones before it are the same bytes."""
+    venue = Venue()
+    path, query = "/fapi/v1/klines", "symbol=BTCUSDT&interval=1h&limit=5"
+    first = venue.rows(path, query)
+    venue.clock.move(5)
+    second = venue.rows(path, query)
+    assert second[:-1] == first[:-1]
+    assert second[-1][0] == first[-1][0]
+    assert second[-1][5] != first[-1][5]
+    venue.clock.move(3600)
+    third = venue.rows(path, query)
+    assert third[:3] == second[1:4]
+    assert third[3][0] == second[4][0]
+    assert third[3] != second[4]
+
+
+def test_prices_and_books_follow_the_market() -> None:
+    """Bulk answers move on with the clock however often they were asked for before."""
+    venue = Venue()
+    paths = ("ticker/24hr", "ticker/bookTicker", "premiumIndex")
+    for prefix in ("/fapi/v1/", "/api/v3/"):
+        asked = [prefix + path for path in paths if prefix != "/api/v3/" or path != "premiumIndex"]
+        before = [venue.reply(path).body for path in asked]
+        venue.clock.move(60)
+        after = [venue.reply(path).body for path in asked]
+        assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_rows_are_kept_by_the_object_and_within_a_bound() -> None:
+    """An equal row that is another object is encoded anew, and the first kept goes first."""
+    made: list[tuple[int]] = []
+
+    def encode_row(row: tuple[int]) -> bytes:
+        made.append(row)
+        return str(row[0]).encode()
+
+    kept = KeptRows(encode_row, max_rows=2)
+    rows = [(number,) for number in (1000, 1001, 1002)]
+    assert kept.array(rows[:2]) == kept.array(rows[:2]) == b"[1000,1001]"
+    assert len(made) == 2
+    assert kept.array(rows) == b"[1000,1001,1002]"
+    assert len(kept) == 2
+    assert kept.array(rows[:1]) == b"[1000]"
+    assert len(made) == 4

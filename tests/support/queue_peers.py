@@ -66,6 +66,7 @@ class Peer:
     local: LocalRunner
     hub: WatchHub[Opportunity]
     metrics: ServiceMetrics
+    owner: str
 
     def count(self, event: str) -> float:
         """Return how many tasks had an event here."""
@@ -91,7 +92,7 @@ async def peer(
         ids=ids,
         metrics=QueueMetrics(metrics),
     ) as runner:
-        yield Peer(runner, local, hub, metrics)
+        yield Peer(runner, local, hub, metrics, runner._owner)
 
 
 def fees(count: int, venue: str = "perpy") -> list[VenueTask]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import nats
 import pytest
 
 from services.common.errors import FatalError, RetryableError, UnreachableError
+from services.scanner.nats_names import ResultPart
 from services.scanner.spans import Span
 from services.scanner.task_runner import TaskPriority
 from services.scanner.tasks import ReadFees, ReadHistory, VenueTask
@@ -44,6 +48,23 @@ async def hang(task: VenueTask) -> Reading:
     return await answer(task)
 
 
+async def none_left(server: NatsServer) -> bool:
+    """Tell whether neither tasks nor results are stored."""
+    async with asked(server) as streams:
+        infos = [await streams.stream_info(f"opensqt_{kind}") for kind in ("tasks", "results")]
+    return [info.state.messages for info in infos] == [0, 0]
+
+
+@asynccontextmanager
+async def asked(server: NatsServer) -> AsyncIterator[Any]:
+    """Yield another client's view of the streams."""
+    client = await nats.connect(server.address)
+    try:
+        yield client.jetstream()
+    finally:
+        await client.close()
+
+
 async def test_a_batch_is_shared_and_comes_back_in_order(server: NatsServer) -> None:
     """Both peers work it; each task is done once, its end told once, in the order given."""
 
@@ -58,6 +79,10 @@ async def test_a_batch_is_shared_and_comes_back_in_order(server: NatsServer) -> 
         assert all(end.error is None for end in ends)
         assert sorted(told, key=tasks.index) == tasks
         assert first.local.taken + second.local.taken == dict.fromkeys(tasks, 1)
+        events = ("sent", "ended", "withdrawn", "unwanted")
+        assert [first.count(event) for event in events] == [60, 60, 0, 0]
+        # Nothing is left on the server: what was acknowledged comes to nobody again.
+        await until(lambda: none_left(server), seconds=5)
         assert first.local.taken
         assert second.local.taken
         assert await first.runner.run([]) == []
@@ -229,6 +254,61 @@ async def test_a_server_that_forgot_everything_gets_it_again(
         ends = await batch
         assert all(end.error is None for end in ends)
         assert [end.task for end in ends] == fees(60)
+
+
+async def test_what_nobody_here_knows_harms_nobody(server: NatsServer) -> None:
+    """An end of no task of ours ends none; a task of another version waits for its worker."""
+    async with peer(server.address, hang) as first, asked(server) as streams:
+        batch = asyncio.create_task(first.runner.run(fees(1)))
+        await until(lambda: first.local.taken.total() == 1)
+        headers = ResultPart("elsewhen.0", "elsewhen.0.run", 0, 1, is_error=True).headers()
+        await streams.publish(f"opensqt.results.{first.owner}", b"", headers=headers)
+        await until(lambda: first.count("unwanted") == 1)
+        assert not batch.done()
+        await streams.publish("opensqt.tasks.perpy.somebody.batch.0", b'{"version": 2}')
+        await until(lambda: first.count("returned") == 1)
+        info = await streams.stream_info("opensqt_tasks")
+        assert info.state.messages == 2
+        batch.cancel()
+        await asyncio.wait({batch})
+
+
+async def test_few_tasks_are_out_and_the_urgent_go_first(server: NatsServer) -> None:
+    """What nobody waits for yet stays here, behind a scan that began later."""
+    order: list[VenueTask] = []
+    opened = asyncio.Event()
+
+    async def gated(task: VenueTask) -> Reading:
+        await opened.wait()
+        order.append(task)
+        return await answer(task)
+
+    ahead, scan = fees(8), [ReadFees("perpy", f"S{number}") for number in range(3)]
+    async with peer(server.address, gated, max_ack_pending=2) as first:
+        early = asyncio.create_task(first.runner.run(ahead, priority=TaskPriority.AHEAD))
+        await until(lambda: first.count("sent") == 2)
+        late = asyncio.create_task(first.runner.run(scan))
+        await until(lambda: first.local.taken.total() == 2)
+        assert first.count("sent") == 2
+        opened.set()
+        await early
+        await late
+        # Two were out before the scan came.
+        assert set(order[2:5]) == set(scan)
+
+
+async def test_idle_workers_hear_that_the_server_is_back(server: NatsServer) -> None:
+    """A server that restarts knows of no wait; a task after it is worked without delay."""
+    async with peer(server.address, answer) as first:
+        await server.kill()
+        await until(
+            lambda: (
+                first.metrics.registry.get_sample_value("opensqt_scanner_queue_connected") == 0.0
+            )
+        )
+        await server.start()
+        (end,) = await first.runner.run(fees(1), timeout_seconds=10)
+        assert end.error is None
 
 
 async def test_no_server_is_a_clear_error() -> None:

@@ -57,6 +57,8 @@ def test_result_parts_survive_their_headers() -> None:
     """What a worker wrote is what the owner reads."""
     part = ResultPart("batch.3", "batch.3.run", 1, 4, is_error=True)
     assert result_part(part.headers()) == part
+    # One that is sent again is stored once; the parts of a run are different messages.
+    assert part.headers()["Nats-Msg-Id"] == "batch.3.run.1"
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from services.common.clock import SystemClock
+from services.common.clock import Clock, SystemClock
 from services.common.errors import FatalError, UnreachableError
 from services.common.metrics import ServiceMetrics
 from services.scanner.metrics import PoolMetrics
 from services.scanner.pool import WorkerPool
 from services.scanner.task_runner import TaskEnd, TaskPriority
+from tests.support.hand_clock import HandClock
 from tests.support.scanner_rig import until
 
 
@@ -81,6 +82,7 @@ async def pool_of(
     capacity: int = 4,
     task_seconds: float = 5,
     bounds: Mapping[str, int] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Rig]:
     """Run a pool; without bounds one venue has all the workers."""
     metrics = ServiceMetrics("scanner")
@@ -92,7 +94,7 @@ async def pool_of(
         bounds_of=lambda count: bounds or {"v": count},
         venue_of=lambda task: task.venue,
         label_of=lambda _: "number",
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         metrics=PoolMetrics(metrics),
     )
     async with pool:
@@ -309,9 +311,11 @@ async def test_task_that_ignores_its_cancellation_costs_its_own_venue_only(
         assert [type(end.error) for end in ends] == [TimeoutError] * 3
         assert rig.figure("tasks_abandoned") == 2
         assert values(await rig.pool.run(tasks_of(*range(9), venue="good"))) == [*range(9)]
+        waiting = asyncio.create_task(rig.pool.run(tasks_of(7, venue="deaf")))
+        await until(lambda: rig.figure("worker_queue_length", exchange="deaf") == 1)
         release.set()
-        await until(lambda: rig.figure("tasks_abandoned") == 0)
-        assert values(await rig.pool.run(tasks_of(7, venue="deaf"))) == [7]
+        assert values(await asyncio.wait_for(waiting, 5)) == [7]
+        assert rig.figure("tasks_abandoned") == 0
 
 
 async def test_batch_past_its_time_keeps_what_ended() -> None:
@@ -346,11 +350,40 @@ async def test_cancelled_batch_drops_queued_tasks_and_stops_running_ones() -> No
             await batch
         await until(lambda: gate.stopped == [Task(0)])
         assert rig.figure("worker_queue_length", exchange="v") == 0
+        await until(lambda: rig.figure("workers_busy") == 1)
+        assert rig.figure("tasks_running", exchange="v") == 1
         gate.open()
         assert values(await other) == [100]
         assert values(await rig.pool.run(tasks_of(101))) == [101]
     assert [task.number for task in gate.started] == [100, 0, 101]
     assert seen == []
+
+
+async def test_cancelled_batch_makes_room_for_one_that_waits_outside() -> None:
+    """What stood behind it, with no place in the queue, goes on at once."""
+    gate = Gate()
+    async with pool_of(gate, size=1, capacity=3) as rig:
+        first = asyncio.create_task(rig.pool.run(tasks_of(1, 2, 3)))
+        await until(lambda: len(gate.started) == 1)
+        second = asyncio.create_task(rig.pool.run(tasks_of(4)))
+        await until(lambda: rig.figure("worker_queue_length", exchange="v") == 3)
+        gate.open()
+        first.cancel()
+        assert values(await asyncio.wait_for(second, 5)) == [4]
+
+
+async def test_times_of_tasks_are_told() -> None:
+    """Waiting counts from the batch's arrival, and the task's own time apart from it."""
+    clock = HandClock()
+
+    async def work(task: Task) -> int:
+        await clock.sleep(task.number)
+        return task.number
+
+    async with pool_of(work, size=1, clock=clock) as rig:
+        await rig.pool.run(tasks_of(3, 4))
+        assert rig.figure("task_wait_seconds_sum", priority="scan") == 3
+        assert rig.figure("task_duration_seconds_sum", task="number") == 7
 
 
 async def test_pool_grows_while_it_works() -> None:
@@ -382,6 +415,18 @@ async def test_pool_shrinks_without_interrupting_what_runs() -> None:
         gate.most.clear()
         await rig.pool.run(tasks_of(*range(5)))
         assert gate.most == {"v": 1}
+
+
+async def test_no_task_goes_with_a_worker_that_leaves() -> None:
+    """Where a venue's bound lets more run than there are workers, those that leave take nothing."""
+    gate = Gate()
+    async with pool_of(gate, size=4, capacity=60, bounds={"v": 9}) as rig:
+        batch = asyncio.create_task(rig.pool.run(tasks_of(*range(20))))
+        await until(lambda: gate.running.get("v") == 4)
+        rig.pool.resize(1)
+        gate.open()
+        assert values(await asyncio.wait_for(batch, 5)) == [*range(20)]
+        assert rig.figure("tasks_running", exchange="v") == 0
 
 
 async def test_idle_workers_leave_at_once_and_come_back() -> None:
@@ -420,6 +465,7 @@ async def test_leaving_the_pool_ends_what_runs_and_tells_who_waits() -> None:
         batch = asyncio.create_task(rig.pool.run(tasks_of(1, 2)))
         await until(lambda: len(gate.started) == 1)
     assert gate.stopped == [Task(1)]
+    assert rig.figure("workers_busy") == 0
     with pytest.raises(UnreachableError):
         await batch
     with pytest.raises(UnreachableError):

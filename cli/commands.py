@@ -11,6 +11,7 @@ from cli.clients import engine_client, scanner_client
 from cli.doctor import examine
 from cli.plain import to_plain
 from cli.progress import scan_progress
+from cli.scan_words import NO_RESULT, exclusion_lines, scan_summary
 from cli.scanning import OpportunityFilter, list_opportunities, run_scan, watch_opportunities
 from cli.session import EXIT_REFUSED, Session
 from cli.tables import (
@@ -20,7 +21,6 @@ from cli.tables import (
     order_table,
     percent,
     position_table,
-    scan_summary,
     word,
 )
 from cli.trading import (
@@ -46,18 +46,22 @@ async def scan(session: Session, wanted: OpportunityFilter, most: int, request_i
         with scan_progress(session.errors) as follow:
             done = await run_scan(scanner, request_id, follow)
         rows = await list_opportunities(scanner, wanted, most)
-    failed = done.state in (scanner_pb2.SCAN_STATE_FAILED, scanner_pb2.SCAN_STATE_CANCELED)
+    failed = done.state in NO_RESULT
     if session.json:
         session.print_json(
             {"scan": to_plain(done), "opportunities": [to_plain(row) for row in rows]}
         )
     else:
-        title = f"Opportunities: the best {len(rows)}"
+        # What a scan before found stands until it expires.
+        whose = " of the scan before" if failed else ""
+        title = f"Opportunities: the best {len(rows)}{whose}"
         if rows:
             session.console.print(opportunity_table(rows, title, session.console.width))
         else:
             session.console.print("no opportunity stands that fits what was asked for")
         # Text from a service may hold brackets, which rich would take for markup.
+        for line in exclusion_lines(done, wanted.symbols):
+            session.console.print(line, markup=False, soft_wrap=True)
         session.console.print(
             f"\nscan {word(done, 'state')}: {scan_summary(done)}", markup=False, soft_wrap=True
         )

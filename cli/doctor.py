@@ -9,6 +9,7 @@ import grpc.aio
 
 from cli.advice import with_advice
 from cli.clients import connector_client, engine_client, scanner_client
+from cli.scan_words import missing_lines, standing_words
 from cli.tables import word
 from cli.venue_halt import describe
 from opensqt.market_maker.v1 import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cli.settings import ArbSettings
-    from opensqt.market_maker.v1 import exchange_pb2_grpc
+    from opensqt.market_maker.v1 import exchange_pb2_grpc, scanner_pb2_grpc
     from services.common.settings import VenueSettings
 
 MAX_SKEW_SECONDS = 1.0
@@ -51,31 +52,40 @@ class Finding:
 
 async def examine(settings: ArbSettings) -> list[Finding]:
     """Look at scanner, engine and every configured connector; never raises for a dead service."""
-    findings = [await _scanner(settings), *await _engine(settings)]
+    findings = [*await _scanner(settings), *await _engine(settings)]
     for venue in settings.connectors:
         findings += await _connector(venue)
     return findings
 
 
-async def _scanner(settings: ArbSettings) -> Finding:
+async def _scanner(settings: ArbSettings) -> list[Finding]:
     try:
         async with scanner_client(settings.scanner) as scanner:
             answer = await scanner.ListOpportunities(
                 scanner_pb2.ListOpportunitiesRequest(page_size=1)
             )
+            latest = await _latest_scan(scanner)
     # Failed calls only: a bug in here must not look like a dead service.
     except grpc.aio.AioRpcError as error:
-        return _unreachable("scanner", settings.scanner.address, error)
-    if not answer.HasField("scan"):
-        # Not an error: a scanner that just started has nothing to show yet.
-        return Finding("scanner", True, "answers; no scan has run yet (run: arb scan)")
-    return Finding(
-        "scanner",
-        not answer.scan.missing_parts,
-        f"last scan {word(answer.scan, 'state')}: {answer.scan.perpetual_count} perpetuals, "
-        f"{answer.scan.opportunity_count} opportunities"
-        + "".join(f"; missing {part}" for part in answer.scan.missing_parts),
-    )
+        return [_unreachable("scanner", settings.scanner.address, error)]
+    published = answer.scan if answer.HasField("scan") else None
+    findings = [Finding("scanner", *standing_words(latest, published))]
+    if latest is not None:
+        missing = missing_lines(latest.missing_parts)
+        findings += [Finding("scanner", False, f"missing {part}") for part in missing]
+    return findings
+
+
+async def _latest_scan(
+    scanner: scanner_pb2_grpc.ScannerServiceAsyncStub,
+) -> scanner_pb2.Scan | None:
+    """Return the scan started last, which may have published nothing; None before the first."""
+    try:
+        return (await scanner.GetScanStatus(scanner_pb2.GetScanStatusRequest())).scan
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return None
+        raise
 
 
 async def _engine(settings: ArbSettings) -> list[Finding]:

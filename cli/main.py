@@ -80,6 +80,13 @@ def _number(text: str | None, option: str) -> Decimal | None:
 def _filter(symbols: list[str] | None, min_net_apr: str | None) -> Any:
     from cli.scanning import OpportunityFilter
 
+    for symbol in symbols or ():
+        # Such a symbol can match nothing, which would look as if nothing qualified.
+        if not symbol or symbol.islower() or any(each in " /:-" for each in symbol):
+            raise typer.BadParameter(
+                f"{symbol!r} is no canonical symbol: capitals in one word, as BTCUSDT",
+                param_hint="--symbol",
+            )
     return OpportunityFilter(_number(min_net_apr, "--min-net-apr"), tuple(symbols or ()))
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from opensqt.market_maker.v1 import scanner_pb2
 
 LINE_SECONDS = 1.0
+STANDING_SECONDS = 10.0
+"""How often a count that stands is told again: as it does while a venue's rate limit is full."""
 
 
 @contextmanager
@@ -43,12 +45,15 @@ def scan_progress(console: Console) -> Iterator[Callable[[scanner_pb2.Scan], Non
 
 def _line_writer(console: Console) -> Callable[[scanner_pb2.Scan], None]:
     written = time.monotonic()
+    told = -1
 
     def follow(scan: scanner_pb2.Scan) -> None:
-        nonlocal written
-        if scan.task_count and time.monotonic() - written >= LINE_SECONDS:
+        nonlocal written, told
+        pause = STANDING_SECONDS if scan.ended_task_count == told else LINE_SECONDS
+        if scan.task_count and time.monotonic() - written >= pause:
             written = time.monotonic()
-            text = f"   {scan.ended_task_count} of {scan.task_count} readings so far"
+            told = scan.ended_task_count
+            text = f"   {told} of {scan.task_count} readings so far"
             console.print(text, highlight=False)
 
     return follow

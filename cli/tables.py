@@ -1,4 +1,4 @@
-"""Tables for people: opportunities, scans, positions, orders."""
+"""Tables for people: opportunities, positions, orders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cli.advice import with_advice
 from cli.plain import enum_word
-from opensqt.market_maker.v1 import engine_pb2, instrument_pb2, opportunity_pb2, scanner_pb2
+from opensqt.market_maker.v1 import engine_pb2, instrument_pb2, opportunity_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,25 +128,6 @@ def _opportunity_note(doubts: Sequence[str], *, wide: bool) -> str:
     )
     names = ", ".join(f"{number} {doubt}" for number, doubt in enumerate(doubts, 1))
     return f"{note}; *: doubts: {names}" if names else note
-
-
-def scan_summary(scan: scanner_pb2.Scan) -> str:
-    """One line on a finished scan, with what was left out and why."""
-    reasons: dict[str, int] = {}
-    for row in scan.excluded_instruments:
-        reasons[row.reason] = reasons.get(row.reason, 0) + 1
-    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    seconds = scan.elapsed.seconds + scan.elapsed.nanos / 1e9
-    text = (
-        f"{scan.perpetual_count} perpetuals ({scan.symbol_count} histories analysed) in "
-        f"{seconds:.2f} s with {scan.venue_call_count} venue calls; "
-        f"{scan.opportunity_count} opportunities"
-    )
-    if left_out:
-        text += f"; instruments left out: {left_out}"
-    if scan.missing_parts:
-        text += f"; MISSING: {'; '.join(scan.missing_parts)}"
-    return text
 
 
 def position_table(

@@ -14,8 +14,9 @@ from cli.demo.processes import StackError
 from cli.demo.result import Evidence
 from cli.demo.stack import ACCOUNT
 from cli.progress import scan_progress
+from cli.scan_words import scan_summary
 from cli.scanning import OpportunityFilter, list_opportunities, run_scan
-from cli.tables import figure, instrument, opportunity_table, order_table, percent, scan_summary
+from cli.tables import figure, instrument, opportunity_table, order_table, percent
 from cli.trading import ENDED_STATES, SETTLED_STATES, EntryOrder, entry_request, wait_settled
 from opensqt.market_maker.v1 import (
     engine_pb2,

@@ -82,6 +82,14 @@ def test_a_figure_that_is_no_plain_decimal_is_refused_before_anything(
     assert "--notional" in result.stderr
 
 
+@pytest.mark.parametrize("symbol", ["btcusdt", "BTC/USDT", "BTC USDT", ""])
+def test_a_symbol_that_can_match_nothing_is_refused(tmp_path: Path, symbol: str) -> None:
+    """It would look as if nothing qualified."""
+    result = _arb(tmp_path, "scan", "--symbol", symbol)
+    assert result.returncode == 2
+    assert "as BTCUSDT" in result.stderr
+
+
 def test_json_asks_nobody(tmp_path: Path) -> None:
     """Without --yes a program's entry is refused, not left waiting for an answer."""
     result = _arb(tmp_path, "enter", "some-id", "--notional", "10", "--json")

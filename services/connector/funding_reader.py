@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from services.connector.settlement_columns import to_columns
 from services.connector.venue_pages import Answer, HistoryRequest, read_history
 
 if TYPE_CHECKING:
-    from opensqt.market_maker.v1 import resources_pb2
+    from collections.abc import Awaitable, Callable
+
+    from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
+    from services.connector.instruments import Instrument
     from services.connector.venue import Venue
     from services.connector.venue_questions import FundingQuestions, IntervalOf
+
+    _Settlements = Callable[[Instrument | None, int | None, int | None, int], Awaitable[Answer]]
 
 
 class FundingReader:
@@ -47,12 +53,24 @@ class FundingReader:
 
         `request.symbol` in any accepted form, None for all symbols at once where the venue can.
         """
+        rows, token = await self._page(request, self._questions.settlements)
+        return [row for _, row in rows if row is not None], token
+
+    async def history_columns(
+        self, request: HistoryRequest
+    ) -> tuple[exchange_pb2.FundingRateColumns, str]:
+        """Return the page that `history` returns as columns, and the next page's token."""
+        rows, token = await self._page(request, self._questions.settled_rates)
+        return to_columns(rows), token
+
+    async def _page(
+        self, request: HistoryRequest, ask: _Settlements
+    ) -> tuple[tuple[Any, ...], str]:
         self._venue.require_perpetual("funding history")
         book = self._venue.instruments
         instrument = None if request.symbol is None else book.get(request.symbol)
 
         async def fetch(start: int | None, end: int | None, limit: int) -> Answer:
-            return await self._questions.settlements(instrument, start, end, limit)
+            return await ask(instrument, start, end, limit)
 
-        rows, token = await read_history(request, fetch, itemgetter(0))
-        return [row for _, row in rows if row is not None], token
+        return await read_history(request, fetch, itemgetter(0))

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,12 +97,13 @@ def cut_page(
     resume: Position | None = None
     if full:
         last = place(ordered[-1])[0] if ordered else position.time
-        ordered = [row for row in ordered if place(row)[0] < last]
+        # Before all rows of that time, whatever their keys.
+        ordered = ordered[: bisect_left(ordered, (last, ""), key=place)]
         # Asking again from the same instant would give the same rows for ever.
         if last <= position.time:
             return None
         resume = Position(last, "", position.remaining)
-    fresh = [row for row in ordered if place(row) > (position.time, position.key)]
+    fresh = ordered[bisect_right(ordered, (position.time, position.key), key=place) :]
     wanted = page_size if position.remaining is None else min(page_size, position.remaining)
     page = tuple(fresh[:wanted])
     remaining = None if position.remaining is None else position.remaining - len(page)

@@ -17,6 +17,7 @@ from services.connector.market_mapping import (
 )
 from services.connector.row_numbers import stamp
 from services.connector.row_turns import collect_in_turns
+from services.connector.settlement_columns import read_clean, read_settled
 from services.connector.venue_pages import Answer
 
 if TYPE_CHECKING:
@@ -128,7 +129,6 @@ class RawFunding:
     ) -> Answer:
         """Return settlements with their places; of all symbols at once without an instrument."""
         venue = self._reads.venue
-        name = None if instrument is None else instrument.exchange_symbol
 
         def placed(
             row: dict[str, Any],
@@ -142,11 +142,36 @@ class RawFunding:
                 return (settled, f"~{row['symbol']}"), None
             return (settled, found.symbol), to_settlement(row, found, venue.name)
 
-        rows = await self._reads.ask(
-            "funding_history", symbol=name, startTime=start, endTime=end, limit=limit
-        )
+        rows = await self._history(instrument, start, end, limit)
         return Answer(
             await collect_in_turns(self._quarantine, "funding_history", rows, placed), len(rows)
+        )
+
+    async def settled_rates(
+        self, instrument: Instrument | None, start: int | None, end: int | None, limit: int
+    ) -> Answer:
+        """Return past settlements as places and rates; of all symbols without an instrument."""
+        rows = await self._history(instrument, start, end, limit)
+        found = read_clean(rows, self._symbol_of)
+        if found is None:
+            found = await collect_in_turns(
+                self._quarantine,
+                "funding_history",
+                rows,
+                lambda row: read_settled(row, self._symbol_of),
+            )
+        return Answer(found, len(rows))
+
+    def _symbol_of(self, exchange_symbol: str) -> str | None:
+        found = self._reads.venue.instruments.find_exchange_symbol(exchange_symbol)
+        return None if found is None else found.symbol
+
+    async def _history(
+        self, instrument: Instrument | None, start: int | None, end: int | None, limit: int
+    ) -> Any:
+        name = None if instrument is None else instrument.exchange_symbol
+        return await self._reads.ask(
+            "funding_history", symbol=name, startTime=start, endTime=end, limit=limit
         )
 
     async def _read_intervals(self) -> FundingIntervals:

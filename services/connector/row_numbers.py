@@ -75,7 +75,7 @@ def required_wire(row: Mapping[str, Any], key: str) -> decimal_pb2.Decimal:
     # A page of history has a thousand texts that are plain already; the way over Decimal would
     # take most of the time that the page takes here.
     if type(written) is str and DECIMAL_PATTERN.fullmatch(written):
-        return decimal_pb2.Decimal(value=_without_zeros(written))
+        return decimal_pb2.Decimal(value=without_zeros(written))
     return _rounded(required(row, key))
 
 
@@ -95,6 +95,7 @@ def _rounded(value: Decimal) -> decimal_pb2.Decimal:
     return decimal_pb2.Decimal(value=format_decimal(value))
 
 
-def _without_zeros(written: str) -> str:
+def without_zeros(written: str) -> str:
+    """Return a plain number's text without what says nothing: ending zeros, the sign of zero."""
     plain = written.rstrip("0").rstrip(".") if "." in written else written
     return "0" if plain == "-0" else plain

@@ -11,6 +11,7 @@ from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.connector.row_numbers import milliseconds
 from services.connector.row_turns import collect_in_turns
+from services.connector.settlement_columns import settled_of
 from services.connector.unified_history import read_newest, read_pages, read_windows
 from services.connector.unified_rows import (
     read_interval,
@@ -108,6 +109,13 @@ class UnifiedFunding:
             lambda row: to_unified_settlement(row, instrument, name),
         )
         return Answer(placed, len(chosen))
+
+    async def settled_rates(
+        self, instrument: Instrument | None, start: int | None, end: int | None, limit: int
+    ) -> Answer:
+        """Return past settlements as places and rates; raises as `settlements`."""
+        answer = await self.settlements(instrument, start, end, limit)
+        return Answer(settled_of(answer.rows), answer.sent)
 
     async def _raw_settlements(
         self, instrument: Instrument, start: int | None, stop: int, limit: int

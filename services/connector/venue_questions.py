@@ -125,6 +125,12 @@ class FundingQuestions(Protocol):
         """
         ...
 
+    async def settled_rates(
+        self, instrument: Instrument | None, start: int | None, end: int | None, limit: int
+    ) -> Answer:
+        """Return what `settlements` does with rates alone, as ((time, key), text | None)."""
+        ...
+
 
 class AccountQuestions(Protocol):
     """Balances, positions, payments, fees and settings of the account and its key."""

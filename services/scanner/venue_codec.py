@@ -128,7 +128,12 @@ def read_borrow_rates(answer: exchange_pb2.GetBorrowRatesResponse) -> Read[Decim
 
 
 def read_history(page: exchange_pb2.GetHistoricalFundingRatesResponse, read: HistoryRead) -> None:
-    """Add the settlements of a page; one damaged row marks its symbol, whose others stand."""
+    """Add the settlements of a page; one damaged row marks its symbol, whose others stand.
+
+    Raises InvalidFieldError for columns that do not belong together.
+    """
+    _read_columns(page.columns, read)
+    # A connector from before columns answers in rows.
     for row in page.rates:
         try:
             if row.timestamp <= 0 or not row.HasField("rate"):
@@ -144,6 +149,34 @@ def read_history(page: exchange_pb2.GetHistoricalFundingRatesResponse, read: His
         times, rates = read.rows.setdefault(row.symbol, ([], []))
         times.append(row.timestamp)
         rates.append(rate)
+
+
+def _read_columns(columns: exchange_pb2.FundingRateColumns, read: HistoryRead) -> None:
+    symbols, indexes = list(columns.symbols), list(columns.symbol_indexes)
+    times, texts = list(columns.timestamps), list(columns.rates)
+    if not len(indexes) == len(times) == len(texts) or max(indexes, default=-1) >= len(symbols):
+        raise InvalidFieldError("columns", "are not of one length, or name no symbol")
+    clean = all(map(DECIMAL_PATTERN.fullmatch, texts)) and min(times, default=1) > 0
+    if not clean:
+        indexes, times, texts = _leave_damaged(symbols, (indexes, times, texts), read)
+    found = {index: read.rows.setdefault(symbols[index], ([], [])) for index in set(indexes)}
+    for index, time, rate in zip(indexes, times, map(float, texts), strict=True):
+        held = found[index]
+        held[0].append(time)
+        held[1].append(rate)
+
+
+def _leave_damaged(
+    symbols: list[str], columns: tuple[list[int], list[int], list[str]], read: HistoryRead
+) -> tuple[list[int], list[int], list[str]]:
+    kept: tuple[list[int], list[int], list[str]] = ([], [], [])
+    for index, time, text in zip(*columns, strict=True):
+        if time <= 0 or not DECIMAL_PATTERN.fullmatch(text):
+            read.malformed[symbols[index]] = "history: a settlement without time or plain rate"
+            continue
+        for column, value in zip(kept, (index, time, text), strict=True):
+            column.append(value)  # type: ignore[attr-defined]  # each its own type
+    return kept
 
 
 def price_volatility(answer: exchange_pb2.GetHistoricalKlinesResponse) -> float | None:

@@ -121,6 +121,7 @@ class VenueReader:
                 end_time=to_timestamp(from_millis(task.span.end_ms)),
                 page_size=self._page_size,
                 page_token=token,
+                columnar=True,
             )
             page = await self._call(self._stub.GetHistoricalFundingRates, request)
             venue_codec.read_history(page, read)

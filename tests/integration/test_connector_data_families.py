@@ -104,6 +104,11 @@ async def check_funding(families: dict[str, RunningConnector]) -> None:
                 break
         assert pages == [(one.timestamp, number(one.rate)) for one in first.rates], code
         assert len(pages) == 9, code
+        asked = E.GetHistoricalFundingRatesRequest(symbol="BTCUSDT", limit=9, columnar=True)
+        columns = (await running.stub.GetHistoricalFundingRates(asked)).columns
+        assert list(columns.symbols) == ["BTCUSDT"], code
+        rates = [one.rate.value for one in first.rates]
+        assert (list(columns.rates), set(columns.symbol_indexes)) == (rates, {0}), code
         told[code] = (present, pages)
     for code in CODES[1:]:
         assert told[code][0] == told["binanceusdm"][0], code

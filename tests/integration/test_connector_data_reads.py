@@ -93,6 +93,27 @@ async def test_the_whole_markets_history_in_pages_is_each_symbols_history(
     assert found == wanted
 
 
+async def test_a_history_in_columns_is_the_history_in_rows(
+    perpetual: RunningConnector, simulator: Application
+) -> None:
+    """The same settlements, rates and tokens, of all symbols and of one."""
+    start = simulator.simulation.market.now() - timedelta(days=9)
+    for symbol in ("", "PEPEUSDT"):
+        request = E.GetHistoricalFundingRatesRequest(
+            symbol=symbol, start_time=timestamp(start), page_size=50
+        )
+        rows = await perpetual.stub.GetHistoricalFundingRates(request)
+        request.columnar = True
+        told = await perpetual.stub.GetHistoricalFundingRates(request)
+        columns = told.columns
+        names = [columns.symbols[index] for index in columns.symbol_indexes]
+        found = list(zip(columns.timestamps, names, columns.rates, strict=True))
+        assert found == [(one.timestamp, one.symbol, one.rate.value) for one in rows.rates]
+        assert len(found) > 10
+        assert not told.rates
+        assert told.next_page_token == rows.next_page_token
+
+
 async def test_one_symbols_history_in_pages_is_the_venues(
     perpetual: RunningConnector, simulator: Application
 ) -> None:

@@ -109,6 +109,11 @@ class MarketMethods:
             limit=request.limit,
             page_token=request.page_token,
         )
+        if request.columnar:
+            columns, token = await self._data.funding.history_columns(wanted)
+            return exchange_pb2.GetHistoricalFundingRatesResponse(
+                columns=columns, next_page_token=token
+            )
         rates, token = await self._data.funding.history(wanted)
         return exchange_pb2.GetHistoricalFundingRatesResponse(rates=rates, next_page_token=token)
 

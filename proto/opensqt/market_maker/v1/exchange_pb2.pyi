@@ -919,6 +919,7 @@ class GetHistoricalFundingRatesRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COLUMNAR_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """Symbol in any accepted form; empty for all symbols at once, where the venue has such a call."""
     limit: _builtins.int
@@ -930,6 +931,10 @@ class GetHistoricalFundingRatesRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the answer before; empty for the first page. The other fields must not
     change between pages.
+    """
+    columnar: _builtins.bool
+    """Answer in `columns` instead of `rates`: a page of a thousand settlements costs both ends a
+    fraction so. A connector that does not know this answers in `rates`.
     """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -948,10 +953,11 @@ class GetHistoricalFundingRatesRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        columnar: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columnar", b"columnar", "end_time", b"end_time", "limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -965,25 +971,73 @@ class GetHistoricalFundingRatesResponse(_message.Message):
 
     RATES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Where the next page starts; empty at the end."""
     @_builtins.property
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.FundingRate]:
         """Oldest first; with an empty symbol sorted by time, then symbol."""
 
+    @_builtins.property
+    def columns(self) -> Global___FundingRateColumns:
+        """The same settlements in the same order, when the request says `columnar`. Absent otherwise."""
+
     def __init__(
         self,
         *,
         rates: _abc.Iterable[_resources_pb2.FundingRate] | None = ...,
         next_page_token: _builtins.str = ...,
+        columns: Global___FundingRateColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rates", b"rates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "next_page_token", b"next_page_token", "rates", b"rates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetHistoricalFundingRatesResponse: _TypeAlias = GetHistoricalFundingRatesResponse  # noqa: Y015
+
+@_typing.final
+class FundingRateColumns(_message.Message):
+    """Past settlements by column: all but `symbols` have one value per settlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    SYMBOL_INDEXES_FIELD_NUMBER: _builtins.int
+    TIMESTAMPS_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Canonical symbols that have settlements here, each once."""
+
+    @_builtins.property
+    def symbol_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Place of the settlement's symbol in `symbols`."""
+
+    @_builtins.property
+    def timestamps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The settlement, Unix milliseconds."""
+
+    @_builtins.property
+    def rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fraction of notional paid, written as in google.type.Decimal; empty is unknown."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        symbol_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        timestamps: _abc.Iterable[_builtins.int] | None = ...,
+        rates: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rates", b"rates", "symbol_indexes", b"symbol_indexes", "symbols", b"symbols", "timestamps", b"timestamps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FundingRateColumns: _TypeAlias = FundingRateColumns  # noqa: Y015
 
 @_typing.final
 class GetTickersRequest(_message.Message):

@@ -92,7 +92,8 @@ async def peer(
         ids=ids,
         metrics=QueueMetrics(metrics),
     ) as runner:
-        yield Peer(runner, local, hub, metrics, runner._owner)
+        owner: str = vars(runner)["_owner"]
+        yield Peer(runner, local, hub, metrics, owner)
 
 
 def fees(count: int, venue: str = "perpy") -> list[VenueTask]:

@@ -6,16 +6,25 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from cli.settings import ArbSettings
 from services.common.server_settings import ServerSettings
 from services.common.settings import SettingsRoot
 from services.common.settings_loader import read_settings
-from services.common.settings_part import SettingsPart
 from services.connector.limits_settings import LimitsPart
 from services.connector.settings import ConnectorPart, ConnectorSettings
 from services.engine.settings import EngineSettings
-from services.scanner.settings import ScannerSettings
+from services.scanner.live_settings import LiveSettings
+from services.scanner.nats_settings import NatsSettings
+from services.scanner.settings import (
+    CostSettings,
+    HistorySettings,
+    QuarantineSettings,
+    ScannerSettings,
+    ScoreSettings,
+    UniverseSettings,
+)
 from services.simulator.settings import SimulatorSettings
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +44,10 @@ BLOCKS = BLOCK.findall((ROOT / "docs" / "running.md").read_text())
 REASON = re.compile(
     r'(?:reason=|default_reason[^=\n]*= |^_?[A-Z_]+(?:: Final)? = )"([A-Z]+_[A-Z_]+)"',
     re.MULTILINE,
+)
+PARTS: tuple[type[BaseModel], ...] = (
+    *(ConnectorPart, LimitsPart, ServerSettings, ScannerSettings, UniverseSettings),
+    *(HistorySettings, QuarantineSettings, CostSettings, ScoreSettings, LiveSettings, NatsSettings),
 )
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
@@ -77,8 +90,8 @@ def test_the_readme_names_every_page() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("part", [ConnectorPart, LimitsPart, ServerSettings])
-def test_every_setting_of_the_connector_is_told(part: type[SettingsPart]) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_every_setting_is_told(part: type[BaseModel]) -> None:
     """A setting that stands in no page is one that nobody finds."""
     text = (ROOT / "docs" / "running.md").read_text()
     told = set(re.findall(r"[a-z][a-z0-9_]+", text))

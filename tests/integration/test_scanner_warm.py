@@ -152,3 +152,16 @@ async def test_history_too_dense_for_a_page_is_read_by_symbol() -> None:
         perpetual.faults["GetHistoricalFundingRates"] = [dense]
         scan = await scanned(stub)
         assert (scan.state, scan.opportunity_count, list(scan.missing_parts)) == (SUCCEEDED, 15, [])
+
+
+async def test_what_was_asked_early_in_vain_is_not_missed() -> None:
+    """A symbol of the last shortlist that is delisted since costs the scan nothing."""
+    spot, perpetual = markets()
+    async with scanning(spot, perpetual) as stub:
+        first = await scanned(stub)
+        assert first.opportunity_count
+        for venue in (spot, perpetual):
+            venue.listings.pop("AAAUSDT")
+        second = await scanned(stub)
+        assert (second.state, list(second.missing_parts)) == (SUCCEEDED, [])
+        assert second.opportunity_count == first.opportunity_count - 1

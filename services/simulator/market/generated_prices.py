@@ -22,7 +22,7 @@ _BASIS_NOISE: Final = 0.00004
 class IndexPath:
     """The price of one coin: a sum of waves from five seconds to two months long."""
 
-    __slots__ = ("_base", "_coarse", "_fine")
+    __slots__ = ("_base", "_coarse", "_fine", "_last")
 
     def __init__(self, base: float, hour_spread: float, key: int) -> None:
         self._base = base
@@ -32,6 +32,9 @@ class IndexPath:
         self._fine = Waves(
             ~key, [(MINUTE_MS, 0.06 * hour_spread), (5 * SECOND_MS, 0.02 * hour_spread)]
         )
+
+        # Mark and index price of one instant are asked for together, spot and perpetual too.
+        self._last = (-1, 0.0)
 
     def price(self, at: int) -> float:
         """Return the price at ``at`` milliseconds."""
@@ -46,8 +49,12 @@ class IndexPath:
 
     def smooth(self, at: int) -> float:
         """Return the price without the noise of seconds, what an index is made of."""
-        # exp keeps the price above zero, however the waves add up.
-        return self._base * math.exp(self._coarse.at(at))
+        known, price = self._last
+        if known != at:
+            # exp keeps the price above zero, however the waves add up.
+            price = self._base * math.exp(self._coarse.at(at))
+            self._last = (at, price)
+        return price
 
     def many_smooth(self, times: Sequence[int]) -> list[float]:
         """Return ``smooth`` of each of ``times``."""

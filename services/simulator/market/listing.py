@@ -58,8 +58,9 @@ class BarStore(Protocol):
 class Listing:
     """An instrument with what is needed to answer for it at any instant.
 
-    ``day_turnover`` is in quote; ``end`` is when trading ended or will end, in ms, None for never;
-    ``known_since`` is when prices begin to be known, None for as long as it is listed.
+    ``day_turnover`` is in quote. In ms: ``begin`` is when trading began, ``end`` is when it ended
+    or will end, None for never, ``known_since`` is when prices begin to be known, None for as long
+    as it is listed.
     """
 
     spec: InstrumentSpec
@@ -69,14 +70,14 @@ class Listing:
     end: int | None = None
     recorded: BarStore | None = None
     known_since: int | None = None
+    begin: int = field(init=False)
     # Of whole hours, asked for again with every ticker; caches, the listing stays the same.
     hour_prices: dict[int, float] = field(default_factory=dict, compare=False, repr=False)
     hour_shares: dict[int, float] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
-    def begin(self) -> int:
-        """Return when trading began, in ms."""
-        return millis(self.spec.onboard_time)
+    def __post_init__(self) -> None:
+        """Count when trading began in ms once: every price asked for is held against it."""
+        object.__setattr__(self, "begin", millis(self.spec.onboard_time))
 
     def is_trading(self, at: int) -> bool:
         """Tell whether the instrument is listed and trades at ``at``."""

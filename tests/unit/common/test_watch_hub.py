@@ -121,7 +121,7 @@ async def test_a_watcher_that_is_too_slow_is_ended_and_told() -> None:
     assert hub.subscriber_count == 0
 
 
-@pytest.mark.parametrize("token", [b"other:1", b"epoch:99", b"epoch:0"])
+@pytest.mark.parametrize("token", [b"other:1", b"other:4", b"epoch:99", b"epoch:0"])
 async def test_an_old_or_foreign_token_is_refused(token: bytes) -> None:
     """The client must start over: what it missed is no longer held."""
     hub = _hub(backlog=2)
@@ -196,6 +196,18 @@ async def test_closing_the_hub_ends_every_stream() -> None:
     hub.close()
     with pytest.raises(UnreachableError):
         await _take(stream, 1)
+
+
+async def test_closing_the_hub_wakes_those_that_wait() -> None:
+    """Nobody waits for the next heartbeat to hear of it."""
+    hub = _hub()
+    stream = hub.watch(b"", _all)
+    await _take(stream, 1)
+    waiting = asyncio.create_task(_take(stream, 1))
+    await asyncio.sleep(0)
+    hub.close()
+    with pytest.raises(UnreachableError):
+        await waiting
 
 
 async def test_subscribers_are_bounded() -> None:

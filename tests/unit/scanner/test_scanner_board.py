@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from services.common.watch_hub import WatchHub
+from opensqt.market_maker.v1 import scanner_pb2
+from services.common.watch_hub import Upsert, WatchHub
 from services.scanner.board import Board
+from services.scanner.encoded import EncodedEvents
 from services.scanner.evaluate import Evidence
 from services.scanner.findings import Findings
 from services.scanner.held import Held
@@ -248,3 +250,27 @@ def test_revisions_grow_while_the_clock_stands_and_over_a_restart() -> None:
     reborn.clock.age(1)
     reborn.publish(opportunity())
     assert reborn.only().revision > seen[-1]
+
+
+def test_the_oldest_age_is_that_of_the_oldest_figure() -> None:
+    """What is young does not hide what is old; nothing published has no age."""
+    stage = Stage()
+    assert stage.board.oldest_age() == 0
+    other = PairOfLegs(PAIR.long_leg, replace(PAIR.short_leg, symbol="BBBUSDT"))
+    young, old = opportunity(), opportunity(NOW - timedelta(minutes=4), pair=other)
+    stage.publish(young, old)
+    assert stage.board.oldest_age() == 240
+
+
+def test_each_revision_is_encoded_and_few_are_kept() -> None:
+    """A newer revision is never told in the bytes of an older one."""
+    events, told = EncodedEvents(2), []
+    for number in range(1, 6):
+        event = Upsert(b"t", "a", opportunity(revision=number))
+        encoded = events.encode(event, NOW)
+        assert events.encode(event, NOW) == encoded
+        told.append(scanner_pb2.WatchOpportunitiesResponse.FromString(encoded))
+        events.encode(Upsert(b"t", str(number), opportunity()), NOW)
+    assert [each.upsert.revision for each in told] == [1, 2, 3, 4, 5]
+    assert {each.resume_token for each in told} == {b"t"}
+    assert len(events._upserts) == 2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
 from services.common.codec import from_millis, to_timestamp
-from services.connector.row_numbers import wire
+from services.connector.row_numbers import price_wire, quantity_wire
 from services.connector.venue_numbers import venue_decimal
 
 if TYPE_CHECKING:
@@ -34,14 +35,15 @@ def to_book(
 def _levels(
     rows: Any, instrument: Instrument, *, highest_first: bool
 ) -> list[resources_pb2.OrderBookLevel]:
-    pairs = [(venue_decimal(one[0], "price"), venue_decimal(one[1], "quantity")) for one in rows]
+    levels = [
+        (venue_decimal(one[0], "price"), venue_decimal(one[1], "quantity"), one) for one in rows
+    ]
     # Sorted here: nothing promises the order, and the first level is taken for the best.
-    held = [pair for pair in pairs if pair[0] > 0 and pair[1] > 0]
-    held.sort(key=lambda pair: pair[0], reverse=highest_first)
+    held = [level for level in levels if level[0] > 0 and level[1] > 0]
+    held.sort(key=itemgetter(0), reverse=highest_first)
     return [
         resources_pb2.OrderBookLevel(
-            price=wire(instrument.to_base_price(price)),
-            quantity=wire(instrument.to_base_quantity(quantity)),
+            price=price_wire(one[0], instrument), quantity=quantity_wire(one[1], instrument)
         )
-        for price, quantity in held
+        for _, _, one in held
     ]

@@ -18,13 +18,15 @@ from services.connector.row_numbers import (
     number,
     positive,
     positive_wire,
+    price_wire,
+    quantity_wire,
     required,
     required_wire,
     stamp,
     text,
+    venue_wire,
     wire,
 )
-from services.connector.venue_numbers import venue_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,17 +139,17 @@ def to_candle(
     opened, closed = milliseconds(row[0]), milliseconds(row[6])
     if not opened or closed <= opened:
         raise ValueError("the candle has no times")
-    price = [wire(instrument.to_base_price(venue_decimal(value, "price"))) for value in row[1:5]]
+    price = [price_wire(value, instrument) for value in row[1:5]]
     return resources_pb2.Candle(
         symbol=instrument.symbol,
         open=price[0],
         high=price[1],
         low=price[2],
         close=price[3],
-        volume=wire(instrument.to_base_quantity(venue_decimal(row[5], "volume"))),
+        volume=quantity_wire(row[5], instrument),
         timestamp=opened,
         is_closed=market_time is None or market_time > closed,
-        quote_volume=wire(venue_decimal(row[7], "quoteVolume")),
+        quote_volume=venue_wire(row[7], "quoteVolume"),
     )
 
 

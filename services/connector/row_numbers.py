@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
+    from services.connector.instruments import Instrument
+
 
 def number(row: dict[str, Any], key: str) -> Decimal | None:
     """Return the number under `key`, None when the venue left it out or empty."""
@@ -71,12 +73,31 @@ def wire(value: Decimal | None) -> decimal_pb2.Decimal | None:
 
 def required_wire(row: Mapping[str, Any], key: str) -> decimal_pb2.Decimal:
     """Return the number under `key` in its wire form, as `wire` of `required`."""
-    written = row.get(key)
+    return venue_wire(row.get(key), key)
+
+
+def venue_wire(written: object, name: str) -> decimal_pb2.Decimal:
+    """Return a venue's number in its wire form, as `wire` of `venue_decimal`."""
     # A page of history has a thousand texts that are plain already; the way over Decimal would
     # take most of the time that the page takes here.
     if type(written) is str and DECIMAL_PATTERN.fullmatch(written):
         return decimal_pb2.Decimal(value=without_zeros(written))
-    return _rounded(required(row, key))
+    return _rounded(venue_decimal(written, name))
+
+
+def price_wire(written: object, instrument: Instrument) -> decimal_pb2.Decimal:
+    """Return a venue's price per single coin in its wire form."""
+    # Nearly all instruments count single coins: then the venue's price is the one we tell.
+    if instrument.base_multiplier == 1:
+        return venue_wire(written, "price")
+    return _rounded(instrument.to_base_price(venue_decimal(written, "price")))
+
+
+def quantity_wire(written: object, instrument: Instrument) -> decimal_pb2.Decimal:
+    """Return a quantity in the venue's unit as single coins in its wire form."""
+    if instrument.unit == 1:
+        return venue_wire(written, "quantity")
+    return _rounded(instrument.to_base_quantity(venue_decimal(written, "quantity")))
 
 
 def positive_wire(row: Mapping[str, Any], key: str) -> decimal_pb2.Decimal | None:

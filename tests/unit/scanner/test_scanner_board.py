@@ -256,9 +256,10 @@ def test_the_oldest_age_is_that_of_the_oldest_figure() -> None:
     """What is young does not hide what is old; nothing published has no age."""
     stage = Stage()
     assert stage.board.oldest_age() == 0
-    other = PairOfLegs(PAIR.long_leg, replace(PAIR.short_leg, symbol="BBBUSDT"))
+    other = PairOfLegs(*(replace(leg, symbol="BBBUSDT") for leg in (PAIR.long_leg, PAIR.short_leg)))
     young, old = opportunity(), opportunity(NOW - timedelta(minutes=4), pair=other)
     stage.publish(young, old)
+    assert len(stage.board.ranked()) == 2
     assert stage.board.oldest_age() == 240
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from services.common.errors import UnimplementedError, UnreachableError
 from services.scanner.books import Book, Level
 from services.scanner.caveats import Caveat
 from services.scanner.costs import cost_caveats, crossing_budget, net_carry
@@ -16,6 +18,7 @@ from services.scanner.instruments import InstrumentKey, InstrumentKind, RateRow
 from services.scanner.market import VenueView
 from services.scanner.pairs import PairOfLegs
 from services.scanner.rules import CostRules
+from services.scanner.task_runner import TaskEnd
 from services.scanner.tasks import ReadFees
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
@@ -88,6 +91,15 @@ def test_a_book_of_next_to_nothing_is_walked_at_no_size() -> None:
     assert crossing.caveats == {Caveat.BOOK_SHALLOW}
 
 
+@pytest.mark.parametrize("thin", [LONG, SHORT])
+def test_capacity_is_that_of_the_thinner_leg(thin: InstrumentKey) -> None:
+    """Ten coins at a hundred are all that either leg can be traded for."""
+    books = {LONG: book(), SHORT: book(), thin: book("10")}
+    told = pair_capacity(PAIR, crossing_of(PAIR, books, VIEWS, CostRules()), Decimal(1))
+    assert told is not None
+    assert (told.notional, told.is_book_end) == (1000, True)
+
+
 def test_budget_of_crossing_is_what_leaves_the_wanted_net_apr() -> None:
     """Spending all of it, net APR is the least that is wanted."""
     fees = {"long_taker_fee": Decimal("0.002"), "short_taker_fee_default": Decimal("0.001")}
@@ -120,3 +132,21 @@ def test_fee_told_by_symbol_is_asked_again_after_a_day() -> None:
     fees.forget_old(NOW + timedelta(hours=24))
     assert fees.tasks([SHORT], VIEWS) == [told]
     assert fees.completed(VIEWS) is VIEWS
+
+
+def test_what_a_venue_tells_of_fees_is_believed_and_not_asked_twice() -> None:
+    """The symbol's own word first, nothing is an answer, bulk stands, and only a refusal ends the
+    asking in bulk.
+    """
+    fees, told, bulk = FeeBook(), ReadFees("p", "AAAUSDT"), ReadFees("p")
+    fees.learn(told, {}, NOW)
+    assert fees.tasks([SHORT], VIEWS) == []
+    assert fees.completed(VIEWS) is VIEWS
+    fees.learn(told, {"": Decimal("0.001"), "AAAUSDT": Decimal("0.0004")}, NOW)
+    assert fees.completed(VIEWS)["p"].taker_fee("AAAUSDT") == Decimal("0.0004")
+    whole = {**VIEWS, "p": replace(VIEWS["p"], fees={"": Decimal("0.0003")})}
+    assert fees.completed(whole) is whole
+    fees.note_refusals([TaskEnd(bulk, None, UnreachableError("no route"))])
+    assert fees.worth_asking([bulk]) == [bulk]
+    fees.note_refusals([TaskEnd(bulk, None, UnimplementedError("no such call"))])
+    assert fees.worth_asking([bulk]) == []

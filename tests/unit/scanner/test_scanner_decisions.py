@@ -30,13 +30,14 @@ from services.scanner.instruments import (
     TickerRow,
     TradingStatus,
 )
-from services.scanner.market import VenueView, venue_now
+from services.scanner.market import VenueView, interval_hours, venue_now
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
 from services.scanner.quarantine import history_exclusions
 from services.scanner.ranking import (
     FundingLeg,
     ScoreInput,
     favourable_regime_hours,
+    naive_carry,
     quality_score,
     score_factors,
     window_carry,
@@ -123,6 +124,8 @@ def test_defaults_are_named_and_missing_ones_refused() -> None:
     costs = round_trip_costs(unknown, known, rules)
     assert costs["long_taker_fee_default"] == Decimal("0.002")
     assert costs["long_half_spread_default"] == Decimal("0.002")
+    # A fee of zero was told: it is no fee that is unknown.
+    assert costs["short_taker_fee"] == 0
     with pytest.raises(ValueError, match="half-spread of the long leg"):
         round_trip_costs(unknown, known, CostRules())
 
@@ -197,6 +200,16 @@ def test_short_stuck_and_wild_histories_are_named() -> None:
     ]
 
 
+def test_history_at_the_bounds_is_sound() -> None:
+    """Nine settlements over three days, twelve zeros in a row, any number apart, and 5 % pass."""
+    assert verdicts(statistics([0.0001] * 9)) == []
+    assert verdicts(statistics([0.0001] * 71, hours=1)) == [ExclusionReason.HISTORY_SHORT]
+    assert verdicts(statistics([0.0001] * 72, hours=1)) == []
+    assert verdicts(statistics([0.0001] * 20 + [0.0] * 12 + [0.0001] * 20)) == []
+    assert verdicts(statistics([0.0001, 0.0] * 30)) == []
+    assert verdicts(statistics([0.0001] * 30 + [-0.05]), predicted=0.05) == []
+
+
 def test_carry_of_two_perpetuals_is_the_difference() -> None:
     """Short the dearer, long the cheaper; a leg against the position costs."""
     dear, cheap = statistics([0.0003] * 90), statistics([0.0001] * 90)
@@ -208,6 +221,34 @@ def test_carry_of_two_perpetuals_is_the_difference() -> None:
 
 
 given_input = ScoreInput(net_apr=0.2, quote_volume=1e7, basis_ratio=0.0)
+
+
+def test_two_legs_share_their_factors() -> None:
+    """The younger regime that pays, the shorter history, deviations as a root of squares, the
+    mean of both shares, every window's carry of both legs.
+    """
+    receiving = statistics([-0.0003] * 10 + [0.0003, 0.0005] * 10)
+    paying = statistics([-0.0001, -0.0003] * 45)
+    legs = (FundingLeg(paying, -1), FundingLeg(receiving, 1))
+    assert favourable_regime_hours(legs) == 160
+    factors = score_factors(legs, given_input, ScoreRules())
+    mean, spread = (
+        (-paying.annualized_rate + receiving.annualized_rate),
+        (math.hypot(paying.annualized_deviation, receiving.annualized_deviation)),
+    )
+    assert mean > 0
+    assert factors["stability"] == pytest.approx(mean / (mean + spread))
+    assert factors["persistence"] == pytest.approx(160 / 232)
+    assert factors["consistency"] == pytest.approx((1 + 20 / 30) / 2)
+    assert factors["coverage"] == pytest.approx(240 / 720)
+    assert factors["agreement"] == 1
+    level = (FundingLeg(receiving, -1), FundingLeg(receiving, 1))
+    assert score_factors(level, given_input, ScoreRules())["agreement"] == 0
+    unknown = replace(given_input, basis_ratio=None)
+    assert score_factors(legs, unknown, ScoreRules())["basis"] == 0.5
+    assert naive_carry(legs) == pytest.approx(
+        receiving.naive_annualized_rate - paying.naive_annualized_rate
+    )
 
 
 @given(
@@ -282,3 +323,23 @@ def test_venue_time_is_the_middle_stamp() -> None:
     stamped = replace(view("p", PERPETUAL, "AAAUSDT"), rates=rows)
     assert venue_now(stamped) == NOW + timedelta(seconds=1)
     assert venue_now(view("p", PERPETUAL, "AAAUSDT")) is None
+
+
+def test_what_is_told_of_a_symbol_wins_over_what_is_told_of_all() -> None:
+    """Fees: of the symbol before the venue's; intervals, in hours: of the rate before the list."""
+    plain = view("p", PERPETUAL, "AAAUSDT", "BBBUSDT")
+    listed = {
+        name: replace(row, funding_interval=timedelta(hours=8))
+        for name, row in plain.symbols.items()
+    }
+    told = replace(
+        plain,
+        symbols=listed,
+        fees={"": Decimal("0.001"), "AAAUSDT": Decimal("0.0002")},
+        rates={"AAAUSDT": RateRow("AAAUSDT", None, None, None, timedelta(hours=4))},
+    )
+    assert [told.taker_fee(name) for name in ("AAAUSDT", "BBBUSDT")] == [
+        Decimal("0.0002"),
+        Decimal("0.001"),
+    ]
+    assert [interval_hours(told, name) for name in ("AAAUSDT", "BBBUSDT", "C")] == [4, 8, None]

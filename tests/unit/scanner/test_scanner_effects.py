@@ -85,6 +85,30 @@ async def test_store_joins_rows_and_knows_what_it_lacks() -> None:
     assert unknown_spans(store, "p", "A", whole) == (Span(0, 16 * HOUR_MS),)
 
 
+async def test_rows_told_later_correct_those_read_before() -> None:
+    """Also once the earlier ones were used; spans of a symbol add up."""
+    store = MemoryHistoryStore()
+    await store.extend(
+        "p", "A", Span(0, 20 * HOUR_MS), {"A": ([8 * HOUR_MS, 16 * HOUR_MS], [1, 2])}
+    )
+    assert store.settlements("p", "A").rates.tolist() == [1, 2]
+    late = Span(20 * HOUR_MS, 40 * HOUR_MS)
+    await store.extend("p", "A", late, {"A": ([16 * HOUR_MS + 5, 32 * HOUR_MS], [9, 3])})
+    assert store.settlements("p", "A").rates.tolist() == [1, 9, 3]
+    assert store.held_by_symbol("p") == {"A": (Span(0, 40 * HOUR_MS),)}
+
+
+async def test_pruning_keeps_the_rows_inside_and_other_venues() -> None:
+    """Rows before a start within a minute go, as do those at the end and after it."""
+    store = MemoryHistoryStore()
+    times = [hour * HOUR_MS for hour in (8, 16, 24, 32)]
+    for venue, symbol in (("p", "A"), ("q", "B")):
+        await store.extend(venue, symbol, Span(0, 40 * HOUR_MS), {symbol: (times, [1, 2, 3, 4])})
+    await store.prune("p", Span(8 * HOUR_MS + 1, 32 * HOUR_MS))
+    assert store.settlements("p", "A").rates.tolist() == [2, 3]
+    assert store.settlements("q", "B").rates.tolist() == [1, 2, 3, 4]
+
+
 async def test_long_work_gives_way_to_the_loop() -> None:
     """Between pieces of work other tasks run as soon as a slice is used up."""
 

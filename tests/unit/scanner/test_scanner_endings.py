@@ -85,7 +85,7 @@ def test_end_inside_the_holding_time_is_delisting() -> None:
     assert isinstance(evaluated(None), Opportunity)
 
 
-@pytest.mark.parametrize(("hours", "is_out"), [(-1, True), (23, True), (25, False)])
+@pytest.mark.parametrize(("hours", "is_out"), [(-1, True), (23, True), (24, True), (25, False)])
 def test_end_within_the_shortest_holding_time_costs_no_reading(hours: int, is_out: bool) -> None:
     """Then the instrument is not even tradable; one that ended already is not either."""
     ending = view(InstrumentKind.PERPETUAL, NOW + timedelta(hours=hours))
@@ -107,12 +107,18 @@ def test_doubts_about_the_history_are_among_the_caveats() -> None:
     """A window that is not covered, a hole and a change of interval are each named."""
     assert funding_caveats([statistics(*[8] * 40)], 7) == ()
     assert funding_caveats([statistics(*[8] * 10)], 7) == (Caveat.WINDOW_PARTIAL,)
+    # An hour of a week is lacking; and of two legs one is enough.
+    assert Caveat.WINDOW_PARTIAL in funding_caveats([statistics(*[1] * 166)], 7)
+    assert Caveat.WINDOW_PARTIAL not in funding_caveats([statistics(*[1] * 167)], 7)
+    assert funding_caveats([statistics(*[8] * 40), statistics(*[8] * 10)], 7) == (
+        Caveat.WINDOW_PARTIAL,
+    )
     holed = statistics(*[8] * 30, 16, *[8] * 30)
     assert funding_caveats([statistics(*[8] * 60), holed], 7) == (Caveat.SETTLEMENTS_MISSING,)
     changed = statistics(*[4] * 30, *[8] * 30)
     assert funding_caveats([changed], 7) == (Caveat.INTERVAL_CHANGED,)
     told = replace(statistics(*[8] * 60), interval_hours=4.0)
-    assert funding_caveats([told], 7) == (Caveat.INTERVAL_CHANGED,)
+    assert funding_caveats([statistics(*[8] * 60), told], 7) == (Caveat.INTERVAL_CHANGED,)
     found = evaluated(None, settlement_count=10)
     assert isinstance(found, Opportunity)
     assert Caveat.WINDOW_PARTIAL in found.caveats

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from services.common.errors import FatalError, UnreachableError
+from services.scanner import negative_results
 from services.scanner.negative_results import NegativeResults
 from services.scanner.single_flight import SingleFlight
 from tests.support.hand_clock import HandClock
@@ -142,3 +143,16 @@ async def test_request_that_would_end_the_process_ends_itself_only(
     )
     assert [type(end) for end in ends] == [FatalError] * 2
     assert await flights.run("key", answer) == 3
+
+
+def test_what_is_remembered_is_bounded_and_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full memory takes nothing more until something in it is old."""
+    monkeypatch.setattr(negative_results, "_MAX_KEYS", 2)
+    clock = HandClock()
+    negative = NegativeResults(100.0, clock, lambda: 0.5)
+    for key in "abc":
+        negative.remember(key)
+    assert [negative.holds(key) for key in "abc"] == [True, True, False]
+    clock.instant += timedelta(seconds=101)
+    negative.remember("c")
+    assert [negative.holds(key) for key in "abc"] == [False, False, True]

@@ -100,7 +100,8 @@ def test_repeats_with_seconds_of_jitter_are_one_settlement() -> None:
 
 def test_off_hour_settlements_keep_their_minute() -> None:
     """A settlement at half past is not moved to the hour."""
-    rows = settlements(at(0.5, 1.5), [1.0, 2.0])
+    early, late = (time - 3 for time in at(0.5, 1.5)), (time + 9 for time in at(0.5, 1.5))
+    rows = settlements([*early, *late], [1.0, 2.0, 1.0, 2.0])
     assert rows.minutes.tolist() == [time // 60_000 for time in at(0.5, 1.5)]
 
 
@@ -143,6 +144,7 @@ def test_unknown_interval_is_not_taken_for_eight_hours(
 def test_single_row_stands_on_the_venue_word() -> None:
     """One settlement is a history when the venue tells the interval."""
     assert made(at(0), 4.0).hours.tolist() == [4]
+    assert made(at(0), 24.0).interval_hours == 24
 
 
 def test_recent_keeps_hours_known_from_the_row_before() -> None:

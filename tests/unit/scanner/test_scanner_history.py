@@ -55,6 +55,9 @@ async def test_history_is_the_same_after_a_restart(tmp_path: Path) -> None:
         assert store.held_by_symbol("p") == {"A": (Span(24 * HOUR_MS, 48 * HOUR_MS),)}
         assert unknown_spans(store, "p", "A", Span(0, 48 * HOUR_MS)) == ()
     assert path.stat().st_mode & 0o077 == 0
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
 
 
 async def test_what_is_pruned_does_not_come_back(tmp_path: Path) -> None:

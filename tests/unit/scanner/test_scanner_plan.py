@@ -89,6 +89,15 @@ def test_failed_slice_is_asked_again_and_nothing_else() -> None:
     assert task.span == hole
 
 
+def test_last_page_counts_when_ways_are_compared() -> None:
+    """728 rows at 1 h are eight pages of a hundred: ten symbols are 80 calls, 73 in bulk."""
+    names = [f"S{index}USDT" for index in range(10)]
+    hourly = HistoryNeed("perpy", WANTED, dict.fromkeys(names, 1.0), names, page_size=100)
+    tasks = history_tasks(hourly)
+    assert {task.symbol for task in tasks} == {""}
+    assert len(tasks) == 73
+
+
 def test_slices_are_cut_between_settlements() -> None:
     """No cut lies within half an hour of a full hour, whatever the jitter of the rows."""
     for task in history_tasks(need(700)):
@@ -123,6 +132,7 @@ def test_missing_and_held_make_up_what_is_wanted(held: list[Span], wanted: Span)
         is_missing = any(gap.start_ms <= instant < gap.end_ms for gap in gaps)
         assert is_held != is_missing
     assert all(not gap.is_empty for gap in gaps)
+    assert all(wanted.start_ms <= gap.start_ms and gap.end_ms <= wanted.end_ms for gap in gaps)
 
 
 @given(st.lists(spans, max_size=8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -122,3 +123,27 @@ def test_costs_nobody_told_stand_on_the_settings() -> None:
     rules = ScanRules(costs=CostRules(default_taker_fee_ratio=Decimal("0.002")))
     found = leg_outlook(view(fee=None), "AUSDT", EMPTY, 8.0, MINUTE, rules)
     assert found.crossing_ratio == pytest.approx(0.0021)
+
+
+def test_a_leg_counts_with_what_is_best_for_its_side() -> None:
+    """The long leg with its lowest carry: what it paid before, though it pays otherwise now."""
+    wide = LegOutlook(-0.2, 0.1, 0.0)
+    assert best_net_apr(wide, LegOutlook(0.0, 0.0, 0.0), RULES) == pytest.approx(0.2)
+    assert best_net_apr(LegOutlook(0.0, 0.0, 0.0), wide, RULES) == pytest.approx(0.1)
+
+
+def test_row_that_settled_a_window_ago_is_outside_it() -> None:
+    """It was paid for the hours before the window; the hours of the first row inside count."""
+    rows = paid(0.0001, 22)
+    rates = rows.rates.copy()
+    rates[0] = 0.04
+    held = Settlements(rows.minutes, rates)
+    assert outlook("0", held).highest_apr == pytest.approx(0.1095)
+
+
+def test_spread_nobody_told_stands_on_the_settings() -> None:
+    """Without best prices the default half-spread is counted."""
+    bare = replace(view(), tickers={})
+    rules = ScanRules(costs=CostRules(default_half_spread_ratio=Decimal("0.001")))
+    found = leg_outlook(bare, "AUSDT", EMPTY, 8.0, MINUTE, rules)
+    assert found.crossing_ratio == pytest.approx(0.0015)

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from services.common.errors import InvalidFieldError
 from services.scanner.nats_names import NatsNames, ResultPart, TaskName, result_part, split, token
+from services.scanner.nats_queue import _kept_up
 from services.scanner.nats_settings import NatsSettings
+from tests.support.hand_clock import HandClock
 
 NAMES = NatsNames("desk.one")
 LOCAL = ("nats://127.0.0.1:4222",)
@@ -119,6 +121,19 @@ def test_one_way_to_show_oneself(tmp_path: Path) -> None:
         NatsSettings(servers=LOCAL, token_file=secret, user="me", password_file=secret)
     guarded = NatsSettings(servers=("tls://nats.example:4222",), token_file=secret, tls={})
     assert "correct" not in repr(guarded)
+
+
+async def test_a_part_of_the_queue_that_fails_is_begun_again() -> None:
+    """A process without its worker would look alive and leave the scans of others waiting."""
+    begun: list[int] = []
+
+    async def run() -> None:
+        begun.append(len(begun))
+        if len(begun) < 3:
+            raise ZeroDivisionError
+
+    await _kept_up("worker", run, HandClock())
+    assert begun == [0, 1, 2]
 
 
 def test_the_default_loads_no_nats() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -97,12 +99,32 @@ def test_market_whose_interval_was_just_cut_is_alive() -> None:
     assert judged(TIMES, RATES, word=1.0, now=NOW_MINUTE + 16 * 60) == [ExclusionReason.MARKET_DEAD]
 
 
+def test_history_counts_to_the_hour_and_the_coming_rate_with_it() -> None:
+    """Of 730 hourly rows 720 make the 30 days; a wild coming rate condemns them."""
+    times = [TIMES[-1] - back * HOUR_MS for back in reversed(range(730))]
+    candidate = Candidate(KEY, settlements(times, [0.0001] * 730), 1.0)
+    statistics, _ = sound_statistics([candidate], NOW_MINUTE, ScanRules())
+    assert statistics[KEY].settlement_count == statistics[KEY].covered_hours == 720
+    wild = replace(candidate, predicted_rate=0.3)
+    statistics, (exclusion,) = sound_statistics([wild], NOW_MINUTE, ScanRules())
+    assert (statistics, exclusion.reason) == ({}, ExclusionReason.RATE_IMPLAUSIBLE)
+
+
 def test_history_that_ended_before_the_window_is_dead() -> None:
     """Rows of two months ago say nothing of today."""
     assert judged(TIMES, RATES, now=NOW_MINUTE + 60 * 24 * 60) == [ExclusionReason.MARKET_DEAD]
 
 
-async def studied(stamp: datetime | None, *, dead: int, alive: int) -> VenueStudy:
+async def studied(
+    stamp: datetime | None,
+    *,
+    dead: int,
+    alive: int,
+    store: MemoryHistoryStore | None = None,
+    unread: Collection[str] = (),
+    unneeded: Collection[str] = (),
+    rate: str = "0.0001",
+) -> VenueStudy:
     """Return the study of a venue with so many markets, the dead ones silent for ten days."""
     names = [f"D{index}USDT" for index in range(dead)] + [f"A{index}USDT" for index in range(alive)]
     view = VenueView(
@@ -116,15 +138,17 @@ async def studied(stamp: datetime | None, *, dead: int, alive: int) -> VenueStud
         },
         tickers={},
         received=NOW,
-        rates={name: RateRow(name, Decimal("0.0001"), None, stamp, None) for name in names},
+        rates={name: RateRow(name, Decimal(rate), None, stamp, None) for name in names},
     )
-    store = MemoryHistoryStore()
+    store = store or MemoryHistoryStore()
     rows = {
         name: (TIMES[:-30], RATES[:-30]) if name.startswith("D") else (TIMES, RATES)
         for name in names
     }
     await store.extend("p", "", Span(TIMES[0], TIMES[-1] + 1), rows)
-    return await study_venue(view, store, {}, (), set(names), ScanRules(), Slicer(SystemClock()))
+    return await study_venue(
+        view, store, {}, unread, set(names).difference(unneeded), ScanRules(), Slicer(SystemClock())
+    )
 
 
 async def test_one_dead_market_among_many_is_dead() -> None:
@@ -150,3 +174,32 @@ async def test_venue_that_stamps_nothing_is_held_to_our_own_clock() -> None:
     """Its dead markets are dead all the same."""
     study = await studied(None, dead=1, alive=3)
     assert [each.instrument.symbol for each in study.exclusions] == ["D0USDT"]
+
+
+async def test_half_of_the_markets_may_die() -> None:
+    """Only over half is a doubt."""
+    study = await studied(NOW, dead=3, alive=3)
+    assert (study.missing_parts, study.untold) == ([], set())
+    assert study.analysed_count == 6
+    assert len((await studied(NOW, dead=4, alive=3)).untold) == 4
+
+
+async def test_what_was_learnt_of_a_wrong_clock_is_asked_again() -> None:
+    """Beyond the last settlement on record nothing counts as known."""
+    store = MemoryHistoryStore()
+    jumped = NOW + timedelta(days=3)
+    await store.extend("p", "", Span(TIMES[0], int(jumped.timestamp() * 1000)), {})
+    await studied(jumped, dead=0, alive=4, store=store)
+    (known,) = store.held("p")
+    assert TIMES[-1] < known.end_ms < TIMES[-1] + HOUR_MS
+
+
+async def test_only_what_was_asked_for_and_read_is_judged() -> None:
+    """A history with a hole is left out by name, one that was not needed without a word."""
+    study = await studied(NOW, dead=0, alive=4, unread={"A0USDT"}, unneeded={"A1USDT"})
+    assert {key.symbol for key in study.statistics} == {"A2USDT", "A3USDT"}
+    (exclusion,) = study.exclusions
+    assert exclusion.instrument.symbol == "A0USDT"
+    assert exclusion.reason is ExclusionReason.HISTORY_MISSING
+    wild = await studied(NOW, dead=0, alive=1, rate="0.3")
+    assert [each.reason for each in wild.exclusions] == [ExclusionReason.RATE_IMPLAUSIBLE]

@@ -261,8 +261,14 @@ async def test_what_nobody_here_knows_harms_nobody(server: NatsServer) -> None:
     async with peer(server.address, hang) as first, asked(server) as streams:
         batch = asyncio.create_task(first.runner.run(fees(1)))
         await until(lambda: first.local.taken.total() == 1)
-        headers = ResultPart("elsewhen.0", "elsewhen.0.run", 0, 1, is_error=True).headers()
-        await streams.publish(f"opensqt.results.{first.owner}", b"", headers=headers)
+        # A half of each of two runs of our own task, which make no whole, then another's end.
+        task = (await streams.get_last_msg("opensqt_tasks", "opensqt.tasks.perpy.>")).subject
+        key = ".".join(task.split(".")[-2:])
+        parts = [ResultPart(key, f"{key}.run{part}", part, 2, is_error=True) for part in (0, 1)]
+        parts.append(ResultPart("elsewhen.0", "elsewhen.0.run", 0, 1, is_error=True))
+        for part in parts:
+            subject = f"opensqt.results.{first.owner}"
+            await streams.publish(subject, b"", headers=part.headers())
         await until(lambda: first.count("unwanted") == 1)
         assert not batch.done()
         await streams.publish("opensqt.tasks.perpy.somebody.batch.0", b'{"version": 2}')

@@ -17,6 +17,7 @@ from services.scanner.backtest_market import (
     JudgedPair,
     MarketAssumptions,
     judged_pairs,
+    known_rows,
     round_trip_cost,
 )
 from services.scanner.backtest_walk import BacktestPlan, Method, Outcome, dates, picks, walk
@@ -135,6 +136,23 @@ def test_costs_are_fees_and_spreads_of_both_legs_twice() -> None:
     """0.1 % and 0.05 % of fees, twice 0.02 % of half-spread, in and out."""
     cost = round_trip_cost(PairOfLegs(SPOT, PERPETUAL), RULES, ASSUMPTIONS)
     assert cost == pytest.approx(2 * (0.001 + 0.0005 + 2 * 0.0002))
+    other = replace(PERPETUAL, venue="bybit")
+    perpetuals = round_trip_cost(PairOfLegs(other, PERPETUAL), RULES, ASSUMPTIONS)
+    assert perpetuals == pytest.approx(2 * (0.0005 + 0.0005 + 2 * 0.0002))
+
+
+def test_a_date_is_judged_with_its_costs_intervals_and_a_month(recording: Recording) -> None:
+    """5 bp every 4 h less 1 bp every 8 h, 0.28 % over 30 days; and rows of 30 days are held."""
+    told = {each.pair: each for each in judged_pairs(recording, NOW, RULES, ASSUMPTIONS)}
+    long_leg = InstrumentKey("hyperliquid", "ALPHAUSDC", InstrumentKind.PERPETUAL)
+    short_leg = InstrumentKey("bybit", "ALPHAUSDC", InstrumentKind.PERPETUAL)
+    found = told[PairOfLegs(long_leg, short_leg)]
+    carry = 5e-4 * 2190 - 1.25e-5 * 8760
+    assert found.current_apr == pytest.approx(carry)
+    assert found.net_apr == pytest.approx(carry - 0.0028 * 8760 / 720)
+    rows = known_rows(recording.histories[PERPETUAL], NOW, RULES.history)
+    assert rows.minutes[-1] == NOW - 30
+    assert rows.minutes[0] < NOW - 30 * DAY
 
 
 def test_position_earns_what_settled_after_the_date(recording: Recording) -> None:
@@ -171,6 +189,34 @@ def test_settlement_that_is_not_on_record_counts_as_zero(recording: Recording) -
     ]
     assert told.gross == pytest.approx(3 * 3e-4 / 2)
     assert told.covered_ratio == pytest.approx(1 / 7)
+
+
+def test_short_spot_pays_borrow_for_the_days_held(recording: Recording) -> None:
+    """GAMMA pays a long leg 1 bp every 4 h: a week of it less 36.5 % a year of borrow and costs is
+    a hit before costs and none after; a leg that is not on record lowers the share of both.
+    """
+    gamma = InstrumentKey("binance", "GAMMAUSDT", InstrumentKind.PERPETUAL)
+    borrowing = replace(RULES, costs=CostRules(default_borrow_apr=Decimal("0.0365")))
+    alone = replace(recording, histories={gamma: recording.histories[gamma]})
+    [told] = [
+        each
+        for each in walk(alone, plan(rules=borrowing)).outcomes
+        if (each.minute, each.horizon_days, each.method) == (NOW, 7, Method.SCORE)
+    ]
+    assert told.gross == pytest.approx(42e-4 / 2)
+    assert told.net == pytest.approx((42e-4 - 0.0038 - 0.0001 * 7) / 2)
+    assert (told.gross_hit_count, told.net_hit_count) == (1, 0)
+    short = InstrumentKey("bybit", "ALPHAUSDC", InstrumentKind.PERPETUAL)
+    long_leg = InstrumentKey("binance", "ALPHAUSDC", InstrumentKind.PERPETUAL)
+    rows = recording.histories[long_leg]
+    cut = Settlements(rows.minutes[rows.minutes <= NOW], rows.rates[rows.minutes <= NOW])
+    both = replace(recording, histories={short: recording.histories[short], long_leg: cut})
+    every = [
+        each
+        for each in walk(both, plan(assumptions=replace(ASSUMPTIONS, spot_venues=()))).outcomes
+        if (each.minute, each.horizon_days, each.method) == (NOW, 7, Method.EVERY_PAIR)
+    ]
+    assert [each.covered_ratio for each in every] == [0]
 
 
 def test_dates_leave_room_to_judge_and_to_hold(recording: Recording) -> None:
@@ -228,6 +274,8 @@ def test_figures_are_plain_means_of_the_outcomes() -> None:
         [0.02, 0.04, 0.02, 0.02]
     )
     assert ours.net_hit_ratio == 1
+    lost = method_figures([outcome(0, -0.01), outcome(7, 0.01)], seed=1)[0]
+    assert (lost.gross_hit_ratio, lost.net_hit_ratio) == (1, 0.5)
     assert ours.behind_score is None
     assert (theirs.net_of_position, theirs.net_hit_ratio) == (None, None)
     assert theirs.behind_score is not None

@@ -97,7 +97,8 @@ def test_capacity_is_that_of_the_thinner_leg(thin: InstrumentKey) -> None:
     books = {LONG: book(), SHORT: book(), thin: book("10")}
     told = pair_capacity(PAIR, crossing_of(PAIR, books, VIEWS, CostRules()), Decimal(1))
     assert told is not None
-    assert (told.notional, told.is_book_end) == (1000, True)
+    assert told.notional == 1000
+    assert told.is_book_end
 
 
 def test_budget_of_crossing_is_what_leaves_the_wanted_net_apr() -> None:

@@ -15,6 +15,8 @@ from prometheus_client import (
     start_http_server,
 )
 
+from services.common.errors import FatalError
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -113,11 +115,16 @@ class MetricsExporter:
     """Serves a registry over HTTP from its own thread; use as a context manager."""
 
     def __init__(self, settings: MetricsSettings, registry: CollectorRegistry) -> None:
-        """Listen at once; raise OSError when the address is taken."""
-        # A thread of its own: a scrape is answered even while the event loop is busy.
-        self._server, self._thread = start_http_server(
-            settings.port, addr=settings.host, registry=registry
-        )
+        """Listen at once; raise FatalError PORT_TAKEN where that cannot be."""
+        wanted = f"{settings.host}:{settings.port}"
+        try:
+            # A thread of its own: a scrape is answered even while the event loop is busy.
+            self._server, self._thread = start_http_server(
+                settings.port, addr=settings.host, registry=registry
+            )
+        except OSError as error:
+            problem = f"cannot serve metrics on {wanted}: is the port taken? ({error.strerror})"
+            raise FatalError(problem, reason="PORT_TAKEN") from error
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.address = f"{host}:{self._server.server_port}"
 

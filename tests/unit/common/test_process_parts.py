@@ -14,7 +14,13 @@ from google.rpc import code_pb2, error_details_pb2
 from prometheus_client import REGISTRY
 
 from services.common.clock import SystemClock
-from services.common.errors import Code, InvalidFieldError, OutcomeUnknownError, RejectedError
+from services.common.errors import (
+    Code,
+    FatalError,
+    InvalidFieldError,
+    OutcomeUnknownError,
+    RejectedError,
+)
 from services.common.ids import RandomIds
 from services.common.metrics import MetricsExporter, ServiceMetrics
 from services.common.readiness import Readiness, ready_file, remove_ready_file, write_ready_file
@@ -101,6 +107,16 @@ def test_the_exporter_serves_the_given_registry_only() -> None:
     assert "opensqt_demo_residual 2.0" in text
     assert "process_resident_memory_bytes" in text
     assert not [m for m in REGISTRY.collect() if m.name.startswith("opensqt_")]
+
+
+def test_a_taken_port_of_the_metrics_is_named() -> None:
+    """Whoever reads the log learns which of the two ports it is."""
+    registry = ServiceMetrics("demo").registry
+    with MetricsExporter(MetricsSettings(), registry) as first:
+        port = int(first.address.rpartition(":")[2])
+        with pytest.raises(FatalError, match=f"metrics on 127.0.0.1:{port}") as caught:
+            MetricsExporter(MetricsSettings(port=port), registry)
+    assert caught.value.reason == "PORT_TAKEN"
 
 
 def test_every_code_of_ours_is_a_canonical_one() -> None:

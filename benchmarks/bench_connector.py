@@ -8,18 +8,14 @@ broken. Run it with `make bench-connector` on a machine that does nothing else.
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import statistics
 import sys
-import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
-import uvloop
 
 from benchmarks.order_calls import (
     aiohttp_call,
@@ -33,6 +29,7 @@ from benchmarks.order_calls import (
 from benchmarks.report import Report
 from benchmarks.stage import Shape, Stage, longest_pause
 from benchmarks.timing import Sample, run_round
+from benchmarks.whole_run import run_whole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -181,18 +178,13 @@ async def _add_pauses(report: Report, stage: Stage, size: Size) -> None:
 
 def main() -> int:
     """Measure, write the table, and return 1 when a bound is broken."""
-    parser = argparse.ArgumentParser(description="Measure what a connector adds to an order.")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the calls, to try it")
-    chosen = parser.parse_args()
-    size = Size(30, 60) if chosen.quick else Size(150, 300)
-    report = Report()
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-connector-") as folder,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(measure(report, Path(folder), size))
-    sys.stdout.write(report.text())
-    return 0 if report.holds else 1
+
+    async def sized(report: Report, folder: Path, quick: bool) -> None:
+        await measure(report, folder, Size(30, 60) if quick else Size(150, 300))
+
+    return run_whole(
+        "bench-connector", "what a connector adds to an order", "a tenth of the calls", sized
+    )
 
 
 if __name__ == "__main__":

@@ -7,11 +7,9 @@ it with `make bench-scanner` on a machine that does nothing else.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -19,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import uvloop
 
 from benchmarks.report import Report
 from benchmarks.scan_floor import Floor, floor_of, venue_of
 from benchmarks.scan_rivals import listed_perpetuals, scan_in_sequence, scan_with_new_pool
 from benchmarks.scan_stage import BINANCE, THREE_VENUES, ScanFigures, ScanStage
+from benchmarks.whole_run import run_whole
 from services.scanner.analytics import analyse
 from services.scanner.funding import funding_history, settlements
 
@@ -197,18 +195,13 @@ def _add_analytics(report: Report) -> None:
 
 def main() -> int:
     """Measure, write the table, and return 1 when a bound is broken."""
-    parser = argparse.ArgumentParser(description="Measure what a scan costs.")
-    parser.add_argument("--quick", action="store_true", help="small markets, to try it")
-    chosen = parser.parse_args()
-    size = Size((40, 80), 80, 40) if chosen.quick else Size((300, 600), 1000, 300)
-    report = Report()
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-scanner-") as folder,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(measure(report, Path(folder), size))
-    sys.stdout.write(report.text())
-    return 0 if report.holds else 1
+
+    async def sized(report: Report, folder: Path, quick: bool) -> None:
+        await measure(
+            report, folder, Size((40, 80), 80, 40) if quick else Size((300, 600), 1000, 300)
+        )
+
+    return run_whole("bench-scanner", "what a scan costs", "small markets", sized)
 
 
 if __name__ == "__main__":

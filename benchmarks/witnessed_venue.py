@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from services.simulator.market.source import Kind
 from services.simulator.settings import SimulatorSettings
 
 if TYPE_CHECKING:
+    from services.simulator.core.market import Market
     from services.simulator.gateway import Reply, Request
     from services.simulator.http import Witness
     from services.simulator.simulation import Simulation
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 API_KEY: Final = "bench-key"
 API_SECRET: Final = "bench-secret"  # noqa: S105 - of a venue that lasts one run
 _HISTORY: Final = timedelta(days=32)
+_JUDGED: Final = timedelta(days=7)
+_CANDLE_COUNT: Final = 200
+# What the simulator keeps of finished candles, and a scan does not ask for more than twice twenty.
+_PREPARED_COUNT: Final = 170
 # Kept alive and checked by connectors whether or not anybody scans.
 _BESIDE_SCANS: Final = ("/ping", "/time", "/listenKey", "/userDataStream")
 
@@ -99,6 +105,17 @@ def _make_histories(simulation: Simulation) -> None:
     for kind in Kind:
         for symbol in market.instruments(kind):
             market.source.day_ticker(kind, symbol, now)
+    for symbol in _best_paying(market, now):
+        hour = timedelta(hours=1)
+        market.source.candles(Kind.PERPETUAL, symbol, hour, None, None, _CANDLE_COUNT, now)
+
+
+def _best_paying(market: Market, now: datetime) -> list[str]:
+    """Return the perpetuals whose candles a scan is likely to ask for: those that paid most."""
+    paid: dict[str, float] = defaultdict(float)
+    for each in market.source.settlements_between(now - _JUDGED, now):
+        paid[each.symbol] += abs(float(each.rate))
+    return sorted(paid, key=paid.__getitem__, reverse=True)[:_PREPARED_COUNT]
 
 
 async def serve_venue(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.common.errors import InvalidFieldError
+from services.common.errors import InvalidFieldError, UnreachableError
+from services.scanner.nats_link import NatsLink
 from services.scanner.nats_names import NatsNames, ResultPart, TaskName, result_part, split, token
 from services.scanner.nats_queue import _kept_up
 from services.scanner.nats_settings import NatsSettings
@@ -134,6 +136,30 @@ async def test_a_part_of_the_queue_that_fails_is_begun_again() -> None:
 
     await _kept_up("worker", run, HandClock())
     assert begun == [0, 1, 2]
+
+
+async def test_a_refusal_is_told_in_the_servers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the connections after it break: a wrong secret must not look like a bad network."""
+    monkeypatch.setattr("services.scanner.nats_link.CONNECT_SECONDS", 1)
+    seen: list[object] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer)
+        writer.write(b'INFO {"server_id":"x","version":"2.9.0","max_payload":1048576}\r\n')
+        if len(seen) > 1:
+            writer.transport.abort()
+            return
+        await reader.readuntil(b"PING\r\n")
+        writer.write(b"-ERR 'Authorization Violation'\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        link = NatsLink(NatsSettings(servers=(f"nats://127.0.0.1:{port}",)), HandClock())
+        with pytest.raises(UnreachableError, match="Authorization Violation"):
+            await link.connect()
+    assert len(seen) > 1
 
 
 def test_the_default_loads_no_nats() -> None:

@@ -81,13 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     if not options.json:
         for analysis in analyses:
-            sys.stdout.write("\n".join(_lines(analysis, options.top)) + "\n\n")
+            sys.stdout.write("\n".join(_lines(analysis, options.top, rules.history.days)) + "\n\n")
     plain = {"recordings": [_plain(analysis, options.top) for analysis in analyses]}
     sys.stdout.write(json.dumps(plain) + "\n")
     return 0
 
 
-def _lines(analysis: RecordingAnalysis, count: int) -> list[str]:
+def _lines(analysis: RecordingAnalysis, count: int, days: int) -> list[str]:
     plain = _plain(analysis, count)
     lines = [
         f"recording {plain['name']} at {plain['as_of_time']}: {plain['instrument_count']} "
@@ -100,6 +100,10 @@ def _lines(analysis: RecordingAnalysis, count: int) -> list[str]:
         f"  {row['exchange']} {row['symbol']}  {row['reason']}: {row['detail']}"
         for row in plain["excluded"]
     ]
+    lines.append(
+        f"highest carries over the hours covered, {days} days at most, before costs; above zero a "
+        "short leg is paid, below zero a long one"
+    )
     lines.append(
         f"{'top by true APR':<34}{'interval':>9}{'settled':>8}{'covered':>9}"
         f"{'true APR':>11}{'naive 8 h':>11}{'its place':>10}"

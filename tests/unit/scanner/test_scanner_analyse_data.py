@@ -56,6 +56,7 @@ def test_what_is_left_out_is_named_with_its_figure(
     """Reasons stand in the text, and the JSON object is the last line."""
     code, out, _ = analysed(capsys, "--data", str(recording(tmp_path)), "--top", "1")
     assert code == 0
+    assert "over the hours covered, 30 days at most, before costs; above zero a short leg" in out
     assert "venue STUCKUSDT  ZERO_RUN: 16 settlements of exactly zero in a row" in out
     (told,) = json.loads(out.splitlines()[-1])["recordings"]
     assert told["exclusion_counts"] == {"ZERO_RUN": 1}

@@ -257,6 +257,8 @@ def test_interval_holds_the_mean_and_narrows_with_dates() -> None:
     assert narrow is not None
     assert interval.low < interval.mean == pytest.approx(-0.005)
     assert narrow.high - narrow.low < (interval.high - interval.low) / 3
+    # 95 % of means of 400 with a deviation of 0.015 are within 1.96 deviations of the mean.
+    assert (narrow.high - narrow.low) / 2 == pytest.approx(1.96 * 0.015 / 20, rel=0.05)
     assert bootstrap(few[:4], 3) is None
 
 

@@ -150,6 +150,7 @@ def test_settlements_fall_on_hours_that_the_interval_divides() -> None:
         True,
     ]
     assert settles_within(Span(at(0), at(0.5)), 8.0)
+    assert not settles_within(Span(at(0.25), at(4)), 4.0)
     assert not settles_within(Span(at(0.25), at(0.5)), None)
 
 

@@ -89,6 +89,15 @@ def test_failed_slice_is_asked_again_and_nothing_else() -> None:
     assert task.span == hole
 
 
+def test_two_holes_of_a_symbol_are_one_call() -> None:
+    """What is held between them is read again: holes in the middle are rare."""
+    middle = Span(WANTED.start_ms + 100 * HOUR_MS, WANTED.end_ms - 100 * HOUR_MS)
+    (task,) = history_tasks(need(1, held=(middle,), has_bulk=False))
+    assert task.span == WANTED
+    assert middle.meets(WANTED)
+    assert not middle.meets(Span(middle.end_ms, WANTED.end_ms))
+
+
 def test_last_page_counts_when_ways_are_compared() -> None:
     """728 rows at 1 h are eight pages of a hundred: ten symbols are 80 calls, 73 in bulk."""
     names = [f"S{index}USDT" for index in range(10)]

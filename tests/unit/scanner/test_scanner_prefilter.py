@@ -147,3 +147,11 @@ def test_spread_nobody_told_stands_on_the_settings() -> None:
     rules = ScanRules(costs=CostRules(default_half_spread_ratio=Decimal("0.001")))
     found = leg_outlook(bare, "AUSDT", EMPTY, 8.0, MINUTE, rules)
     assert found.crossing_ratio == pytest.approx(0.0015)
+
+
+def test_wanted_net_apr_itself_is_enough() -> None:
+    """Costs are rounded where they are published, so a trace under it is, too."""
+    free = LegOutlook(0.0, 0.0, 0.0)
+    for apr, is_needed in ((0.05, True), (0.05 - 1e-10, True), (0.0499, False)):
+        needed, _ = chosen([PairOfLegs(SPOT, ONE)], {SPOT: free, ONE: LegOutlook(0, apr, 0)})
+        assert bool(needed["p"]) is is_needed

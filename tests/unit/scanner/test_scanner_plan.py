@@ -95,7 +95,9 @@ def test_two_holes_of_a_symbol_are_one_call() -> None:
     (task,) = history_tasks(need(1, held=(middle,), has_bulk=False))
     assert task.span == WANTED
     assert middle.meets(WANTED)
-    assert not middle.meets(Span(middle.end_ms, WANTED.end_ms))
+    after = Span(middle.end_ms, WANTED.end_ms)
+    assert not middle.meets(after)
+    assert not after.meets(middle)
 
 
 def test_last_page_counts_when_ways_are_compared() -> None:

@@ -26,6 +26,7 @@ from services.scanner.rules import ScanRules
 from services.scanner.slices import Slicer
 from services.scanner.sound_statistics import Candidate, sound_statistics
 from services.scanner.spans import Span
+from services.scanner.statistics_memo import StatisticsMemo
 from services.scanner.study import VenueStudy, study_venue
 
 HOUR_MS = 3_600_000
@@ -56,6 +57,36 @@ def test_sound_history_keeps_the_longest_window_whole() -> None:
         assert exclusions == []
         assert statistics[KEY].settlement_count == 90
         assert not statistics[KEY].window(30).is_partial
+
+
+def test_rows_that_stand_still_are_computed_once() -> None:
+    """The same object comes back; new rows, or another word for the interval, are computed."""
+    memo, rows = StatisticsMemo(), settlements(TIMES, RATES)
+    given = [
+        Candidate(KEY, rows, 8.0),
+        Candidate(KEY, rows, 8.0, predicted_rate=0.0003),
+        Candidate(KEY, rows, None),
+        Candidate(KEY, settlements(TIMES[:-1], RATES[:-1]), 8.0),
+    ]
+    found = [sound_statistics([each], NOW_MINUTE, ScanRules(), memo)[0][KEY] for each in given]
+    assert found[1] is found[0]
+    assert found[2] is not found[0]
+    assert found[3].settlement_count == found[0].settlement_count - 1
+    memo.forget_all_but(())
+    assert memo.find(KEY, given[3].rows, 8.0) is None
+
+
+@pytest.mark.parametrize(
+    ("hours", "reason"),
+    [(31 * 24, ExclusionReason.MARKET_DEAD), (-3, ExclusionReason.SETTLEMENT_AHEAD)],
+)
+def test_known_figures_are_judged_by_the_present_again(hours: int, reason: ExclusionReason) -> None:
+    """What was sound a while ago may have died since, and a clock may have gone wrong."""
+    memo, candidate = StatisticsMemo(), Candidate(KEY, settlements(TIMES, RATES), 8.0)
+    assert sound_statistics([candidate], NOW_MINUTE, ScanRules(), memo)[0]
+    later = sound_statistics([candidate], NOW_MINUTE + hours * 60, ScanRules(), memo)
+    assert later == ({}, [*later[1]])
+    assert [each.reason for each in later[1]] == [reason]
 
 
 @pytest.mark.parametrize("rate", [math.nan, math.inf, -math.inf, 1e6, -1.5, 1e300])
@@ -124,6 +155,7 @@ async def studied(
     unread: Collection[str] = (),
     unneeded: Collection[str] = (),
     rate: str = "0.0001",
+    hours: int = 8,
 ) -> VenueStudy:
     """Return the study of a venue with so many markets, the dead ones silent for ten days."""
     names = [f"D{index}USDT" for index in range(dead)] + [f"A{index}USDT" for index in range(alive)]
@@ -132,7 +164,7 @@ async def studied(
         kind=InstrumentKind.PERPETUAL,
         symbols={
             name: SymbolRow(
-                name, name[:2], "USDT", TradingStatus.TRADING, False, timedelta(hours=8)
+                name, name[:2], "USDT", TradingStatus.TRADING, False, timedelta(hours=hours)
             )
             for name in names
         },
@@ -147,7 +179,14 @@ async def studied(
     }
     await store.extend("p", "", Span(TIMES[0], TIMES[-1] + 1), rows)
     return await study_venue(
-        view, store, {}, unread, set(names).difference(unneeded), ScanRules(), Slicer(SystemClock())
+        view,
+        store,
+        {},
+        unread,
+        set(names).difference(unneeded),
+        ScanRules(),
+        Slicer(SystemClock()),
+        StatisticsMemo(),
     )
 
 
@@ -201,5 +240,7 @@ async def test_only_what_was_asked_for_and_read_is_judged() -> None:
     (exclusion,) = study.exclusions
     assert exclusion.instrument.symbol == "A0USDT"
     assert exclusion.reason is ExclusionReason.HISTORY_MISSING
+    (told,) = (await studied(NOW, dead=0, alive=1, hours=4)).statistics.values()
+    assert (told.interval_hours, told.last_covered_hours) == (4, 8)
     wild = await studied(NOW, dead=0, alive=1, rate="0.3")
     assert [each.reason for each in wild.exclusions] == [ExclusionReason.RATE_IMPLAUSIBLE]

@@ -24,6 +24,7 @@ from services.scanner.shortlist import (
     with_details,
 )
 from services.scanner.slices import Slicer
+from services.scanner.statistics_memo import StatisticsMemo
 from services.scanner.study import study_venue
 from services.scanner.task_runner import TaskPriority
 from services.scanner.tasks import ReadBook, ReadDetail, ReadFees, VenueTask
@@ -92,6 +93,7 @@ class Scanner:
         self._clock = clock
         self._fees = FeeBook()
         self._foresight = Foresight()
+        self._memos: dict[str, StatisticsMemo] = {}
 
     async def run(self, record: ScanRecord) -> Findings:
         """Do one scan and count its progress in `record`. A failed reading costs what hangs on it
@@ -231,6 +233,7 @@ class Scanner:
                 needed[venue],
                 self._rules,
                 work.slicer,
+                self._memos.setdefault(venue, StatisticsMemo()),
             )
             work.record.symbol_count += study.analysed_count
             work.reasons.add(study.exclusions)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.scanner.market import VenueView
     from services.scanner.rules import ScanRules
     from services.scanner.slices import Slicer
+    from services.scanner.statistics_memo import StatisticsMemo
 
 # Histories analysed in one piece: two milliseconds of numpy for a month of hourly settlements.
 _BATCH = 12
@@ -53,12 +54,14 @@ async def study_venue(
     needed: Collection[str],
     rules: ScanRules,
     slicer: Slicer,
+    memo: StatisticsMemo,
 ) -> VenueStudy:
     """Analyse what is held of the venue's perpetuals, giving way to the event loop between batches.
 
     Symbols that were not needed were not asked for and are passed over. Symbols with damaged or
-    unread history are left out: their figures would mislead.
+    unread history are left out: their figures would mislead. `memo` is this venue's own.
     """
+    memo.forget_all_but({view.key(symbol) for symbol in view.symbols})
     study = VenueStudy()
     batch: list[Candidate] = []
     for symbol in sorted(view.symbols):
@@ -76,19 +79,23 @@ async def study_venue(
             word = interval_hours(view, symbol)
             batch.append(Candidate(key, rows, word, _predicted_rate(view, symbol)))
         if len(batch) == _BATCH:
-            _analyse_batch(batch, view, rules, study)
+            _analyse_batch(batch, view, rules, study, memo)
             batch.clear()
         await slicer.pause()
-    _analyse_batch(batch, view, rules, study)
+    _analyse_batch(batch, view, rules, study, memo)
     await _doubt(study, view, store, needed)
     return study
 
 
 def _analyse_batch(
-    batch: list[Candidate], view: VenueView, rules: ScanRules, study: VenueStudy
+    batch: list[Candidate],
+    view: VenueView,
+    rules: ScanRules,
+    study: VenueStudy,
+    memo: StatisticsMemo,
 ) -> None:
     now = present(view)
-    statistics, exclusions = sound_statistics(batch, now.timestamp() / 60, rules)
+    statistics, exclusions = sound_statistics(batch, now.timestamp() / 60, rules, memo)
     study.statistics |= statistics
     study.exclusions += exclusions
     study.analysed_count += len(batch)

@@ -107,6 +107,8 @@ async def test_pruning_keeps_the_rows_inside_and_other_venues() -> None:
     await store.prune("p", Span(8 * HOUR_MS + 1, 32 * HOUR_MS))
     assert store.settlements("p", "A").rates.tolist() == [2, 3]
     assert store.settlements("q", "B").rates.tolist() == [1, 2, 3, 4]
+    await store.prune("q", Span(0, 32 * HOUR_MS))
+    assert store.settlements("q", "B").rates.tolist() == [1, 2, 3]
 
 
 async def test_long_work_gives_way_to_the_loop() -> None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from services.scanner.shortlist import leg_tasks
+from services.scanner.task_runner import TaskPriority
 from services.scanner.tasks import ReadBorrowRates, VenueTask
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from types import TracebackType
 
     from services.scanner.instruments import InstrumentKey
-    from services.scanner.task_runner import TaskEnd
+    from services.scanner.task_runner import TaskEnd, TaskRunner
     from services.scanner.venue_codec import Reading
 
 
@@ -40,23 +42,53 @@ class Foresight:
 class EarlyReadings:
     """Readings of one scan begun before anybody knew whether they are needed.
 
-    Mutable: filled by the batch that carries them out, read by whoever finds a need of them.
+    An async context manager: at its end what is still under way is not waited for. Mutable: filled
+    by batches that carry the readings out, read by whoever finds a need of them.
     """
 
-    def __init__(self, tasks: Iterable[VenueTask]) -> None:
+    def __init__(
+        self,
+        runner: TaskRunner[VenueTask, Reading],
+        seconds_to_read: Callable[[], float | None],
+    ) -> None:
+        self._runner = runner
+        self._seconds_to_read = seconds_to_read
+        self._ends: dict[VenueTask, asyncio.Future[TaskEnd[VenueTask, Reading]]] = {}
+        self._group = asyncio.TaskGroup()
+        self._batches: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Take readings from here on."""
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop what nobody came to need."""
+        for batch in self._batches:
+            batch.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    def begin(self, tasks: Iterable[VenueTask]) -> None:
+        """Begin readings that are not among them already."""
         loop = asyncio.get_running_loop()
-        self._ends: dict[VenueTask, asyncio.Future[TaskEnd[VenueTask, Reading]]] = {
-            task: loop.create_future() for task in tasks
-        }
+        fresh = tuple(dict.fromkeys(task for task in tasks if task not in self._ends))
+        if fresh:
+            self._ends |= {task: loop.create_future() for task in fresh}
+            self._batches.append(self._group.create_task(self._run(fresh)))
 
-    @property
-    def tasks(self) -> Sequence[VenueTask]:
-        """What is read early."""
-        return tuple(self._ends)
-
-    def take(self, end: TaskEnd[VenueTask, Reading]) -> None:
-        """Keep how one of them ended."""
-        self._ends[end.task].set_result(end)
+    async def _run(self, tasks: Sequence[VenueTask]) -> None:
+        # After everything that the scan waits for by now.
+        await self._runner.run(
+            tasks,
+            lambda end: self._ends[end.task].set_result(end),
+            priority=TaskPriority.AHEAD,
+            timeout_seconds=self._seconds_to_read(),
+        )
 
     def holds(self, task: VenueTask) -> bool:
         """Whether a task is among them."""
@@ -66,11 +98,15 @@ class EarlyReadings:
         """Return how those of the tasks ended that are among them, once each has."""
         return [await self._ends[task] for task in tasks if task in self._ends]
 
-    def borrow_tasks(self, venue: str, assets: Collection[str]) -> list[VenueTask]:
-        """Return readings of the assets' borrow rates: the early one, and one of what it lacks."""
-        early = [
+    def borrowing(self, venue: str) -> list[ReadBorrowRates]:
+        """Return the readings of borrow rates that were begun at a venue."""
+        return [
             task for task in self._ends if isinstance(task, ReadBorrowRates) and task.venue == venue
         ]
+
+    def borrow_tasks(self, venue: str, assets: Collection[str]) -> list[VenueTask]:
+        """Return readings of the assets' borrow rates: early ones, and one of what they lack."""
+        early = self.borrowing(venue)
         lacking = set(assets).difference(*(task.assets for task in early))
         rest = [ReadBorrowRates(venue, tuple(sorted(lacking)))] if lacking else []
         return [*early, *rest]

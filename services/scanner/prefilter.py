@@ -85,6 +85,18 @@ def best_net_apr(long_leg: LegOutlook, short_leg: LegOutlook, rules: ScanRules) 
     return gross - round_trip * _HOURS_PER_YEAR / hours
 
 
+def borrowed_legs(
+    pairs: Iterable[PairOfLegs], outlooks: Mapping[InstrumentKey, LegOutlook]
+) -> dict[str, set[InstrumentKey]]:
+    """Return by venue the spot legs that pairs may want to be short of, by the rates told."""
+    found: dict[str, set[InstrumentKey]] = {}
+    for pair in pairs:
+        long_leg, short_leg = outlooks[pair.long_leg], outlooks[pair.short_leg]
+        if pair.borrows and long_leg.is_known and short_leg.highest_apr > long_leg.lowest_apr:
+            found.setdefault(pair.short_leg.venue, set()).add(pair.short_leg)
+    return found
+
+
 def prefilter(
     pairs: Iterable[PairOfLegs],
     outlooks: Mapping[InstrumentKey, LegOutlook],

@@ -16,7 +16,13 @@ from services.scanner.instruments import InstrumentKey, InstrumentKind
 from services.scanner.market import interval_hours, present
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
 from services.scanner.plan import bulk_tasks
-from services.scanner.prefilter import LegOutlook, Prefiltered, leg_outlook, prefilter
+from services.scanner.prefilter import (
+    LegOutlook,
+    Prefiltered,
+    borrowed_legs,
+    leg_outlook,
+    prefilter,
+)
 from services.scanner.shortlist import (
     SHORTLIST_ROUNDS,
     ShortlistAnswers,
@@ -26,8 +32,7 @@ from services.scanner.shortlist import (
 from services.scanner.slices import Slicer
 from services.scanner.statistics_memo import StatisticsMemo
 from services.scanner.study import study_venue
-from services.scanner.task_runner import TaskPriority
-from services.scanner.tasks import ReadBook, ReadDetail, ReadFees, VenueTask
+from services.scanner.tasks import ReadBook, ReadBorrowRates, ReadDetail, ReadFees, VenueTask
 from services.scanner.universe import tradable_symbols
 
 if TYPE_CHECKING:
@@ -99,24 +104,12 @@ class Scanner:
         """Do one scan and count its progress in `record`. A failed reading costs what hangs on it
         only.
         """
-        early = EarlyReadings(self._foresight.tasks(self._rules.costs.book_depth))
-        work = _Work(record, Slicer(self._clock), early)
-        async with asyncio.TaskGroup() as group:
-            reading = group.create_task(self._read_early(work))
+        async with EarlyReadings(self._runner, record.seconds_to_read) as early:
+            early.begin(self._foresight.tasks(self._rules.costs.book_depth))
+            work = _Work(record, Slicer(self._clock), early)
             findings = await self._find(work)
-            # What nobody came to need is not worth waiting for.
-            reading.cancel()
         self._foresight = Foresight(work.shortlisted, work.lent)
         return findings
-
-    async def _read_early(self, work: _Work) -> None:
-        # After everything that the scan waits for by now.
-        await self._runner.run(
-            work.early.tasks,
-            work.early.take,
-            priority=TaskPriority.AHEAD,
-            timeout_seconds=work.record.seconds_to_read(),
-        )
 
     async def _find(self, work: _Work) -> Findings:
         found = await self._read_markets(work)
@@ -186,10 +179,25 @@ class Scanner:
                 view, leg.symbol, held, interval, minutes[leg.venue], self._rules
             )
             await work.slicer.pause()
+        self._foresee_borrowing(candidates, outlooks, found, work)
         chosen = prefilter(candidates, outlooks, self._rules)
         # Every venue has its place, also one without a pair.
         needed = {venue: chosen.needed.get(venue, set()) for venue in found.views}
         return replace(chosen, needed=needed)
+
+    def _foresee_borrowing(
+        self,
+        pairs: Sequence[PairOfLegs],
+        outlooks: Mapping[InstrumentKey, LegOutlook],
+        found: Markets,
+        work: _Work,
+    ) -> None:
+        """Ask early for what a first scan will borrow, going by what legs may pay at best."""
+        for venue, legs in borrowed_legs(pairs, outlooks).items():
+            if not work.early.borrowing(venue):
+                listed = found.views[venue].symbols
+                assets = sorted({listed[leg.symbol].base_asset for leg in legs})
+                work.early.begin([ReadBorrowRates(venue, tuple(assets))])
 
     async def _read_histories(
         self, found: Markets, work: _Work

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
+from services.common.errors import RetryableError
 from services.scanner.early_readings import EarlyReadings, Foresight
 from services.scanner.instruments import InstrumentKey, InstrumentKind
-from services.scanner.task_runner import TaskEnd
-from services.scanner.tasks import ReadBook, ReadBorrowRates, ReadDetail
+from services.scanner.task_runner import TaskEnd, TaskPriority
+from services.scanner.tasks import ReadBook, ReadBorrowRates, ReadDetail, VenueTask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from services.scanner.venue_codec import Reading
 
 SPOT = InstrumentKey("binance", "BTCUSDT", InstrumentKind.SPOT)
 PERPETUAL = InstrumentKey("binanceusdm", "BTCUSDT", InstrumentKind.PERPETUAL)
@@ -29,32 +36,75 @@ def test_a_first_scan_foresees_nothing() -> None:
     assert Foresight().tasks(50) == ()
 
 
+class Runner:
+    """Carries out what it is told to, when it is told so; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[VenueTask] = []
+        self.priorities: set[TaskPriority] = set()
+        self.may_end = asyncio.Event()
+
+    async def run(
+        self,
+        tasks: Sequence[VenueTask],
+        on_end: Callable[[TaskEnd[VenueTask, Reading]], None] | None = None,
+        *,
+        priority: TaskPriority = TaskPriority.SCAN,
+        timeout_seconds: float | None = None,
+    ) -> list[TaskEnd[VenueTask, Reading]]:
+        """End every task with an error once it may."""
+        self.asked += tasks
+        self.priorities.add(priority)
+        async with asyncio.timeout(timeout_seconds):
+            await self.may_end.wait()
+        ends: list[TaskEnd[VenueTask, Reading]] = [
+            TaskEnd(task, None, RetryableError("late")) for task in tasks
+        ]
+        for end in ends:
+            if on_end is not None:
+                on_end(end)
+        return ends
+
+
 async def test_an_early_reading_is_waited_for_and_given_once_it_ends() -> None:
     """Who needs it before it ended gets it when it does, failed or not."""
     book, other = ReadBook("binance", "BTCUSDT", 50), ReadBook("binance", "ETHUSDT", 50)
-    early = EarlyReadings([book])
-    waiting = asyncio.create_task(early.ends([other, book]))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    end = TaskEnd(book, None, TimeoutError("late"))
-    early.take(end)
-    assert await waiting == [end]
+    runner = Runner()
+    async with EarlyReadings(runner, lambda: 10.0) as early:
+        early.begin([book])
+        early.begin([book])
+        waiting = asyncio.create_task(early.ends([other, book]))
+        await asyncio.sleep(0)
+        assert (runner.asked, waiting.done()) == ([book], False)
+        runner.may_end.set()
+        (end,) = await waiting
+    assert (end.task, type(end.error)) == (book, RetryableError)
+    assert runner.priorities == {TaskPriority.AHEAD}
+
+
+async def test_what_nobody_needs_is_not_waited_for() -> None:
+    """The end of the scan is the end of its early readings, also of those that hang."""
+    runner = Runner()
+    async with asyncio.timeout(5), EarlyReadings(runner, lambda: None) as early:
+        early.begin([ReadDetail("binanceusdm", "BTCUSDT")])
+        await asyncio.sleep(0)
+    assert runner.asked
 
 
 async def test_what_was_not_asked_early_is_nobody_to_wait_for() -> None:
     """A task that is not among them has no end here."""
-    early = EarlyReadings([])
-    assert not early.holds(ReadDetail("binanceusdm", "BTCUSDT"))
-    assert await early.ends([ReadDetail("binanceusdm", "BTCUSDT")]) == []
+    async with EarlyReadings(Runner(), lambda: None) as early:
+        assert not early.holds(ReadDetail("binanceusdm", "BTCUSDT"))
+        assert await early.ends([ReadDetail("binanceusdm", "BTCUSDT")]) == []
 
 
 async def test_borrow_rates_asked_early_are_not_asked_again() -> None:
     """Assets the early reading has are taken from it; only the others are asked of the venue."""
     asked = ReadBorrowRates("binance", ("BTC", "ETH"))
-    early = EarlyReadings([asked])
-    assert early.borrow_tasks("binance", {"ETH"}) == [asked]
-    assert early.borrow_tasks("binance", {"ETH", "SOL"}) == [
-        asked,
-        ReadBorrowRates("binance", ("SOL",)),
-    ]
-    assert early.borrow_tasks("okx-spot", {"ETH"}) == [ReadBorrowRates("okx-spot", ("ETH",))]
+    async with EarlyReadings(Runner(), lambda: None) as early:
+        early.begin([asked])
+        assert early.borrow_tasks("binance", {"ETH"}) == [asked]
+        lacking = ReadBorrowRates("binance", ("SOL",))
+        assert early.borrow_tasks("binance", {"ETH", "SOL"}) == [asked, lacking]
+        other = ReadBorrowRates("okx-spot", ("ETH",))
+        assert early.borrow_tasks("okx-spot", {"ETH"}) == [other]

@@ -87,7 +87,7 @@ async def _scan_pair(folder: Path, count: int, venues: Mapping[str, str], **opti
 
 def _add_pair(report: Report, name: str, pair: Pair) -> None:
     for kind, scan, limit in (("cold", pair.cold, _COLD_LIMIT), ("warm", pair.warm, _WARM_LIMIT)):
-        floor = floor_of(scan.answers, scan.concurrency)
+        floor = floor_of(scan.answers)
         key = f"{kind}_{name}"
         _add_scan(report, key, scan, floor)
         ratio = scan.seconds / floor.seconds

@@ -22,6 +22,7 @@ from benchmarks.scan_stage import RESPONSE_SECONDS
 from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
 from services.connector.market_mapping import to_settlement
 from services.connector.profile import EndpointClass
+from services.connector.rate_lanes import SCAN_CALLS_AT_ONCE
 from services.connector.venues import find_profile
 from services.scanner.venue_codec import HistoryRead, read_history
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from benchmarks.witnessed_venue import Answer
     from services.connector.instruments import Instrument
 
-# What a connector leaves to orders is not there for reads: rate_budget, docs/connector.md.
-_SHARE_OF_READS: Final = 0.7
+# What a connector leaves to other reads and to orders is not there for scans: rate_budget.
+_SHARE_OF_SCANS: Final = 0.6
 _FUNDING_HISTORY: Final = "/fapi/v1/fundingRate"
 _BYBIT_HISTORY: Final = "/v5/market/funding/history"
 
@@ -61,8 +62,8 @@ class Floor:
         return max(self.calls, self.weight, self.parsing)
 
 
-def floor_of(answers: Sequence[Answer], concurrency: int) -> Floor:
-    """Return the floor of the requests that these answers are to."""
+def floor_of(answers: Sequence[Answer], concurrency: int = SCAN_CALLS_AT_ONCE) -> Floor:
+    """Return the floor of the requests that these answers are to, so many of a venue at once."""
     calls = Counter(venue_of(answer.path) for answer in answers)
     rounds = max((math.ceil(count / concurrency) for count in calls.values()), default=0)
     return Floor(
@@ -93,7 +94,7 @@ def _limit_seconds(venue: str, endpoint_class: str, count: int) -> float:
     """Return how long the last of so many requests must wait for the venue's limit."""
     allowance = find_profile(venue).allowances[endpoint_class][0]
     # A window that slides: the first share leaves at once, each further one a window later.
-    windows = (count - 1) // int(allowance.limit * _SHARE_OF_READS) if count else 0
+    windows = (count - 1) // int(allowance.limit * _SHARE_OF_SCANS) if count else 0
     return float(windows * allowance.window_seconds)
 
 

@@ -16,8 +16,6 @@ from benchmarks.processes import Started, started
 from benchmarks.witnessed_venue import API_KEY, API_SECRET, Answer, read_answers
 from cli.demo.toml_text import to_toml
 from opensqt.market_maker.v1 import scanner_pb2, scanner_pb2_grpc
-from services.scanner.settings import ScannerSettings
-from services.scanner.venue_bounds import even_bound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -47,8 +45,6 @@ class ScanFigures:
     connector_cpu: float
     venue_cpu: float
     scanner_bytes: int
-    concurrency: int
-    """Readings of one venue that the scanner makes at once, see docs/running.md."""
 
     @property
     def venue_calls(self) -> Counter[str]:
@@ -119,9 +115,8 @@ class ScanStage:
             started("services.scanner", arguments, ready, self._bytecode) as process,
             grpc.aio.insecure_channel(process.address) as channel,
         ):
-            workers = int(options.get("workers", ScannerSettings.model_fields["workers"].default))
             stub = scanner_pb2_grpc.ScannerServiceStub(channel)
-            yield RunningScanner(self, process, stub, even_bound(workers, len(self._kinds)))
+            yield RunningScanner(self, process, stub)
 
     def answers(self, since: Mapping[str, int]) -> tuple[Answer, ...]:
         """Return what the venues answered to scans since `marks` were taken."""
@@ -186,10 +181,8 @@ class RunningScanner:
         stage: ScanStage,
         process: Started,
         stub: scanner_pb2_grpc.ScannerServiceAsyncStub,
-        concurrency: int,
     ) -> None:
         self._stage = stage
-        self._concurrency = concurrency
         self._process = process
         self._stub = stub
 
@@ -214,7 +207,6 @@ class RunningScanner:
             connector_cpu=stage.connector_cpu() - theirs,
             venue_cpu=stage.venue_cpu() - venues,
             scanner_bytes=self._process.resident_bytes(),
-            concurrency=self._concurrency,
         )
 
     async def _run(self) -> scanner_pb2.Scan:

@@ -163,7 +163,13 @@ async def _open_venue(
     allowances = scale_allowances(profile.allowances, part.allowance_scale)
     # One for both instances: the venue counts by address and account, not by connection.
     ban = BanFile(part.ledger_path, clock)
-    budget = RateBudget(allowances, clock, observer=metrics, keep_ban=ban.keep)
+    budget = RateBudget(
+        allowances,
+        clock,
+        scan_calls_at_once=part.scan_calls_at_once,
+        observer=metrics,
+        keep_ban=ban.keep,
+    )
     ban.restore(budget)
 
     async def build() -> Any:

@@ -38,6 +38,8 @@ class Priority(StrEnum):
     EXIT = "exit"
     ORDER = "order"
     DATA = "data"
+    SCAN = "scan"
+    """Reads of many instruments that no trade waits for."""
 
 
 @dataclass(frozen=True, slots=True)

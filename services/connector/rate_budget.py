@@ -1,8 +1,9 @@
 """Our share of the venue's rate limits: per endpoint class, orders ahead of data, bans obeyed.
 
 Each class has allowances (so many units in any window); an endpoint that the venue counts apart
-spends its own and those of WEIGHT. Data may use 70 % of an allowance, orders 80 %, exits and
-cancels all of it, so neither a flood of reads nor one of entries delays a way out.
+spends its own and those of WEIGHT. Scans may use 60 % of an allowance, other data 70 %, orders
+80 %, exits and cancels all of it, so neither a flood of reads nor one of entries delays a way out,
+and no scan what is read before an entry.
 The venue's own used-weight headers correct our count upwards; after 429 nothing of the class is
 sent before Retry-After, after 418 nothing at all. A wait is bounded by the caller's deadline.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from services.common.errors import RetryableError
 from services.connector.profile import EndpointClass, Priority
-from services.connector.rate_lanes import CallLanes
+from services.connector.rate_lanes import SCAN_CALLS_AT_ONCE, CallLanes
 from services.connector.rate_queue import PASS, RatePass, WaitingLine, current_pass
 from services.connector.rate_window import RateWindow, read_used
 
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
 CALL_DEADLINE: Final[ContextVar[float | None]] = ContextVar("call_deadline", default=None)
 """The present caller's deadline on the monotonic clock, None when it set none."""
 
-_SHARES: Final = {Priority.DATA: 70, Priority.ORDER: 80, Priority.EXIT: 100}
+CALL_PRIORITY: Final[ContextVar[Priority]] = ContextVar("call_priority", default=Priority.DATA)
+"""What the present caller's reads are for: DATA, or SCAN where it said so."""
+
+_SHARES: Final = {
+    Priority.SCAN: 60,
+    Priority.DATA: 70,
+    Priority.ORDER: 80,
+    Priority.EXIT: 100,
+}
 _DEFAULT_PAUSE_SECONDS: Final = {429: 30.0, 418: 120.0}
 _NO_WAIT_SECONDS: Final = 0.001
 """A system clock moves on by itself, also for a request that waited for nothing."""
@@ -65,6 +74,7 @@ class RateBudget:
         clock: Clock,
         *,
         max_wait_seconds: float = 60.0,
+        scan_calls_at_once: int = SCAN_CALLS_AT_ONCE,
         observer: RateObserver | None = None,
         keep_ban: Callable[[datetime], None] | None = None,
     ) -> None:
@@ -81,7 +91,7 @@ class RateBudget:
         self._keep_ban = keep_ban
         self._blocked_until: dict[str | None, float] = {}
         self._queues: dict[tuple[str, Priority], WaitingLine] = {}
-        self._lanes = CallLanes()
+        self._lanes = CallLanes(scan_calls_at_once)
 
     @asynccontextmanager
     async def take(

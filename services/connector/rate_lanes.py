@@ -1,4 +1,4 @@
-"""How many calls may be on the wire at once: reads and entries are bounded, exits are not.
+"""How many calls may be on the wire at once: reads, scans and entries are bounded, exits are not.
 
 The HTTP session has a bounded number of connections and serves who waits for one in turn; so many
 entries as there are connections would make an exit wait. Bounded here, they always leave some.
@@ -13,15 +13,21 @@ from services.connector.profile import Priority
 
 CALLS_AT_ONCE: Final = 64
 """Reads, and entries, that one account may have on the wire at once."""
+SCAN_CALLS_AT_ONCE: Final = 6
+"""Reads of scans that one account may have on the wire at once, if the settings say nothing.
+
+No venue documents such a bound; its weights a minute are used up long before more would help.
+"""
 SESSION_CONNECTIONS: Final = 4 * CALLS_AT_ONCE
 """Connections of one HTTP session: half of them are out of reach of reads and entries."""
 
 
 class CallLanes:
-    """A lane of reads, one of entries, and the open one of exits and cancels."""
+    """A lane of reads, one of scans, one of entries, and the open one of exits and cancels."""
 
-    def __init__(self, calls_at_once: int = CALLS_AT_ONCE) -> None:
+    def __init__(self, scan_calls_at_once: int, calls_at_once: int = CALLS_AT_ONCE) -> None:
         self._places = {
+            Priority.SCAN: asyncio.Semaphore(scan_calls_at_once),
             Priority.DATA: asyncio.Semaphore(calls_at_once),
             Priority.ORDER: asyncio.Semaphore(calls_at_once),
         }

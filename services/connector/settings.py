@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from services.common.settings import SecretFile, ServiceSettings, SettingsPart, read_secret
 from services.connector.limits_settings import LimitsPart
 from services.connector.profile import Credentials, Fence
+from services.connector.rate_lanes import CALLS_AT_ONCE, SCAN_CALLS_AT_ONCE
 from services.connector.venues import KNOWN_VENUES, find_profile
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
@@ -54,6 +55,8 @@ class ConnectorPart(SettingsPart):
     allowance_scale: float = Field(default=1.0, ge=0.01, le=1_000)
     """Multiplies the venue's documented rate limits: below 1 when several processes share an
     address, above 1 for an account whose limits the venue has raised."""
+    scan_calls_at_once: int = Field(default=SCAN_CALLS_AT_ONCE, ge=1, le=CALLS_AT_ONCE)
+    """Reads of scans on the wire at once; the others of that account have a lane of their own."""
     keep_warm_seconds: float = Field(default=10.0, ge=0.05, le=25)
     """How often a light request keeps a connection open for the next order."""
     idle_collection: bool = True

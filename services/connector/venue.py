@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.common.errors import UnimplementedError
 from services.connector.instruments import InstrumentKind
-from services.connector.profile import Priority
+from services.connector.rate_budget import CALL_PRIORITY
 from services.connector.venue_errors import VenueAnswerError, to_read_error
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from services.common.clock import Clock
     from services.connector.instruments import InstrumentBook
-    from services.connector.profile import Fence, VenueProfile
+    from services.connector.profile import Fence, Priority, VenueProfile
     from services.connector.rate_budget import RateBudget
 
 T = TypeVar("T")
@@ -62,14 +62,16 @@ class Venue:
         weight: int,
         call: Callable[[], Awaitable[T]],
         *,
-        priority: Priority = Priority.DATA,
+        priority: Priority | None = None,
     ) -> T:
         """Take budget and run a venue call, leaving its errors as they come.
 
+        Without a priority it is a read, of the kind its caller told.
         Raises RetryableError when the budget cannot be had in time (nothing was sent), and whatever
         `call` raises; a 429 or 418 also stops what would follow.
         """
-        async with self.budget.take(endpoint_class, weight, priority):
+        lane = priority or CALL_PRIORITY.get()
+        async with self.budget.take(endpoint_class, weight, lane):
             try:
                 return await call()
             except VenueAnswerError as error:
@@ -92,7 +94,7 @@ class Venue:
         weight: int,
         call: Callable[[], Awaitable[T]],
         *,
-        priority: Priority = Priority.DATA,
+        priority: Priority | None = None,
     ) -> T:
         """Take budget, run a venue call that changes nothing, and return what it returns.
 

@@ -82,7 +82,8 @@ class EarlyReadings:
             self._batches.append(self._group.create_task(self._run(fresh)))
 
     async def _run(self, tasks: Sequence[VenueTask]) -> None:
-        # After everything that the scan waits for by now.
+        # After everything that the scan asks for in this turn: its bulk readings go out first.
+        await asyncio.sleep(0)
         await self._runner.run(
             tasks,
             lambda end: self._ends[end.task].set_result(end),

@@ -106,7 +106,7 @@ class ScannerSettings(ServiceSettings):
     service: ClassVar[str] = "scanner"
 
     venues: tuple[VenueSettings, ...] = Field(min_length=1)
-    workers: int = Field(default=8, ge=1, le=MAX_WORKERS)
+    workers: int = Field(default=16, ge=1, le=MAX_WORKERS)
     venue_concurrency: dict[str, Annotated[int, Field(ge=1, le=MAX_WORKERS)]] = Field(
         default_factory=dict
     )

@@ -13,6 +13,7 @@ from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc
 from services.common.call_errors import from_call_error
 from services.common.codec import decimal_from_proto, from_millis, to_timestamp
 from services.common.errors import FatalError, OpensqtError, RetryableError
+from services.common.read_priority import READ_PRIORITY_KEY, SCAN_READ
 from services.scanner import venue_codec
 from services.scanner.book_codec import read_book
 from services.scanner.tasks import (
@@ -46,8 +47,14 @@ _CANDLE_COUNT = 169
 _MAX_PAGES = 200
 
 
+# No trade waits for a scan: the connector keeps its reads apart from those before an entry.
+_METADATA = ((READ_PRIORITY_KEY, SCAN_READ),)
+
+
 class _Method(Protocol[RequestT, AnswerT]):
-    def __call__(self, request: RequestT, /) -> Awaitable[AnswerT]: ...
+    def __call__(
+        self, request: RequestT, /, *, metadata: tuple[tuple[str, str], ...]
+    ) -> Awaitable[AnswerT]: ...
 
 
 class VenueReader:
@@ -156,7 +163,7 @@ class VenueReader:
         for attempt in range(1, self._attempts + 1):
             self.call_count += 1
             try:
-                answer = await method(request)
+                answer = await method(request, metadata=_METADATA)
             except grpc.aio.AioRpcError as failed:
                 error = from_call_error(failed)
                 self._count(name, error.code.value)

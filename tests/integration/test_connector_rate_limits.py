@@ -18,7 +18,7 @@ from opensqt.market_maker.v1 import exchange_pb2, trading_state_pb2, types_pb2
 from services.common.call_errors import translated
 from services.common.errors import RetryableError
 from services.connector.order_types import OrderClass, OrderType, TimeInForce
-from services.connector.rate_lanes import CALLS_AT_ONCE
+from services.connector.rate_lanes import CALLS_AT_ONCE, SCAN_CALLS_AT_ONCE
 from services.connector.servicer import ExchangeServicer
 from services.simulator.app import Application
 from services.simulator.gateway import Plan, Reply, Request
@@ -280,6 +280,29 @@ def flood_of(servicer: ExchangeServicer, price: Decimal) -> list[asyncio.Task[An
     ]
     tasks = [asyncio.create_task(desk.place(entry, found)) for entry in entries]
     return tasks + [asyncio.create_task(market.order_book("BTCUSDT", 5)) for _ in range(200)]
+
+
+async def test_a_read_before_an_entry_passes_a_scan_that_waits(tmp_path: Path) -> None:
+    """A slow venue and thirty reads of a scan: six of them are out, and another's read is next."""
+    log, path = Log(), "GET /fapi/v1/depth"
+    async with running_simulator(simulator_settings()) as simulator:
+        log.watch(simulator)
+        part = connector_part("binanceusdm", simulator.address, tmp_path)
+        async with running_connector(part) as connector:
+            await Control(simulator.address).fault({"type": "delay", "seconds": 1.0})
+            asked = exchange_pb2.GetOrderBookRequest(symbol="BTCUSDT", depth=5)
+            told = (("read-priority", "scan"),)
+            scan = [connector.stub.GetOrderBook(asked, metadata=told) for _ in range(30)]
+
+            async def out(count: int) -> bool:
+                return log.received.count(path) == count
+
+            await eventually(lambda: out(SCAN_CALLS_AT_ONCE))
+            read = connector.stub.GetOrderBook(asked)
+            await eventually(lambda: out(SCAN_CALLS_AT_ONCE + 1))
+            assert (await read).symbol == "BTCUSDT"
+            for call in scan:
+                call.cancel()
 
 
 async def test_an_exit_and_a_cancel_overtake_a_flood_of_entries_and_reads(tmp_path: Path) -> None:

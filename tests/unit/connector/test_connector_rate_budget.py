@@ -307,6 +307,29 @@ async def test_exits_pass_while_entries_and_reads_fill_their_lanes() -> None:
     assert entered.count(Priority.ORDER) == CALLS_AT_ONCE + 5
 
 
+async def test_scans_leave_reads_their_lane_and_their_share() -> None:
+    """A flood of scan reads is on the wire few at a time, and never delays what a trade reads."""
+    clock = HandClock()
+    held = RateBudget({WEIGHT: (Allowance(100, 60.0),)}, clock, scan_calls_at_once=3)
+    gate, entered = asyncio.Event(), list[Priority]()
+
+    async def call(priority: Priority) -> None:
+        async with held.take(WEIGHT, 1, priority):
+            entered.append(priority)
+            await gate.wait()
+
+    flood = [asyncio.create_task(call(Priority.SCAN)) for _ in range(10)]
+    read = asyncio.create_task(call(Priority.DATA))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert sorted(entered) == [Priority.DATA, *[Priority.SCAN] * 3]
+    gate.set()
+    await asyncio.gather(read, *flood)
+    await spend(held, 49, Priority.SCAN)
+    assert held.wait_seconds(WEIGHT, 1, Priority.SCAN) > 0
+    assert held.wait_seconds(WEIGHT, 10, Priority.DATA) == 0
+
+
 async def test_a_pass_ends_with_its_call() -> None:
     """A task that a call has started takes its own units for what it sends later."""
     held, later = budget(HandClock()), list[bool]()

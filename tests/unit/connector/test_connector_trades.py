@@ -16,7 +16,8 @@ from pydantic import SecretStr, ValidationError
 from services.common.errors import InvalidFieldError
 from services.connector.call_deadline import bound_by_deadline
 from services.connector.order_types import Side, VenueFill
-from services.connector.rate_budget import CALL_DEADLINE
+from services.connector.profile import Priority
+from services.connector.rate_budget import CALL_DEADLINE, CALL_PRIORITY
 from services.connector.record_shelf import RecordShelf
 from services.connector.settings import ConnectorPart
 from services.connector.trade_reader import TradeReader, TradesRequest
@@ -150,6 +151,9 @@ async def test_deadline_of_the_caller_reaches_what_waits() -> None:
     class Context:
         remaining: float | None = 5.0
 
+        def invocation_metadata(self) -> None:
+            return None
+
         def time_remaining(self) -> float | None:
             return self.remaining
 
@@ -162,6 +166,37 @@ async def test_deadline_of_the_caller_reaches_what_waits() -> None:
     assert await Servicer().GetThing(None, context) is not None
     context.remaining = None
     assert await Servicer().GetThing(None, context) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "priority"),
+    [
+        ((), Priority.DATA),
+        ((("read-priority", "scan"),), Priority.SCAN),
+        ((("x-request-id", "a"), ("read-priority", "scan")), Priority.SCAN),
+        ((("read-priority", "exit"),), Priority.DATA),
+        ((("priority", "scan"),), Priority.DATA),
+    ],
+)
+async def test_a_caller_may_put_its_reads_behind_others_and_never_before(
+    told: tuple[tuple[str, str], ...], priority: Priority
+) -> None:
+    """Only the word for a scan is heard; each call starts from the rank of a plain read."""
+
+    class Context:
+        def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+            return told
+
+        def time_remaining(self) -> None:
+            return None
+
+    @bound_by_deadline
+    class Servicer:
+        async def GetThing(self, _request: None, _context: Context) -> Priority:  # noqa: N802 - as gRPC names it
+            return CALL_PRIORITY.get()
+
+    CALL_PRIORITY.set(Priority.SCAN)
+    assert await Servicer().GetThing(None, Context()) is priority
 
 
 def part(**changes: Any) -> ConnectorPart:

@@ -9,7 +9,7 @@ regime, and is skipped by `sign_flip_count`. Rates are finite: who reads them se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +32,7 @@ class FundingStatistics:
 
     `deviation` is that of a settlement, `annualized_deviation` that of the rate by the hour, taken
     a year. `last_covered_hours` is what the last settlement covered, which is not `interval_hours`
-    when the interval has just changed.
+    when the interval has just changed. `history` has the rows that all of it was computed from.
     """
 
     settlement_count: int
@@ -64,6 +64,7 @@ class FundingStatistics:
     annualized_mean_rate: float
     naive_annualized_rate: float
     windows: tuple[WindowStatistics, ...]
+    history: FundingHistory = field(repr=False, compare=False)
 
     @property
     def stability_score(self) -> float:
@@ -147,7 +148,7 @@ def analyse(histories: Sequence[FundingHistory]) -> tuple[FundingStatistics, ...
         "naive_annualized_rate": mean * NAIVE_SETTLEMENTS_PER_YEAR,
     }
     windows = window_statistics(table.minutes, table.rates, table.hours, table.starts, table.ends)
-    return _rows(columns, windows)
+    return _rows(columns, windows, histories)
 
 
 def _table(histories: Sequence[FundingHistory]) -> _Table:
@@ -165,18 +166,23 @@ def _table(histories: Sequence[FundingHistory]) -> _Table:
 
 
 def _rows(
-    columns: dict[str, object], windows: list[tuple[WindowStatistics, ...]]
+    columns: dict[str, object],
+    windows: list[tuple[WindowStatistics, ...]],
+    histories: Sequence[FundingHistory],
 ) -> tuple[FundingStatistics, ...]:
     """Turn columns into one record a perpetual; NaN, the mark of too few rows, becomes None."""
     # Adding zero turns a sum of -0.0, which prints as a negative figure, into 0.0.
     lists = [(np.asarray(column) + 0).tolist() for column in columns.values()]
     records = []
-    for values, kept in zip(zip(*lists, strict=True), zip(*windows, strict=True), strict=True):
+    kept_windows = zip(*windows, strict=True)
+    for values, kept, history in zip(
+        zip(*lists, strict=True), kept_windows, histories, strict=True
+    ):
         named = dict(zip(columns, values, strict=True))
         for optional in ("sample_deviation", "slope", "slope_per_hour"):
             if named[optional] != named[optional]:
                 named[optional] = None
-        records.append(FundingStatistics(**named, windows=kept))
+        records.append(FundingStatistics(**named, windows=kept, history=history))
     return tuple(records)
 
 

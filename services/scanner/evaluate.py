@@ -55,6 +55,9 @@ _STEP = Decimal("1e-12")
 class Evidence:
     """All that one scan knows: venue views, sound funding statistics, borrow rates by (venue,
     asset), order books of the shortlist's legs (None: asked for, not told).
+
+    `regime_hours` remembers ages of regimes by pair. Mutable, and shared by the copies that
+    `replace` makes: the histories of one scan stand still.
     """
 
     scan_id: str
@@ -62,6 +65,7 @@ class Evidence:
     statistics: Mapping[InstrumentKey, FundingStatistics]
     borrow_aprs: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     books: Mapping[InstrumentKey, Book | None] = field(default_factory=dict)
+    regime_hours: dict[PairOfLegs, float] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,12 @@ def evaluate_pair(
         return Rejection(pair.perpetuals, ExclusionReason.CARRY_LOW, detail, net.net_apr)
     # The thinner leg decides how much can be traded.
     volume = _quote_volume(pair, evidence)
-    given = ScoreInput(float(net.net_apr), float(volume), None if basis is None else float(basis))
+    given = ScoreInput(
+        float(net.net_apr),
+        _regime_hours(pair, legs, gross, evidence),
+        float(volume),
+        None if basis is None else float(basis),
+    )
     factors = score_factors(legs, given, rules.score)
     largest = _capacity(pair, gross, price, rules)
     # As old as its oldest figure, and it expires with it.
@@ -195,9 +204,22 @@ def _price(
         _leg_cost(pair.short_leg, evidence, crossing),
         rules.costs,
     )
-    holding = expected_holding_time(timedelta(hours=favourable_regime_hours(legs)), rules.costs)
+    age = timedelta(hours=_regime_hours(pair, legs, gross, evidence))
+    holding = expected_holding_time(age, rules.costs)
     net = net_carry(gross, borrow or Decimal(0), costs, holding)
     return _Price(borrow, crossing, costs, holding, net)
+
+
+def _regime_hours(
+    pair: PairOfLegs, legs: Sequence[FundingLeg], gross: Decimal, evidence: Evidence
+) -> float:
+    # Of two directions one earns nothing, whatever its regime: not worth computing.
+    if len(legs) > 1 and gross <= 0:
+        return 0.0
+    known = evidence.regime_hours.get(pair)
+    if known is None:
+        known = evidence.regime_hours[pair] = favourable_regime_hours(legs)
+    return known
 
 
 def _capacity(pair: PairOfLegs, gross: Decimal, price: _Price, rules: ScanRules) -> Capacity | None:

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.scanner.joint_regime import paying_hours
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -41,9 +43,10 @@ class FundingLeg:
 
 @dataclass(frozen=True, slots=True)
 class ScoreInput:
-    """What the score stands on, besides the funding legs."""
+    """What the score stands on, besides the funding legs; `regime_hours` of the pair."""
 
     net_apr: float
+    regime_hours: float
     quote_volume: float
     basis_ratio: float | None
 
@@ -59,10 +62,14 @@ def naive_carry(legs: Sequence[FundingLeg]) -> float:
 
 
 def favourable_regime_hours(legs: Sequence[FundingLeg]) -> float:
-    """Return the age of the youngest regime that pays a leg; 0 when no leg is paid now."""
-    # A leg that pays now is carried by the other; its own regime says nothing about how long.
-    ages = [leg.statistics.regime_hours for leg in legs if leg.is_favoured]
-    return min(ages) if ages else 0.0
+    """Return the age of the regime that pays the position; 0 when it is not paid now.
+
+    That of one perpetual is its own; of two it is the run in which their difference pays.
+    """
+    by_direction = {leg.direction: leg.statistics for leg in legs}
+    if len(by_direction) == 2:
+        return paying_hours(by_direction[-1].history, by_direction[1].history)
+    return legs[0].statistics.regime_hours if legs[0].is_favoured else 0.0
 
 
 def score_factors(
@@ -71,14 +78,13 @@ def score_factors(
     """Return every factor of the score by name, each in [0, 1]."""
     days = [window.days for window in legs[0].statistics.windows]
     agreeing = sum(1 for each in days if window_carry(legs, each) > 0)
-    regime = favourable_regime_hours(legs)
     # Nobody knows the basis: neither good nor bad.
     basis = abs(given.basis_ratio) if given.basis_ratio is not None else rules.basis_half_ratio
     return {
         "carry": _saturate(given.net_apr, rules.carry_half_apr),
         "stability": _stability(legs),
         "consistency": sum(leg.favour_ratio for leg in legs) / len(legs),
-        "persistence": _saturate(regime, rules.persistence_half_hours),
+        "persistence": _saturate(given.regime_hours, rules.persistence_half_hours),
         "agreement": agreeing / len(days),
         "coverage": min(1.0, *(leg.statistics.window(max(days)).coverage_ratio for leg in legs)),
         "liquidity": _saturate(given.quote_volume, rules.liquidity_half_volume),

@@ -215,16 +215,15 @@ def test_carry_of_two_perpetuals_is_the_difference() -> None:
     dear, cheap = statistics([0.0003] * 90), statistics([0.0001] * 90)
     legs = (FundingLeg(cheap, -1), FundingLeg(dear, 1))
     assert window_carry(legs, 7) == pytest.approx(0.0002 * 1095)
-    # Only the leg that is paid now counts for the age.
-    assert favourable_regime_hours(legs) == dear.regime_hours
+    assert favourable_regime_hours(legs) == 720
     assert favourable_regime_hours((FundingLeg(cheap, -1),)) == 0
 
 
-given_input = ScoreInput(net_apr=0.2, quote_volume=1e7, basis_ratio=0.0)
+given_input = ScoreInput(net_apr=0.2, regime_hours=160, quote_volume=1e7, basis_ratio=0.0)
 
 
 def test_two_legs_share_their_factors() -> None:
-    """The younger regime that pays, the shorter history, deviations as a root of squares, the
+    """The shorter history, deviations as a root of squares, the
     mean of both shares, every window's carry of both legs.
     """
     receiving = statistics([-0.0003] * 10 + [0.0003, 0.0005] * 10)
@@ -263,7 +262,9 @@ def test_factors_and_score_stay_between_zero_and_one(
 ) -> None:
     """Whatever the history, every factor and the score are shares."""
     legs = (FundingLeg(statistics([rate / 1e6 for rate in rates]), direction),)
-    factors = score_factors(legs, ScoreInput(net, volume, basis), ScoreRules())
+    factors = score_factors(
+        legs, ScoreInput(net, favourable_regime_hours(legs), volume, basis), ScoreRules()
+    )
     assert factors.keys() == DEFAULT_WEIGHTS.keys()
     assert all(0 <= factor <= 1 for factor in factors.values())
     assert 0 <= quality_score(factors, ScoreRules()) <= 1
@@ -293,7 +294,10 @@ def test_worked_example_of_the_document_holds() -> None:
     told = re.search(r"score is \*\*([0-9.]+)\*\*", text)
     assert told is not None
     legs = (FundingLeg(statistics([0.0001, 0.0003] * 90, hours=4), 1),)
-    example = ScoreInput(net_apr=0.40, quote_volume=30_000_000.0, basis_ratio=0.0025)
+    age = favourable_regime_hours(legs)
+    example = ScoreInput(
+        net_apr=0.40, regime_hours=age, quote_volume=30_000_000.0, basis_ratio=0.0025
+    )
     factors = score_factors(legs, example, ScoreRules())
     for name, factor, _ in rows:
         assert factors[name] == pytest.approx(float(factor), abs=6e-5), name

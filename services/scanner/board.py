@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from services.scanner.news import NewsRules
     from services.scanner.opportunity import Opportunity
 
-# The kernel slews a clock by half a millisecond a second; more in one sweep is a step.
+# The kernel slews a clock by half a millisecond a second; more between two looks is a step.
 _MIN_STEP = timedelta(seconds=1)
 
 

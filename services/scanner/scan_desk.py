@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KEPT_SCANS = 100
 KEPT_REQUESTS = 10_000
-_SWEEP_SECONDS = 1.0
+_EXPIRY_SECONDS = 1.0
 _log = get_logger(__name__)
 
 
@@ -68,7 +68,7 @@ class ScanDesk:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                group.create_task(self._sweep())
+                group.create_task(self._expire_regularly())
                 if self._interval_seconds > 0:
                     group.create_task(self._repeat())
         finally:
@@ -205,7 +205,7 @@ class ScanDesk:
             await record.ended.wait()
             await self._clock.sleep(self._interval_seconds)
 
-    async def _sweep(self) -> None:
+    async def _expire_regularly(self) -> None:
         while True:
-            await self._clock.sleep(_SWEEP_SECONDS)
+            await self._clock.sleep(_EXPIRY_SECONDS)
             self._board.expire()

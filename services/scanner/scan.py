@@ -116,8 +116,7 @@ class Scanner:
         self._choose_universe(found, work)
         await self._study(found, work)
         pairs = self._pairs(found, work)
-        evidence = await self._evidence(found, pairs, work)
-        opportunities, evidence = await self._rank(pairs, evidence, work)
+        opportunities, evidence = await self._rank(found, pairs, work)
         return Findings(
             opportunities=opportunities,
             exclusions=work.reasons.exclusions(opportunities),
@@ -210,7 +209,7 @@ class Scanner:
         now = self._clock.now()
         chosen = await self._worth_reading(found, work)
         read = await self._load(found, chosen, now, work)
-        for _ in range(_FURTHER_READINGS):
+        for _ in range(_FURTHER_READINGS if chosen.exclusions else 0):
             wider = await self._worth_reading(found, work)
             if chosen.holds(wider.needed):
                 break
@@ -255,16 +254,17 @@ class Scanner:
     def _pairs(self, found: Markets, work: _Work) -> tuple[PairOfLegs, ...]:
         return tuple(pairs_of_legs(found.views, work.tradable))
 
-    async def _evidence(self, found: Markets, pairs: Sequence[PairOfLegs], work: _Work) -> Evidence:
+    async def _with_borrow_rates(
+        self, evidence: Evidence, pairs: Sequence[PairOfLegs], work: _Work
+    ) -> Evidence:
         """Add borrow rates for short spot legs that could earn."""
-        evidence = Evidence(work.record.scan_id, found.views, work.statistics)
         assets: dict[str, set[str]] = {}
         shorts: dict[str, set[InstrumentKey]] = {}
         for pair in pairs:
             # Only coins that could be worth shorting: venues tell borrow rates few at a time.
             if pair.borrows and could_earn(pair, evidence, self._rules):
                 leg = pair.short_leg
-                row = found.views[leg.venue].symbols[leg.symbol]
+                row = evidence.views[leg.venue].symbols[leg.symbol]
                 assets.setdefault(leg.venue, set()).add(row.base_asset)
                 shorts.setdefault(leg.venue, set()).add(leg)
             await work.slicer.pause()
@@ -284,10 +284,10 @@ class Scanner:
                 continue
             read = cast("Read[Decimal]", end.value)
             rates.update({(end.task.venue, asset): apr for asset, apr in read.rows.items()})
-        return Evidence(work.record.scan_id, found.views, work.statistics, rates)
+        return replace(evidence, borrow_aprs=rates)
 
     async def _rank(
-        self, pairs: Sequence[PairOfLegs], evidence: Evidence, work: _Work
+        self, markets: Markets, pairs: Sequence[PairOfLegs], work: _Work
     ) -> tuple[list[Opportunity], Evidence]:
         """Rank by what bulk readings told, then again with what only a shortlist is asked for.
 
@@ -295,7 +295,13 @@ class Scanner:
         """
         found: dict[PairOfLegs, Opportunity] = {}
         answers = ShortlistAnswers()
-        await self._evaluate(pairs, evidence, found, work)
+        evidence = Evidence(work.record.scan_id, markets.views, work.statistics)
+        # Pairs that borrow nothing are judged while borrow rates are on their way.
+        evidence, _ = await asyncio.gather(
+            self._with_borrow_rates(evidence, pairs, work),
+            self._evaluate([pair for pair in pairs if not pair.borrows], evidence, found, work),
+        )
+        await self._evaluate([pair for pair in pairs if pair.borrows], evidence, found, work)
         for _ in range(SHORTLIST_ROUNDS):
             legs = frozenset(answers.new_legs(_ranked(found)[: self._shortlist_count]))
             if not legs:

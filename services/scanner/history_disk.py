@@ -84,10 +84,10 @@ class DiskHistoryStore:
         """Forget everything of a venue outside a span.
 
         On the disk a symbol loses its oldest rows when it is written the next time: rewriting all
-        of them every hour would be most of what is ever written.
+        of them every hour would be most of what is ever written. What a wrong clock took as known
+        is written off at once, or a process that starts anew would believe it again.
         """
-        gone = await self._memory.forget_outside(venue, kept)
-        self._note(venue, gone)
+        self._note(venue, await self._memory.forget_outside(venue, kept))
 
     def write_soon(self) -> None:
         """Write what has changed without waiting for more to come."""

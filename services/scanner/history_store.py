@@ -132,10 +132,19 @@ class MemoryHistoryStore:
         """Do nothing: there is nothing to write to."""
 
     async def forget_outside(self, venue: str, kept: Span) -> set[str]:
-        """Forget everything of a venue outside a span; return the symbols nothing is left of."""
+        """Forget everything of a venue outside a span; return the symbols of which nothing is left
+        or of which the end is gone, and "" when what is known of all is less.
+
+        Of any other symbol rows and own spans began earlier, both alike: what a copy still has of
+        that is true.
+        """
         names = {symbol for owner, symbol in (*self._rows, *self._fresh) if owner == venue}
+        changed: set[str] = set()
         for index, symbol in enumerate(names):
-            rows = _within(self.settlements(venue, symbol), kept)
+            held = self.settlements(venue, symbol)
+            rows = _within(held, kept)
+            if int(held.minutes[-1]) * MINUTE_MS >= kept.end_ms:
+                changed.add(symbol)
             if rows is None:
                 del self._rows[venue, symbol]
             else:
@@ -143,12 +152,19 @@ class MemoryHistoryStore:
             # Once an hour every symbol loses a row: a millisecond of work, then a turn for others.
             if index % _PRUNED_AT_ONCE == _PRUNED_AT_ONCE - 1:
                 await asyncio.sleep(0)
-        self._held[venue] = _clipped(self.held(venue), kept)
+        for_all = self.held(venue)
+        self._held[venue] = _clipped(for_all, kept)
+        # Rows of one symbol may be written without those of the others: a copy of the spans of all
+        # that began earlier would vouch for rows that are gone.
+        if self._held[venue] != for_all:
+            changed.add("")
         by_symbol = self._held_by_symbol.get(venue, {})
         names |= by_symbol.keys()
         left = {symbol: _clipped(spans, kept) for symbol, spans in by_symbol.items()}
         self._held_by_symbol[venue] = {symbol: spans for symbol, spans in left.items() if spans}
-        return {symbol for symbol in names if self.history(venue, symbol).is_empty}
+        ahead = (symbol for symbol, spans in by_symbol.items() if spans[-1].end_ms > kept.end_ms)
+        changed.update(ahead)
+        return changed | {symbol for symbol in names if self.history(venue, symbol).is_empty}
 
     def _restore(self, history: HeldHistory) -> None:
         if not history.symbol:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,53 @@ async def test_span_in_the_future_is_forgotten(tmp_path: Path) -> None:
         await store.extend("p", "", Span(0, 9000 * HOUR_MS), {})
         await store.prune("p", DAY)
         assert store.held("p") == (DAY,)
+
+
+def killed(path: Path) -> Path:
+    """Return a copy of the file and its log, as another start finds them after a SIGKILL."""
+    copy = path.with_name("killed") / path.name
+    copy.parent.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    return copy
+
+
+@pytest.mark.parametrize("symbol", ["", "A"])
+async def test_what_a_wrong_clock_knew_is_unknown_after_a_kill(tmp_path: Path, symbol: str) -> None:
+    """Known for a year ahead, in bulk or by symbol; the right clock takes it back and the process
+    is killed: who starts an hour later asks for that hour.
+    """
+    async with store_at(tmp_path / "history.db") as store:
+        ahead = Span(0, 9000 * HOUR_MS)
+        await store.extend("p", symbol, ahead, {"A": ([8 * HOUR_MS, 8999 * HOUR_MS], [1e-5, 0.5])})
+        await store.write()
+        await store.prune("p", DAY)
+        await store.write()
+        copy = killed(tmp_path / "history.db")
+    async with store_at(copy) as store:
+        later = Span(0, 25 * HOUR_MS)
+        assert unknown_spans(store, "p", "A", later) == (Span(24 * HOUR_MS, 25 * HOUR_MS),)
+        assert store.settlements("p", "A").minutes.tolist() == [480]
+
+
+async def test_pruned_history_vouches_for_no_row_that_is_gone(tmp_path: Path) -> None:
+    """One symbol is written after its oldest row went: what is known of all no longer begins
+    before it.
+    """
+    async with store_at(tmp_path / "history.db") as store:
+        rows = {"A": ([HOUR_MS, 8 * HOUR_MS], [0.1, 0.2]), "B": ([HOUR_MS, 8 * HOUR_MS], [0.3, 0.4])}
+        await store.extend("p", "", DAY, rows)
+        await store.write()
+        await store.prune("p", Span(4 * HOUR_MS, 48 * HOUR_MS))
+        next_day = Span(24 * HOUR_MS, 48 * HOUR_MS)
+        await store.extend("p", "A", next_day, {"A": ([32 * HOUR_MS], [0.5])})
+        await store.write()
+        copy = killed(tmp_path / "history.db")
+    async with store_at(copy) as store:
+        assert store.settlements("p", "A").minutes.tolist() == [480, 1920]
+        assert store.held("p") == (Span(4 * HOUR_MS, 24 * HOUR_MS),)
+        # Not worth rewriting for its oldest row alone.
+        assert store.settlements("p", "B").minutes.tolist() == [60, 480]
 
 
 async def test_second_process_on_the_file_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -141,10 +142,14 @@ class HistoryFile:
             self._connection = None
         aside = self._path.with_name(f"{self._path.name}.damaged")
         self._path.replace(aside)
-        # A log left behind would be applied to the new file.
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(f"{self._path.name}{suffix}").unlink(missing_ok=True)
+        # Who looks into the file keeps its log alive: it belongs to the file it was written for.
+        with suppress(FileNotFoundError):
+            self._beside("-wal").replace(aside.with_name(f"{aside.name}-wal"))
+        self._beside("-shm").unlink(missing_ok=True)
         _log.error("history_set_aside", path=str(aside), problem=str(error))
+
+    def _beside(self, suffix: str) -> Path:
+        return self._path.with_name(f"{self._path.name}{suffix}")
 
 
 def _unusable(path: Path, problem: str) -> FatalError:

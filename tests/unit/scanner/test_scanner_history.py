@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -117,8 +120,8 @@ async def test_pruned_history_vouches_for_no_row_that_is_gone(tmp_path: Path) ->
     before it.
     """
     async with store_at(tmp_path / "history.db") as store:
-        rows = {"A": ([HOUR_MS, 8 * HOUR_MS], [0.1, 0.2]), "B": ([HOUR_MS, 8 * HOUR_MS], [0.3, 0.4])}
-        await store.extend("p", "", DAY, rows)
+        times = [HOUR_MS, 8 * HOUR_MS]
+        await store.extend("p", "", DAY, {"A": (times, [0.1, 0.2]), "B": (times, [0.3, 0.4])})
         await store.write()
         await store.prune("p", Span(4 * HOUR_MS, 48 * HOUR_MS))
         next_day = Span(24 * HOUR_MS, 48 * HOUR_MS)
@@ -207,6 +210,73 @@ async def test_damaged_file_is_set_aside_and_never_believed(
     assert (tmp_path / "history.db.damaged").exists()
     async with store_at(path) as store:
         assert store.settlements("p", "A").rates.tolist() == [0.5]
+
+
+async def test_log_of_a_damaged_file_is_set_aside_with_it(tmp_path: Path) -> None:
+    """While somebody looks into the file its log outlives it; the new file has none of either."""
+    path = tmp_path / "history.db"
+    await filled(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as looking:
+        looking.execute("BEGIN")
+        looking.execute("SELECT count(*) FROM histories").fetchone()
+        bent_rate(path)
+        log = path.with_name("history.db-wal").read_bytes()
+        assert log
+        async with store_at(path) as store:
+            assert store.held("p") == ()
+            assert path.with_name("history.db.damaged-wal").read_bytes() == log
+            await store.extend("p", "", DAY, {"B": ([7], [0.5])})
+    async with store_at(path) as store:
+        assert store.settlements("p", "A").minutes.size == 0
+        assert store.settlements("p", "B").rates.tolist() == [0.5]
+
+
+def test_power_cut_costs_no_more_than_the_last_seconds(tmp_path: Path) -> None:
+    """The store's own connection has the log synchronised at every checkpoint; without that a
+    power cut could leave half a page.
+    """
+    normal = 1
+    file = HistoryFile(tmp_path / "history.db")
+    file.open()
+    assert file._connection is not None
+    assert file._connection.execute("PRAGMA synchronous").fetchone() == (normal,)
+    assert file._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    file.close()
+
+
+async def test_write_that_is_cancelled_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled while the thread writes, and the thread then fails: of both venues all is written
+    the next time.
+    """
+    path = tmp_path / "history.db"
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_and_failing(*_: object) -> None:
+        begun.set()
+        go_on.wait(10)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    store = store_at(path)
+    async with store:
+        with monkeypatch.context() as patched:
+            patched.setattr(HistoryFile, "write", slow_and_failing)
+            for venue in ("p", "q"):
+                await store.extend(venue, "", DAY, {"A": ([7], [0.5]), "B": ([7], [0.25])})
+            writing = asyncio.create_task(store.write())
+            await asyncio.to_thread(begun.wait, 10)
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+            go_on.set()
+        await store.write()
+        copy = killed(path)
+    async with store_at(copy) as store:
+        for venue in ("p", "q"):
+            assert store.held(venue) == (DAY,)
+            assert store.settlements(venue, "A").rates.tolist() == [0.5]
+            assert store.settlements(venue, "B").rates.tolist() == [0.25]
 
 
 async def test_what_could_not_be_written_is_written_later(

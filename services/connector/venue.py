@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.common.errors import UnimplementedError
 from services.connector.instruments import InstrumentKind
+from services.connector.profile import Priority
 from services.connector.rate_budget import CALL_PRIORITY
 from services.connector.venue_errors import VenueAnswerError, to_read_error
 
@@ -16,10 +18,12 @@ if TYPE_CHECKING:
 
     from services.common.clock import Clock
     from services.connector.instruments import InstrumentBook
-    from services.connector.profile import Fence, Priority, VenueProfile
+    from services.connector.profile import Fence, VenueProfile
     from services.connector.rate_budget import RateBudget
 
 T = TypeVar("T")
+# From a free place to the request on the wire: the budget, the signature, a warm connection.
+_TURNS_OF_A_SEND = 6
 
 
 # Not frozen: tests and the reloading of markets may exchange parts of it.
@@ -73,10 +77,16 @@ class Venue:
         lane = priority or CALL_PRIORITY.get()
         async with self.budget.take(endpoint_class, weight, lane):
             try:
-                return await call()
+                answer = await call()
             except VenueAnswerError as error:
                 self.note_refusal(error, endpoint_class)
                 raise
+        if lane is Priority.SCAN:
+            # The place on the wire is free: whoever waits for it sends before this answer is worked
+            # on, or the venue would wait while pages that came together are read one by one.
+            for _ in range(_TURNS_OF_A_SEND):
+                await asyncio.sleep(0)
+        return answer
 
     def note_refusal(self, error: VenueAnswerError, endpoint_class: str) -> None:
         """Tell the budget of a refusal, which may ask for silence."""

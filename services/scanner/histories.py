@@ -136,7 +136,6 @@ class HistoryLoader:
             refused = self._refusing_bulk(ends)
             self._note_failures(ends, refused, outcome)
             pending = [view for view in pending if view.venue in refused]
-        self._store.write_soon()
         for view in views.values():
             if view.kind is InstrumentKind.PERPETUAL:
                 outcome.unread[view.venue] = self._unread(view, needed[view.venue], now)

@@ -107,7 +107,11 @@ class Scanner:
         async with EarlyReadings(self._runner, record.seconds_to_read) as early:
             early.begin(self._foresight.tasks(self._rules.costs.book_depth))
             work = _Work(record, Slicer(self._clock), early)
-            findings = await self._find(work)
+            try:
+                findings = await self._find(work)
+            finally:
+                # Not before: encoding a month of histories would hold up what the scan waits for.
+                self._store.write_soon()
         self._foresight = Foresight(work.shortlisted, work.lent)
         return findings
 

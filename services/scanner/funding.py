@@ -26,6 +26,7 @@ _MAX_INTERVAL_MINUTES = 1440
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +138,43 @@ def _without_holes(spacing: FloatArray, interval_now: float, *, is_told: bool) -
     A hole is a spacing over the longest interval there is, or at least twice as wide as both
     neighbours: at a change of interval a spacing is never twice the wider of them. The first
     spacing has one neighbour only and is believed up to the longest interval; the last has the
-    venue's word, if it was told, beside it.
+    venue's word, if it was told, beside it. Holes side by side are told by the venue's word only.
     """
     covered = spacing.copy()
     for index in np.flatnonzero(spacing > MAX_INTERVAL_HOURS):
         covered[index] = _neighbouring_interval(spacing, int(index), interval_now)
+    # Nobody having told the interval, 1, 2, 2, 1 h may be holes or an interval that was 2 h for a
+    # while: it is taken for the second, and the caveat INTERVAL_CHANGED says so.
+    if is_told:
+        covered[_holes_side_by_side(spacing, interval_now)] = interval_now
     if spacing.size >= 2:
         after = np.append(covered[2:], interval_now if is_told else covered[-1])
         widest = np.maximum(covered[:-1], after)
         covered[1:] = np.where(covered[1:] >= 2 * widest, widest, covered[1:])
     return covered
+
+
+def _holes_side_by_side(spacing: FloatArray, interval_now: float) -> BoolArray:
+    """Return which spacings are holes by the interval that the venue told.
+
+    A run of its multiples with the interval itself before and after it is no change of interval
+    when it is over within a day, or when one of its spacings does not divide a day: an interval
+    that holds settles at the same times every day.
+    """
+    wide = (spacing >= 2 * interval_now) & (np.fmod(spacing, interval_now) == 0)
+    edges = np.flatnonzero(np.diff(wide, prepend=False, append=False))
+    starts, ends = edges[::2], edges[1::2]
+    is_interval = np.append(spacing == interval_now, True)
+    # A run at the start has no row before it: it may be how the history began.
+    between = (starts > 0) & is_interval[starts - 1] & is_interval[ends]
+    hours = np.append(0.0, np.cumsum(spacing))
+    odd = np.append(0, np.cumsum(np.fmod(MAX_INTERVAL_HOURS, spacing) != 0))
+    is_brief = hours[ends] - hours[starts] <= MAX_INTERVAL_HOURS
+    holes = between & (is_brief | (odd[ends] > odd[starts]))
+    inside: BoolArray = np.zeros(spacing.size, dtype=np.bool_)
+    for start, end in zip(starts[holes], ends[holes], strict=True):
+        inside[start:end] = True
+    return inside
 
 
 def _neighbouring_interval(spacing: FloatArray, index: int, interval_now: float) -> float:

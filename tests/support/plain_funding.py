@@ -55,9 +55,15 @@ def plain_statistics(rows: Sequence[Row], word: int | None = None) -> Figures | 
 
 
 def _covered_hours(spacings: Sequence[int], interval: int, *, is_told: bool) -> list[int]:
-    """A spacing over a day is a hole; so is one at least twice as wide as both neighbours."""
+    """A spacing over a day is a hole; so is one at least twice as wide as both neighbours, and so
+    are those side by side that the venue's word shows.
+    """
     kept = []
+    holes = _holes_side_by_side(spacings, interval) if is_told else set()
     for index, spacing in enumerate(spacings):
+        if index in holes:
+            kept.append(interval)
+            continue
         if spacing <= LONGEST_INTERVAL:
             kept.append(spacing)
             continue
@@ -71,6 +77,25 @@ def _covered_hours(spacings: Sequence[int], interval: int, *, is_told: bool) -> 
         widest = max(kept[index - 1], after_this)
         covered.append(widest if kept[index] >= 2 * widest else kept[index])
     return covered
+
+
+def _holes_side_by_side(spacings: Sequence[int], interval: int) -> set[int]:
+    """Multiples of the interval told, between two spacings of it, that last no more than a day or
+    of which one does not divide it.
+    """
+    known = [*spacings, interval]
+    holes: set[int] = set()
+    run: list[int] = []
+    for index, spacing in enumerate(known):
+        if spacing >= 2 * interval and spacing % interval == 0:
+            run.append(index)
+            continue
+        if run and run[0] > 0 and known[run[0] - 1] == spacing == interval:
+            wide = [spacings[each] for each in run]
+            if sum(wide) <= LONGEST_INTERVAL or any(LONGEST_INTERVAL % each for each in wide):
+                holes.update(run)
+        run = []
+    return holes
 
 
 def _moments(rates: Sequence[Decimal]) -> Figures:

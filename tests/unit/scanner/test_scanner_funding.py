@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import pytest
 
@@ -121,6 +123,37 @@ def test_wide_last_spacing_is_a_hole_only_if_the_venue_says_so() -> None:
         4,
         [0, 0, 0, 1],
     )
+
+
+@pytest.mark.parametrize(
+    ("spacings", "word", "missing"),
+    [
+        # Two rows missing side by side, three of four, at the end; wide ones of several widths.
+        ((1, 1, 2, 2, 1), 1.0, 2),
+        ((1, 2, 3, 1), 1.0, 3),
+        ((1, 2, 2), 1.0, 2),
+        ((4, 8, 8, 8, 4), 4.0, 3),
+        ((8, 16, 16, 8), 8.0, 2),
+        ((8, 240, 16, 8), 8.0, 30),
+        # Longer than a day at times of its own, it was the interval; so it is at the very start.
+        ((4, 8, 8, 8, 8, 4), 4.0, 0),
+        ((2, 2, 1, 1), 1.0, 0),
+        # No multiples of the interval now, and narrower ones.
+        ((2, 3, 3, 2), 2.0, 0),
+        ((8, 4, 4, 8), 8.0, 0),
+        ((4, 1, 1, 1, 4, 8, 8), 8.0, 0),
+        # Nobody told: it may have been two hours for a while.
+        ((1, 1, 2, 2, 1), None, 0),
+    ],
+)
+def test_holes_side_by_side_are_known_by_the_venue_word(
+    spacings: tuple[int, ...], word: float | None, missing: int
+) -> None:
+    """Rows that are missing one after the other lower the coverage, where the interval is told."""
+    history = made(at(0, *accumulate(spacings)), word)
+    assert history.missing_rows.sum() == missing
+    covered = [word] * len(spacings) if missing else list(spacings)
+    assert history.hours.tolist()[1:] == covered
 
 
 def test_venue_word_for_the_interval_now_wins_over_spacing() -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from services.scanner.fetch_plan import PROFILES, FetchPlan, VenueProfile, fetch_plan
-from services.scanner.instruments import InstrumentKey
+from services.scanner.instruments import InstrumentKey, InstrumentKind
 from services.scanner.plan import HistoryNeed, known_part, wanted_span
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 # Any time at which every interval has just settled will do; the plan depends on no date.
 _NOW = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
+_LEGEND = """
+calls     to the connector: bulk readings, histories, books and details of the shortlist
+requests  of the connector to the venue: a call may need several
+weight    of these requests, as the venue counts it against its limit
+history   requests for funding history among them that have an allowance of their own
+"""
 _SCANS = {
     "first": None,
     "after a settlement": timedelta(hours=1),
@@ -71,8 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f" {each.plan.weight:>7} {each.plan.history_requests:>8}"
         for each in scans
     ]
-    sys.stdout.write("\n".join([head, *rows]) + "\n")
+    sys.stdout.write("\n".join([head, *rows]) + "\n" + _legend())
     return 0
+
+
+def _legend() -> str:
+    by_symbol = [
+        venue
+        for venue, profile in PROFILES.items()
+        if profile.kind is InstrumentKind.PERPETUAL and not profile.has_bulk_history
+    ]
+    return (
+        f"{_LEGEND}\n{', '.join(by_symbol)}\nhave no funding history in bulk: a call for each "
+        "perpetual that qualifies,\nafter each of its settlements.\n"
+    )
 
 
 def _need(

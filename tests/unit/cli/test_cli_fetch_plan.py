@@ -23,6 +23,12 @@ def test_options_reach_the_module(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_table_has_a_line_a_scan(capsys: pytest.CaptureFixture[str]) -> None:
-    """People read a head and one line for each venue and kind of scan."""
+    """People read a head and one line for each venue and kind of scan, and below what the columns
+    are and where calls grow with the number of perpetuals.
+    """
     assert main(["--symbols", "20"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1 + 3 * len(PROFILES)
+    table, columns, growth = capsys.readouterr().out.split("\n\n")
+    head, *rows = table.splitlines()
+    assert len(rows) == 3 * len(PROFILES)
+    assert [line.split()[0] for line in columns.splitlines()] == head.split()[2:]
+    assert growth.startswith("bybit-linear, okx-swap, gate-swap, bitget-swap, hyperliquid\n")

@@ -20,12 +20,14 @@ from services.common.run import run_service
 from services.simulator.bootstrap import make_application
 from services.simulator.core.faults import Delay, FaultRule
 from services.simulator.dialects.binance_usdm_funding import settlements_page
+from services.simulator.gateway import Request
 from services.simulator.market.source import Kind
 from services.simulator.settings import SimulatorSettings
 
 if TYPE_CHECKING:
+    from services.simulator.app import Application
     from services.simulator.core.market import Market
-    from services.simulator.gateway import Reply, Request
+    from services.simulator.gateway import Reply
     from services.simulator.http import Witness
     from services.simulator.simulation import Simulation
 
@@ -36,6 +38,7 @@ _JUDGED: Final = timedelta(days=7)
 _CANDLE_COUNT: Final = 200
 # What the simulator keeps of finished candles, and a scan does not ask for more than twice twenty.
 _PREPARED_COUNT: Final = 170
+_BULK_PATHS: Final = ("/api/v3/ticker/24hr", "/fapi/v1/ticker/24hr", "/fapi/v1/premiumIndex")
 # Kept alive and checked by connectors whether or not anybody scans.
 _BESIDE_SCANS: Final = ("/ping", "/time", "/listenKey", "/userDataStream")
 
@@ -92,6 +95,9 @@ def simulator_settings(symbol_count: int) -> SimulatorSettings:
         market={
             "symbol_count": symbol_count,
             "start": hour - timedelta(minutes=55),
+            # A venue's own work is not what is measured, yet it shares these cores: in a market
+            # that stands still answers about all symbols are made once.
+            "speed": 0,
         },
     )
 
@@ -118,6 +124,13 @@ def _best_paying(market: Market, now: datetime) -> list[str]:
     return sorted(paid, key=paid.__getitem__, reverse=True)[:_PREPARED_COUNT]
 
 
+def _make_bulk_answers(application: Application) -> None:
+    """Make the answers about all symbols, which a venue has ready."""
+    for path in _BULK_PATHS:
+        request = Request("GET", path, "", "", None, "127.0.0.254")
+        application.gateway.handle(application.gateway.receive(request))
+
+
 async def serve_venue(
     stop: asyncio.Event, ready: Path, record: Path, symbol_count: int, seconds: float
 ) -> None:
@@ -127,6 +140,7 @@ async def serve_venue(
         application = make_application(simulator_settings(symbol_count), witness=_writing(file))
         delay = Delay(type="delay", seconds=seconds)
         _make_histories(application.simulation)
+        _make_bulk_answers(application)
         application.simulation.faults.add([FaultRule(id="response-time", action=delay)])
         async with application:
             write_address(ready, application.address)

@@ -49,14 +49,19 @@ class TaskQueue(Generic[ItemT]):
 
     def take(self) -> ItemT | None:
         """Return the next item and count it as running, or None when none may run."""
-        for lanes in self._lanes.values():
+        for priority, lanes in self._lanes.items():
             for venue, lane in lanes.items():
-                if lane and self._running[venue] < self._bounds[venue]:
+                if lane and self._running[venue] < self._most(venue, priority):
                     item, _ = lane.popitem(last=False)
                     self._running[venue] += 1
                     lanes.move_to_end(venue)
                     return item
         return None
+
+    def _most(self, venue: str, priority: TaskPriority) -> int:
+        bound = self._bounds[venue]
+        # What nobody waits for leaves half of the venue to what somebody may ask for at any moment.
+        return max(1, bound // 2) if priority is TaskPriority.AHEAD else bound
 
     def release(self, venue: str) -> None:
         """Count one running item of the venue as ended."""

@@ -57,12 +57,17 @@ class Ledger:
             self.queue.put(item, venue, priority)
             self.waiting.append(item)
 
+    def most(self, item: Item) -> int:
+        """Return how many of its venue may run beside and with an item."""
+        bound = self.bounds[item[1]]
+        return max(1, bound // 2) if item[2] is TaskPriority.AHEAD else bound
+
     def take(self) -> None:
         """Take the next item; it must be the one the rule names."""
         may_run = [
             item
             for item in self.waiting
-            if sum(each[1] == item[1] for each in self.running) < self.bounds[item[1]]
+            if sum(each[1] == item[1] for each in self.running) < self.most(item)
         ]
         expected = min(
             may_run,
@@ -140,6 +145,19 @@ def test_lower_bound_lets_what_runs_end_first() -> None:
     assert queue.take() is None
     queue.release("a")
     assert queue.take() == 3
+
+
+def test_what_nobody_waits_for_leaves_half_of_a_venue() -> None:
+    """Readings ahead of need never hold every place: the next task of a scan goes out at once."""
+    queue: TaskQueue[str] = TaskQueue(90, {"a": 4, "b": 1})
+    for name in ("early 1", "early 2", "early 3"):
+        queue.put(name, "a", TaskPriority.AHEAD)
+    queue.put("lone", "b", TaskPriority.AHEAD)
+    assert {queue.take() for _ in range(3)} == {"early 1", "early 2", "lone"}
+    assert queue.take() is None
+    for name in ("scan 1", "scan 2"):
+        queue.put(name, "a", TaskPriority.SCAN)
+    assert [queue.take() for _ in range(3)] == ["scan 1", "scan 2", None]
 
 
 @pytest.mark.parametrize(

@@ -124,13 +124,12 @@ def evaluate_pair(
         return ending
     net = price.net
     if net.net_apr < rules.min_net_apr or gross <= 0:
-        detail = f"net APR {net.net_apr:.4f} at best, wanted {rules.min_net_apr:f}"
-        return Rejection(pair.perpetuals, ExclusionReason.CARRY_LOW, detail, net.net_apr)
+        return _carry_low(pair, net, rules)
     # The thinner leg decides how much can be traded.
     volume = _quote_volume(pair, evidence)
     given = ScoreInput(
         float(net.net_apr),
-        _regime_hours(pair, legs, gross, evidence),
+        _regime_hours(pair, legs, evidence),
         float(volume),
         None if basis is None else float(basis),
     )
@@ -204,18 +203,23 @@ def _price(
         _leg_cost(pair.short_leg, evidence, crossing),
         rules.costs,
     )
-    age = timedelta(hours=_regime_hours(pair, legs, gross, evidence))
+    if len(legs) > 1:
+        longest = net_carry(gross, borrow or Decimal(0), costs, rules.costs.max_holding)
+        # Most pairs of two perpetuals: their difference need not be looked at.
+        if gross <= 0 or longest.net_apr < rules.min_net_apr:
+            return _carry_low(pair, longest, rules)
+    age = timedelta(hours=_regime_hours(pair, legs, evidence))
     holding = expected_holding_time(age, rules.costs)
     net = net_carry(gross, borrow or Decimal(0), costs, holding)
     return _Price(borrow, crossing, costs, holding, net)
 
 
-def _regime_hours(
-    pair: PairOfLegs, legs: Sequence[FundingLeg], gross: Decimal, evidence: Evidence
-) -> float:
-    # Of two directions one earns nothing, whatever its regime: not worth computing.
-    if len(legs) > 1 and gross <= 0:
-        return 0.0
+def _carry_low(pair: PairOfLegs, net: NetCarry, rules: ScanRules) -> Rejection:
+    detail = f"net APR {net.net_apr:.4f} at best, wanted {rules.min_net_apr:f}"
+    return Rejection(pair.perpetuals, ExclusionReason.CARRY_LOW, detail, net.net_apr)
+
+
+def _regime_hours(pair: PairOfLegs, legs: Sequence[FundingLeg], evidence: Evidence) -> float:
     known = evidence.regime_hours.get(pair)
     if known is None:
         known = evidence.regime_hours[pair] = favourable_regime_hours(legs)

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scanner.analytics import FundingStatistics, analyse
-from services.scanner.evaluate import Evidence, evaluate_pair
+from services.scanner.evaluate import Evidence, Rejection, evaluate_pair
 from services.scanner.funding import FundingHistory, funding_history, settlements
 from services.scanner.instruments import (
+    ExclusionReason,
     InstrumentKey,
     InstrumentKind,
     SymbolRow,
@@ -140,3 +141,18 @@ def test_round_trip_is_spread_over_the_run_of_the_difference() -> None:
     # Of 24 + 72 hours.
     assert found.score_factors["persistence"] == Decimal("0.25")
     assert known.regime_hours == {pair: 24}
+
+
+@pytest.mark.parametrize("short_rate", [1.2, 0.9])
+def test_difference_is_not_looked_at_where_no_age_would_do(short_rate: float) -> None:
+    """0.2 bp every 8 h are 2.19 %, held 720 hours the round trip costs 2.92 %; or it costs carry:
+    both are told as they would be at best.
+    """
+    pair, known = pair_evidence(analyse([even([1.0] * 90, 8), even([short_rate] * 90, 8)]))
+    found = evaluate_pair(pair, known, ScanRules())
+    assert isinstance(found, Rejection)
+    assert found.reason is ExclusionReason.CARRY_LOW
+    assert found.net_apr is not None
+    carry = (short_rate - 1.0) * BASIS_POINT * 1095
+    assert float(found.net_apr) == pytest.approx(carry - 0.0024 * 8760 / 720)
+    assert known.regime_hours == {}

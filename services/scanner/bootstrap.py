@@ -180,7 +180,6 @@ def _scans(base: _Base, runner: TaskRunner[VenueTask, Reading], store: HistorySt
     settings, rules = base.settings, base.rules
     draw = random.SystemRandom().random
     loader = HistoryLoader(
-        runner,
         store,
         rules,
         page_size=settings.history_page_size,

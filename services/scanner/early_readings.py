@@ -40,7 +40,8 @@ class Foresight:
 
 
 class EarlyReadings:
-    """Readings of one scan begun before anybody knew whether they are needed.
+    """Readings of one scan begun before anybody knew whether they are needed; a `TaskRunner` that
+    joins them.
 
     An async context manager: at its end what is still under way is not waited for. Mutable: filled
     by batches that carry the readings out, read by whoever finds a need of them.
@@ -81,6 +82,36 @@ class EarlyReadings:
             self._ends |= {task: loop.create_future() for task in fresh}
             self._batches.append(self._group.create_task(self._run(fresh)))
 
+    async def run(
+        self,
+        tasks: Sequence[VenueTask],
+        on_end: Callable[[TaskEnd[VenueTask, Reading]], None] | None = None,
+        *,
+        priority: TaskPriority = TaskPriority.SCAN,
+        timeout_seconds: float | None = None,
+    ) -> list[TaskEnd[VenueTask, Reading]]:
+        """Run a batch as `TaskRunner.run` does; what was begun early is waited for instead."""
+        fresh = [task for task in tasks if task not in self._ends]
+        ends, early = await asyncio.gather(
+            self._runner.run(fresh, on_end, priority=priority, timeout_seconds=timeout_seconds),
+            self._join([task for task in tasks if task in self._ends], on_end),
+        )
+        found = {end.task: end for end in (*ends, *early)}
+        return [found[task] for task in tasks]
+
+    async def _join(
+        self,
+        tasks: Sequence[VenueTask],
+        on_end: Callable[[TaskEnd[VenueTask, Reading]], None] | None,
+    ) -> list[TaskEnd[VenueTask, Reading]]:
+        ends = []
+        for task in tasks:
+            end = await self._ends[task]
+            ends.append(end)
+            if on_end is not None:
+                on_end(end)
+        return ends
+
     async def _run(self, tasks: Sequence[VenueTask]) -> None:
         # After everything that the scan asks for in this turn: its bulk readings go out first.
         await asyncio.sleep(0)
@@ -90,14 +121,6 @@ class EarlyReadings:
             priority=TaskPriority.AHEAD,
             timeout_seconds=self._seconds_to_read(),
         )
-
-    def holds(self, task: VenueTask) -> bool:
-        """Whether a task is among them."""
-        return task in self._ends
-
-    async def ends(self, tasks: Iterable[VenueTask]) -> list[TaskEnd[VenueTask, Reading]]:
-        """Return how those of the tasks ended that are among them, once each has."""
-        return [await self._ends[task] for task in tasks if task in self._ends]
 
     def borrowing(self, venue: str) -> list[ReadBorrowRates]:
         """Return the readings of borrow rates that were begun at a venue."""

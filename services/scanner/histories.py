@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from services.scanner.venue_codec import Reading
 
 _DAY_MS = 86_400_000
+# Begun before it is known that history in bulk is the way of fewest calls: a wrong guess costs as
+# many, once in the life of a history file.
+_FIRST_READINGS = 24
 
 
 @dataclass(slots=True)
@@ -78,14 +81,12 @@ class HistoryLoader:
 
     def __init__(
         self,
-        runner: TaskRunner[VenueTask, Reading],
         store: HistoryStore,
         rules: ScanRules,
         *,
         page_size: int,
         negative: NegativeResults,
     ) -> None:
-        self._runner = runner
         self._store = store
         self._rules = rules
         self._page_size = page_size
@@ -113,6 +114,16 @@ class HistoryLoader:
         self._with_bulk |= {end.task.venue for end in ends if end.error is None}
         self._refusing_bulk(ends)
 
+    def first_tasks(self, view: VenueView, now: datetime) -> tuple[ReadHistory, ...]:
+        """Return the first readings in bulk of a venue that has them and nothing is held of.
+
+        Which perpetuals are worth their history is not known yet; in bulk all of them come.
+        """
+        if self._store.held(view.venue):
+            return ()
+        tasks = self._plan(view, {view.venue: view.symbols}, now)
+        return tuple(task for task in tasks if not task.symbol)[:_FIRST_READINGS]
+
     async def load(
         self,
         views: Mapping[str, VenueView],
@@ -120,6 +131,7 @@ class HistoryLoader:
         now: datetime,
         record: ScanRecord,
         slicer: Slicer,
+        runner: TaskRunner[VenueTask, Reading],
     ) -> HistoryOutcome:
         """Read what is missing of the needed symbols; `now` stands in for venues that stamp
         nothing.
@@ -132,7 +144,7 @@ class HistoryLoader:
         while pending:
             tasks = [task for view in pending for task in self._plan(view, needed, now)]
             record.task_count += len(tasks)
-            ends = await self._read(tasks, views, now, record, slicer, outcome)
+            ends = await self._read(tasks, views, now, record, slicer, outcome, runner)
             refused = self._refusing_bulk(ends)
             self._note_failures(ends, refused, outcome)
             pending = [view for view in pending if view.venue in refused]
@@ -149,6 +161,7 @@ class HistoryLoader:
         record: ScanRecord,
         slicer: Slicer,
         outcome: HistoryOutcome,
+        runner: TaskRunner[VenueTask, Reading],
     ) -> list[TaskEnd[VenueTask, Reading]]:
         """Carry out readings and keep each answer as it comes, so that a scan that is cancelled or
         killed leaves the next one the rest only.
@@ -168,7 +181,7 @@ class HistoryLoader:
 
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_all())
-            ends = await self._runner.run(tasks, take, timeout_seconds=record.seconds_to_read())
+            ends = await runner.run(tasks, take, timeout_seconds=record.seconds_to_read())
             answers.put_nowait(None)
         return ends
 

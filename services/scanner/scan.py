@@ -12,6 +12,7 @@ from services.scanner.early_readings import EarlyReadings, Foresight
 from services.scanner.evaluate import Evidence, Rejection, could_earn, evaluate_pair
 from services.scanner.fees import FeeBook
 from services.scanner.findings import Findings, ReasonBook, lone_perpetuals
+from services.scanner.first_histories import FirstHistories
 from services.scanner.instruments import InstrumentKey, InstrumentKind
 from services.scanner.market import interval_hours, present
 from services.scanner.pairs import PairOfLegs, pairs_of_legs
@@ -139,7 +140,15 @@ class Scanner:
         tasks = self._fees.worth_asking(tasks)
         perpetual = [each for each, kind in self._venues.items() if kind is _PERPETUAL]
         probes = self._loader.bulk_probes(perpetual, received)
-        ends = await self._run([*tasks, *probes], work)
+        first = FirstHistories(self._loader, work.early, received)
+        work.record.task_count += len(tasks) + len(probes)
+
+        def note(end: TaskEnd[VenueTask, Reading]) -> None:
+            work.record.note(end)
+            first.note(end)
+
+        seconds = work.record.seconds_to_read()
+        ends = await work.early.run([*tasks, *probes], note, timeout_seconds=seconds)
         ends, probed = ends[: len(tasks)], ends[len(tasks) :]
         self._loader.note_probes(probed)
         self._fees.note_refusals(ends)
@@ -225,7 +234,9 @@ class Scanner:
     async def _load(
         self, found: Markets, chosen: Prefiltered, now: datetime, work: _Work
     ) -> HistoryOutcome:
-        return await self._loader.load(found.views, chosen.needed, now, work.record, work.slicer)
+        return await self._loader.load(
+            found.views, chosen.needed, now, work.record, work.slicer, work.early
+        )
 
     async def _study(self, found: Markets, work: _Work) -> None:
         """Turn the histories of perpetuals that may qualify into sound statistics."""
@@ -363,17 +374,9 @@ class Scanner:
     async def _run(
         self, tasks: Sequence[VenueTask], work: _Work
     ) -> list[TaskEnd[VenueTask, Reading]]:
-        """Run what is not read early already, and wait for both."""
         work.record.task_count += len(tasks)
         seconds = work.record.seconds_to_read()
-        fresh = [task for task in tasks if not work.early.holds(task)]
-        ends, early = await asyncio.gather(
-            self._runner.run(fresh, work.record.note, timeout_seconds=seconds),
-            work.early.ends(tasks),
-        )
-        for end in early:
-            work.record.note(end)
-        return [*ends, *early]
+        return await work.early.run(tasks, work.record.note, timeout_seconds=seconds)
 
 
 def _ranked(found: Mapping[PairOfLegs, Opportunity]) -> list[Opportunity]:

@@ -42,6 +42,7 @@ class Runner:
     def __init__(self) -> None:
         self.asked: list[VenueTask] = []
         self.priorities: set[TaskPriority] = set()
+        self.was_asked = asyncio.Event()
         self.may_end = asyncio.Event()
 
     async def run(
@@ -54,6 +55,7 @@ class Runner:
     ) -> list[TaskEnd[VenueTask, Reading]]:
         """End every task with an error once it may."""
         self.asked += tasks
+        self.was_asked.set()
         self.priorities.add(priority)
         async with asyncio.timeout(timeout_seconds):
             await self.may_end.wait()
@@ -66,20 +68,26 @@ class Runner:
         return ends
 
 
-async def test_an_early_reading_is_waited_for_and_given_once_it_ends() -> None:
-    """Who needs it before it ended gets it when it does, failed or not."""
+async def test_an_early_reading_is_joined_and_never_made_twice() -> None:
+    """Who needs it before it ended gets it when it does, failed or not, beside what is new."""
     book, other = ReadBook("binance", "BTCUSDT", 50), ReadBook("binance", "ETHUSDT", 50)
-    runner = Runner()
+    runner, noted = Runner(), list[VenueTask]()
     async with EarlyReadings(runner, lambda: 10.0) as early:
         early.begin([book])
         early.begin([book])
-        waiting = asyncio.create_task(early.ends([other, book]))
-        await asyncio.sleep(0)
-        assert (runner.asked, waiting.done()) == ([book], False)
+        waiting = asyncio.create_task(early.run([other, book], lambda end: noted.append(end.task)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (set(runner.asked), len(runner.asked)) == ({book, other}, 2)
+        assert not waiting.done()
         runner.may_end.set()
-        (end,) = await waiting
-    assert (end.task, type(end.error)) == (book, RetryableError)
-    assert runner.priorities == {TaskPriority.AHEAD}
+        ends = await waiting
+    assert [(end.task, type(end.error)) for end in ends] == [
+        (other, RetryableError),
+        (book, RetryableError),
+    ]
+    assert sorted(noted, key=str) == sorted([book, other], key=str)
+    assert runner.priorities == {TaskPriority.AHEAD, TaskPriority.SCAN}
 
 
 async def test_what_nobody_needs_is_not_waited_for() -> None:
@@ -87,15 +95,7 @@ async def test_what_nobody_needs_is_not_waited_for() -> None:
     runner = Runner()
     async with asyncio.timeout(5), EarlyReadings(runner, lambda: None) as early:
         early.begin([ReadDetail("binanceusdm", "BTCUSDT")])
-        await asyncio.sleep(0)
-    assert runner.asked
-
-
-async def test_what_was_not_asked_early_is_nobody_to_wait_for() -> None:
-    """A task that is not among them has no end here."""
-    async with EarlyReadings(Runner(), lambda: None) as early:
-        assert not early.holds(ReadDetail("binanceusdm", "BTCUSDT"))
-        assert await early.ends([ReadDetail("binanceusdm", "BTCUSDT")]) == []
+        await runner.was_asked.wait()
 
 
 async def test_borrow_rates_asked_early_are_not_asked_again() -> None:

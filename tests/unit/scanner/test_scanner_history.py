@@ -98,13 +98,16 @@ def killed(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("symbol", ["", "A"])
-async def test_what_a_wrong_clock_knew_is_unknown_after_a_kill(tmp_path: Path, symbol: str) -> None:
-    """Known for a year ahead, in bulk or by symbol; the right clock takes it back and the process
-    is killed: who starts an hour later asks for that hour.
+@pytest.mark.parametrize("times", [[8 * HOUR_MS], [8 * HOUR_MS, 8999 * HOUR_MS]])
+async def test_what_a_wrong_clock_knew_is_unknown_after_a_kill(
+    tmp_path: Path, symbol: str, times: list[int]
+) -> None:
+    """Known for a year ahead, in bulk or by symbol, with a row at its end or without; the right
+    clock takes it back and the process is killed: who starts an hour later asks for that hour.
     """
     async with store_at(tmp_path / "history.db") as store:
         ahead = Span(0, 9000 * HOUR_MS)
-        await store.extend("p", symbol, ahead, {"A": ([8 * HOUR_MS, 8999 * HOUR_MS], [1e-5, 0.5])})
+        await store.extend("p", symbol, ahead, {"A": (times, [0.5] * len(times))})
         await store.write()
         await store.prune("p", DAY)
         await store.write()

@@ -72,12 +72,18 @@ def test_missing_rows_end_no_run_and_count_no_hours() -> None:
     assert paying_hours(long_leg, short_leg) == 16
 
 
+def test_difference_that_paid_all_the_time_is_as_old_as_the_shorter_history() -> None:
+    """Of 30 days and 20 the 20 count, whatever the intervals."""
+    for hours in (8, 4):
+        short_leg = leg(dict.fromkeys(range(240 + hours, 721, hours), 1.0), hours)
+        assert paying_hours(even([0.25] * 90, 8), short_leg) == 480
+
+
 def test_equal_rates_of_different_intervals_pay_nothing() -> None:
-    """One basis point in eight hours is an eighth of it in one, rounding aside."""
-    slow, fast = even([1.0] * 9, 8), even([0.125] * 72, 1)
-    thirds = even([3.0] * 9, 24)
-    assert paying_hours(slow, fast) == paying_hours(fast, slow) == 0
-    assert paying_hours(slow, thirds) == paying_hours(thirds, slow) == 0
+    """1.3 bp in eight hours are 3.9 in a day and an eighth in one; what is left is rounding."""
+    slow = even([1.3] * 9, 8)
+    for same in (even([3.9] * 3, 24), even([1.3 / 8] * 72, 1)):
+        assert paying_hours(slow, same) == paying_hours(same, slow) == 0
 
 
 @given(

@@ -84,6 +84,24 @@ def test_malformed_book_is_refused(bids: Side, asks: Side) -> None:
         read_book(answer(bids, asks), "AAAUSDT", NOW)
 
 
+@pytest.mark.parametrize(
+    ("price", "named"),
+    [
+        ("101\n102", "asks.price"),
+        ("", "asks.price"),
+        (" 101", "asks.price"),
+        ("1_01", "asks.price"),
+        ("1e2", "asks.price"),
+        ("-101", "asks.price"),
+    ],
+)
+def test_one_number_that_is_none_is_named(price: str, named: str) -> None:
+    """Reading all numbers at once lets nothing through that one alone would not."""
+    with pytest.raises(InvalidFieldError) as refused:
+        read_book(answer([("99", "1")], [("100", "1"), (price, "1")]), "AAAUSDT", NOW)
+    assert refused.value.field == named
+
+
 def test_book_of_another_symbol_or_without_time_is_refused() -> None:
     """A book that is not surely the one asked for is not walked."""
     told = answer([("99", "1")], [("100", "1")])

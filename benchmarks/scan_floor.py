@@ -13,16 +13,13 @@ import os
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, cast
-
-from google.type import decimal_pb2
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.scan_stage import RESPONSE_SECONDS
-from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
-from services.connector.market_mapping import to_settlement
+from opensqt.market_maker.v1 import exchange_pb2
 from services.connector.profile import EndpointClass
 from services.connector.rate_lanes import SCAN_CALLS_AT_ONCE
+from services.connector.settlement_columns import read_clean, to_columns
 from services.connector.venues import find_profile
 from services.scanner.venue_codec import HistoryRead, read_history
 
@@ -30,22 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from benchmarks.witnessed_venue import Answer
-    from services.connector.instruments import Instrument
 
 # What a connector leaves to other reads and to orders is not there for scans: rate_budget.
 _SHARE_OF_SCANS: Final = 0.6
 _FUNDING_HISTORY: Final = "/fapi/v1/fundingRate"
 _BYBIT_HISTORY: Final = "/v5/market/funding/history"
-
-
-class _AnyInstrument:
-    """Stands for whatever instrument a row is about: finding the right one is no parsing."""
-
-    symbol = "BTCUSDT"
-    base_multiplier = Decimal(1)
-
-
-_ANY: Final = cast("Instrument", _AnyInstrument())
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +87,7 @@ def _limit_seconds(venue: str, endpoint_class: str, count: int) -> float:
 def parsing_seconds(answers: Sequence[Answer]) -> float:
     """Return the least time that parsing takes: the busiest process, or all on these cores.
 
-    A connector reads the venue's JSON and makes settlements of its rows, the scanner reads those
+    A connector reads the venue's JSON and makes columns of its settlements, the scanner reads those
     from the wire; each is one thread. Other rows count as JSON only, so this is a floor.
     """
     by_venue: dict[str, float] = defaultdict(float)
@@ -123,16 +109,12 @@ def parsing_seconds(answers: Sequence[Answer]) -> float:
 def _page(path: str, value: Any) -> exchange_pb2.GetHistoricalFundingRatesResponse | None:
     """Return a venue's page of settlements as a connector passes it on; None for other answers."""
     if path == _FUNDING_HISTORY:
-        rows = [to_settlement(row, _ANY, "binanceusdm") for row in value]
+        settled = read_clean(value, str) or []
     elif path == _BYBIT_HISTORY:
-        rows = [
-            resources_pb2.FundingRate(
-                symbol=row["symbol"],
-                rate=decimal_pb2.Decimal(value=row["fundingRate"]),
-                timestamp=int(row["fundingRateTimestamp"]),
-            )
+        settled = [
+            ((int(row["fundingRateTimestamp"]), row["symbol"]), row["fundingRate"])
             for row in value["result"]["list"]
         ]
     else:
         return None
-    return exchange_pb2.GetHistoricalFundingRatesResponse(rates=rows)
+    return exchange_pb2.GetHistoricalFundingRatesResponse(columns=to_columns(settled))

@@ -88,6 +88,18 @@ def test_statistics_equal_the_plain_implementation(batch: list[list[Row]]) -> No
         same(statistics, expected)
 
 
+def test_a_history_has_its_figures_whatever_it_is_analysed_with() -> None:
+    """A hundred and one at once, each of another length and rate, are what each is alone."""
+    batch = [
+        history_of(
+            [(START + step * 8 * HOUR_MS, Decimal(number)) for step in range(2 + number % 7)]
+        )
+        for number in range(101)
+    ]
+    assert analyse(batch) == tuple(analyse([each])[0] for each in batch)
+    assert analyse([]) == ()
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.lists(rough_histories(), min_size=1, max_size=3))
 def test_rough_histories_equal_the_plain_implementation(

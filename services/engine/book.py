@@ -32,6 +32,9 @@ class EngineRecord:
     reason: str = ""
     breakers: dict[str, str] = field(default_factory=dict)
     commands: dict[str, AcceptedCommand] = field(default_factory=dict)
+    breaker_times: dict[str, datetime] = field(default_factory=dict)
+    resume_time: datetime | None = None
+    day: ev.DayOpened | None = None
 
 
 class PositionBook:
@@ -108,8 +111,26 @@ class PositionBook:
             case ev.EngineResumed():
                 self._set_mode(EngineMode.ACTIVE, event)
                 self.engine.breakers.clear()
+                self.engine.breaker_times.clear()
+                self.engine.resume_time = event.at
+            case ev.BreakerTripped(symbol=""):
+                # An operator's halt is the stronger word: a breaker does not soften it.
+                if self.engine.mode is EngineMode.ACTIVE:
+                    self._set_mode(EngineMode.REDUCING, event)
             case ev.BreakerTripped():
                 self.engine.breakers[event.symbol] = event.reason
+                self.engine.breaker_times[event.symbol] = event.at
+            case ev.BreakerReset(symbol=""):
+                self._set_mode(EngineMode.ACTIVE, event)
+                self.engine.resume_time = event.at
+            case ev.BreakerReset():
+                self.engine.breakers.pop(event.symbol, None)
+                self.engine.breaker_times.pop(event.symbol, None)
+            case ev.DayOpened():
+                self.engine.day = event
+            case ev.GuardActed():
+                # Kept for whoever reads the journal; what it did stands in rows of its own.
+                pass
             case ev.CommandAccepted():
                 command = AcceptedCommand(event.content_hash, event.position_ids)
                 self.engine.commands[event.request_id] = command
@@ -127,7 +148,11 @@ class PositionBook:
             raise ValueError(f"event before the intent of position {event.position_id}")
         return event.position_id
 
-    def _set_mode(self, mode: EngineMode, event: ev.EngineHalted | ev.EngineResumed) -> None:
+    def _set_mode(
+        self,
+        mode: EngineMode,
+        event: ev.EngineHalted | ev.EngineResumed | ev.BreakerTripped | ev.BreakerReset,
+    ) -> None:
         self.engine.mode = mode
         self.engine.mode_time = event.at
-        self.engine.reason = event.reason if mode is EngineMode.HALTED else ""
+        self.engine.reason = "" if mode is EngineMode.ACTIVE else event.reason

@@ -213,6 +213,35 @@ class CommandAccepted:
     position_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class BreakerReset:
+    """Entries in one symbol were allowed again, or all where `symbol` is empty."""
+
+    at: datetime
+    symbol: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayOpened:
+    """What all positions had made when the first look of a UTC day was taken, in quote asset."""
+
+    at: datetime
+    result: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class GuardActed:
+    """A guard found something and this was done; `text` names the figures it was decided by."""
+
+    at: datetime
+    guard: str
+    symbol: str
+    position_id: str
+    action: str
+    text: str
+
+
 PositionEvent = (
     EntryIntended
     | OrderIntended
@@ -228,5 +257,13 @@ PositionEvent = (
     | PositionSettled
     | FundingRead
 )
-EngineEvent = EngineHalted | EngineResumed | BreakerTripped | CommandAccepted
+EngineEvent = (
+    EngineHalted
+    | EngineResumed
+    | BreakerTripped
+    | CommandAccepted
+    | BreakerReset
+    | DayOpened
+    | GuardActed
+)
 Event = PositionEvent | EngineEvent

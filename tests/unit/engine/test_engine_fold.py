@@ -89,6 +89,9 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.EngineResumed(AT, "again"),
     ev.BreakerTripped(AT, "BTCUSDT", "UNKNOWN"),
     ev.CommandAccepted(AT, "request", "hash", ("a", "b")),
+    ev.BreakerReset(AT, "BTCUSDT", "looked at"),
+    ev.DayOpened(AT, D("-12.5")),
+    ev.GuardActed(AT, "basis_stop", "BTCUSDT", KEY, "close", "basis moved by 0.02"),
 )
 
 

@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from services.engine import events as ev
-from services.engine.departure import JointDeparture, depart, note_skew
+from services.engine.departure import JointDeparture
 from services.engine.drive_context import DriveContext
 from services.engine.entry import EntryFacts, exposure, next_entry_step
 from services.engine.exit import settle_exit
+from services.engine.exit_drive import ExitDrive
 from services.engine.exposure_meter import ExposureMeter
-from services.engine.instruments import LegSide
-from services.engine.leg_exit import LegExit
 from services.engine.order_desk import OrderDesk
 from services.engine.orders import OrderClass, OrderPlan
 from services.engine.position import Position
@@ -175,53 +174,10 @@ class PositionDrive:
         await self._send(plan)
 
     async def _exit(self) -> None:
-        legs = {leg: LegExit(self._context, self._desk, leg, self._probed) for leg in LegSide}
-        await self._leave_together(legs)
-        async with asyncio.TaskGroup() as group:
-            tasks: dict[LegSide, asyncio.Task[None]] = {}
-            while True:
-                for leg, worker in legs.items():
-                    is_idle = leg not in tasks or tasks[leg].done()
-                    # A late fill of one leg, or a wider exit, gives a leg that was done work again.
-                    if is_idle and not worker.is_finished():
-                        tasks[leg] = group.create_task(worker.run())
-                running = {task for task in tasks.values() if not task.done()}
-                if not running:
-                    break
-                self._wake.clear()
-                woken = group.create_task(self._wake.wait())
-                await asyncio.wait({*running, woken}, return_when=asyncio.FIRST_COMPLETED)
-                # Left alone it would keep the group waiting for ever.
-                woken.cancel()
-        await self._settle(settle_exit(self.position), measured=not self.position.entry_settled)
-
-    async def _leave_together(self, legs: dict[LegSide, LegExit]) -> None:
-        """Send the first order of both legs at once; a leg in doubt leaves later, alone."""
         joint, self._joint = self._joint, None
-        position_id = self.position.position_id
-        try:
-            intents = await self._first_intents(legs)
-            if not intents:
-                return
-            leaving = joint.join(position_id, intents) if joint else depart(self._context, intents)
-            dispatch = await leaving
-        finally:
-            if joint is not None:
-                joint.resign(position_id)
-        # Before anything else can fail: an answer nobody holds would have to be asked for.
-        for intent in intents:
-            legs[intent.plan.leg].adopt(dispatch, intent.plan.client_order_id)
-        if joint is None and len(intents) > 1:
-            await note_skew(self._context, dispatch, [position_id])
-
-    async def _first_intents(self, legs: dict[LegSide, LegExit]) -> list[ev.OrderIntended]:
-        """Return what both legs can send at once, priced; empty where more was asked meanwhile."""
-        steps = {leg: step for leg, worker in legs.items() if (step := worker.first_step())}
-        pass_number = self.position.pass_number
-        plans = await asyncio.gather(*(legs[leg].priced(step) for leg, step in steps.items()))
-        if self.position.pass_number != pass_number:
-            return []
-        return [self._desk.intended(plan) for plan in plans]
+        exit_drive = ExitDrive(self._context, self._desk, self._probed, self._wake)
+        await exit_drive.run(joint, {})
+        await self._settle(settle_exit(self.position), measured=not self.position.entry_settled)
 
     async def _settle(self, step: Settle, *, measured: bool) -> None:
         now, position_id = self._context.clock.now(), self.position.position_id

@@ -136,7 +136,7 @@ async def test_an_exit_whose_answers_we_lost_hold_of_is_not_sent_again(
         if failures:
             raise failures.pop()
 
-    monkeypatch.setattr("services.engine.drive.note_skew", lose)
+    monkeypatch.setattr("services.engine.exit_drive.note_skew", lose)
     closed = await rig.close(opened.position_id)
     assert closed.status is PositionStatus.CLOSED
     assert [len(venue.arrivals) for venue in rig.venues] == [2, 2]

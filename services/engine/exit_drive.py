@@ -1,0 +1,86 @@
+"""The exit of a position: both legs leave together, then each is worked until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from services.engine import events as ev
+from services.engine.departure import JointDeparture, depart, note_skew
+from services.engine.drive_context import DriveContext
+from services.engine.executor import Dispatch
+from services.engine.instruments import LegSide
+from services.engine.leg_exit import LegExit
+from services.engine.order_desk import OrderDesk
+
+InFlight = Mapping[LegSide, tuple[Dispatch, str]]
+"""The dispatch and the id of an order of a leg whose answer nobody has booked yet."""
+
+
+class ExitDrive:
+    """Takes both legs of one position down to what is asked. No leg waits for the other.
+
+    `wake` is set by whoever changed the position; `probed` once nothing unrecorded of an earlier
+    run can be left on the hedge leg.
+    """
+
+    def __init__(
+        self, context: DriveContext, desk: OrderDesk, probed: asyncio.Event, wake: asyncio.Event
+    ) -> None:
+        self._context = context
+        self._desk = desk
+        self._wake = wake
+        self._legs = {leg: LegExit(context, desk, leg, probed) for leg in LegSide}
+
+    async def run(self, joint: JointDeparture | None, in_flight: InFlight) -> None:
+        """Work until nothing more is to be done for either leg with what is asked by then.
+
+        `in_flight` are orders of the entry that the exit overtook: their leg waits for their
+        answer, the other leg leaves at once.
+        """
+        for leg, (dispatch, key) in in_flight.items():
+            self._legs[leg].adopt(dispatch, key)
+        await self._leave_together(joint)
+        async with asyncio.TaskGroup() as group:
+            tasks: dict[LegSide, asyncio.Task[None]] = {}
+            while True:
+                for leg, worker in self._legs.items():
+                    is_idle = leg not in tasks or tasks[leg].done()
+                    # A late fill of one leg, or a wider exit, gives a leg that was done work again.
+                    if is_idle and not worker.is_finished():
+                        tasks[leg] = group.create_task(worker.run())
+                running = {task for task in tasks.values() if not task.done()}
+                if not running:
+                    break
+                self._wake.clear()
+                woken = group.create_task(self._wake.wait())
+                await asyncio.wait({*running, woken}, return_when=asyncio.FIRST_COMPLETED)
+                # Left alone it would keep the group waiting for ever.
+                woken.cancel()
+
+    async def _leave_together(self, joint: JointDeparture | None) -> None:
+        """Send the first order of both legs at once; a leg in doubt leaves later, alone."""
+        position_id = self._desk.position.position_id
+        try:
+            intents = await self._first_intents()
+            if not intents:
+                return
+            leaving = joint.join(position_id, intents) if joint else depart(self._context, intents)
+            dispatch = await leaving
+        finally:
+            if joint is not None:
+                joint.resign(position_id)
+        # Before anything else can fail: an answer nobody holds would have to be asked for.
+        for intent in intents:
+            self._legs[intent.plan.leg].adopt(dispatch, intent.plan.client_order_id)
+        if joint is None and len(intents) > 1:
+            await note_skew(self._context, dispatch, [position_id])
+
+    async def _first_intents(self) -> list[ev.OrderIntended]:
+        """Return what both legs can send at once, priced; empty where more was asked meanwhile."""
+        steps = {leg: step for leg, worker in self._legs.items() if (step := worker.first_step())}
+        pass_number = self._desk.position.pass_number
+        plans = await asyncio.gather(*(self._legs[leg].priced(step) for leg, step in steps.items()))
+        if self._desk.position.pass_number != pass_number:
+            return []
+        return [self._desk.intended(plan) for plan in plans]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from services.engine.instruments import InstrumentRules, LegSide
-from services.engine.orders import AssetAmount, OrderOutcome, OrderPlan, OrderSide
+from services.engine.orders import AssetAmount, GoneCause, OrderOutcome, OrderPlan, OrderSide
 from services.engine.views import PositionStatus
 
 
@@ -126,6 +126,7 @@ class ReduceRequested:
     # Targets and not amounts: a restart in the middle takes off what is left to take.
     long_target: Decimal
     short_target: Decimal
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +243,33 @@ class GuardActed:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class LegGone:
+    """Some of a leg left at its venue without an order of ours; `quantity` is unsigned.
+
+    `evidence` is the venue's id of the forced fill, whose cumulative quantity this is; empty for a
+    reading of the venue's position: then it is the total that ever left the leg so.
+    """
+
+    position_id: str
+    at: datetime
+    leg: LegSide
+    quantity: Decimal
+    cause: GoneCause
+    evidence: str = ""
+    # The venue's average price of a forced fill; a reading knows none.
+    price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitResumed:
+    """A position that had ended has something on again (a late fill): its exit goes on."""
+
+    position_id: str
+    at: datetime
+    reason: str
+
+
 PositionEvent = (
     EntryIntended
     | OrderIntended
@@ -256,6 +284,8 @@ PositionEvent = (
     | ExitDispatched
     | PositionSettled
     | FundingRead
+    | LegGone
+    | ExitResumed
 )
 EngineEvent = (
     EngineHalted

@@ -44,6 +44,17 @@ class OrderState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class GoneCause(StrEnum):
+    """Why a leg shrank at its venue without an order of ours.
+
+    UNEXPLAINED is what a reading finds: it may be the user's own hand.
+    """
+
+    LIQUIDATED = "liquidated"
+    AUTO_DELEVERAGED = "auto_deleveraged"
+    UNEXPLAINED = "unexplained"
+
+
 @dataclass(frozen=True, slots=True)
 class AssetAmount:
     """An amount of one asset."""

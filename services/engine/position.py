@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from services.engine import events as ev
+from services.engine.gone_record import GoneRecord, joined
 from services.engine.instruments import InstrumentRules, LegSide
 from services.engine.neutrality import residual, signed_change, tolerance
 from services.engine.orders import (
@@ -84,6 +85,7 @@ class Position:
     entry_settled: bool = False
     was_open: bool = False
     dust: Mapping[LegSide, Decimal] = field(default_factory=dict)
+    gone: Mapping[LegSide, GoneRecord] = field(default_factory=dict)
     funding: Mapping[LegSide, AssetAmount] = field(default_factory=dict)
     unhedged_time: timedelta = timedelta(0)
     max_unhedged_notional: Decimal = _ZERO
@@ -137,7 +139,17 @@ class Position:
 
     def quantity(self, leg: LegSide) -> Decimal:
         """Return the ledger quantity of a leg, signed, net of fees taken in the base coin."""
-        return sum((r.change for r in self.orders.values() if r.plan.leg is leg), _ZERO)
+        traded, gone = self._traded(leg), self.gone_quantity(leg)
+        return traded - gone if leg is LegSide.LONG else traded + gone
+
+    def gone_quantity(self, leg: LegSide) -> Decimal:
+        """Return the unsigned quantity that left a leg without an order of ours."""
+        record = self.gone.get(leg)
+        if record is None:
+            return _ZERO
+        traded = self._traded(leg) if leg is LegSide.LONG else -self._traded(leg)
+        # A forced fill may take what the user had there too: ours ends at zero, never beyond.
+        return min(record.total, max(traded, _ZERO))
 
     def held(self, leg: LegSide) -> Decimal:
         """Return a leg's quantity in its own direction, without booked dust.
@@ -166,6 +178,9 @@ class Position:
     def next_attempt(self, leg: LegSide, order_class: OrderClass) -> int:
         """Return the number of the next order of a series."""
         return len(self.of(leg, order_class))
+
+    def _traded(self, leg: LegSide) -> Decimal:
+        return sum((r.change for r in self.orders.values() if r.plan.leg is leg), _ZERO)
 
 
 def opening_side(leg: LegSide) -> OrderSide:
@@ -243,6 +258,10 @@ def _apply(position: Position, event: ev.PositionEvent) -> Position:
             return replace(position, funding=_with(position.funding, event.leg, event.total))
         case ev.EntryIntended():
             return position
+        case ev.LegGone():
+            return _lose(position, event)
+        case ev.ExitResumed():
+            return _resume(position, event)
 
 
 def _intend(position: Position, event: ev.OrderIntended) -> Position:
@@ -315,7 +334,7 @@ def _request(position: Position, event: ev.ExitRequested | ev.ReduceRequested) -
         status = PositionStatus.CLOSING
     else:
         targets = {LegSide.LONG: event.long_target, LegSide.SHORT: event.short_target}
-        record = ExitRecord(MappingProxyType(targets), "", is_final=False)
+        record = ExitRecord(MappingProxyType(targets), event.reason, is_final=False)
         status = PositionStatus.REDUCING
     return replace(
         position,
@@ -342,6 +361,29 @@ def _settle(position: Position, event: ev.PositionSettled) -> Position:
         exit=None if opened else position.exit,
         reason=event.reason,
         close_time=None if opened else event.at,
+    )
+
+
+def _lose(position: Position, event: ev.LegGone) -> Position:
+    known = position.gone.get(event.leg, GoneRecord())
+    record = joined(known, event.quantity, event.evidence, event.cause, event.price)
+    if record == known:
+        return position
+    return replace(position, gone=_with(position.gone, event.leg, record))
+
+
+def _resume(position: Position, event: ev.ExitResumed) -> Position:
+    if not position.status.is_final:
+        return position
+    targets = MappingProxyType({LegSide.LONG: _ZERO, LegSide.SHORT: _ZERO})
+    return replace(
+        position,
+        exit=ExitRecord(targets, event.reason),
+        dust={},
+        status=PositionStatus.CLOSING,
+        pass_number=position.pass_number + 1,
+        close_time=None,
+        reason=event.reason,
     )
 
 

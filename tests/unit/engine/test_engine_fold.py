@@ -17,6 +17,7 @@ from services.engine.event_codec import VERSION, decode_event, encode_event
 from services.engine.instruments import InstrumentKind, LegSide
 from services.engine.orders import (
     AssetAmount,
+    GoneCause,
     OrderClass,
     OrderOutcome,
     OrderPlan,
@@ -85,6 +86,8 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.ExitDispatched(KEY, AT, timedelta(microseconds=7)),
     ev.PositionSettled(KEY, AT, PositionStatus.OPEN, ""),
     ev.FundingRead(KEY, AT, LegSide.SHORT, AssetAmount("USDT", D("-1.5"))),
+    ev.LegGone(KEY, AT, LegSide.LONG, D("0.25"), GoneCause.LIQUIDATED, "forced-1", D(99)),
+    ev.ExitResumed(KEY, AT, "LATE_FILL"),
     ev.EngineHalted(AT, "because"),
     ev.EngineResumed(AT, "again"),
     ev.BreakerTripped(AT, "BTCUSDT", "UNKNOWN"),
@@ -200,7 +203,7 @@ def test_an_order_is_intended_once() -> None:
     assert fold(position, INTENDED) is position
 
 
-@given(st.lists(st.sampled_from(EVENTS[1:15]), max_size=12))
+@given(st.lists(st.sampled_from(EVENTS[1:17]), max_size=12))
 def test_any_history_folds_and_revisions_grow(history: list[ev.PositionEvent]) -> None:
     """No order of events breaks the fold, and each change has a larger revision."""
     position = started()

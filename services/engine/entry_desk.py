@@ -17,7 +17,6 @@ from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.ports import OpportunitySource, VenueGateway
 from services.engine.position import Position
 from services.engine.pretrade import (
-    CheckFailure,
     Exposures,
     LegFacts,
     Proposal,
@@ -25,6 +24,7 @@ from services.engine.pretrade import (
     check_pair,
 )
 from services.engine.proposal import EntryWish, propose
+from services.engine.risk_failure import CheckFailure
 
 _ZERO = Decimal(0)
 

@@ -12,6 +12,7 @@ from services.engine.orders import OrderSide
 from services.engine.policy import EngineLimits
 from services.engine.position import opening_side
 from services.engine.pricing import depth_within, is_crossed
+from services.engine.risk_failure import CheckFailure
 from services.engine.sizing import gross_up, meets_minimum, order_quantity
 
 _ZERO = Decimal(0)
@@ -59,20 +60,6 @@ class Exposures:
     symbol_notional: Decimal
     total_notional: Decimal
     open_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class CheckFailure:
-    """One reason against an entry; `leg` is None where it concerns both."""
-
-    reason: str
-    leg: LegSide | None
-    text: str
-
-    def __str__(self) -> str:
-        """Return the failure in words."""
-        where = f"{self.leg.value} leg: " if self.leg is not None else ""
-        return f"{where}{self.text}"
 
 
 def check_pair(long: LegFacts, short: LegFacts) -> tuple[CheckFailure, ...]:

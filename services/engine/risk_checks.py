@@ -1,0 +1,62 @@
+"""All bounds of risk on one entry, judged together so that a refusal names every one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from services.engine.position import Position
+from services.engine.risk_cooldown import check_cooldown
+from services.engine.risk_day import check_daily_fees, check_daily_loss
+from services.engine.risk_exposure import PlannedEntry, check_exposure, leg_exposures
+from services.engine.risk_failure import CheckFailure
+from services.engine.risk_failures import consecutive_failures, is_too_many
+from services.engine.risk_limits import RiskLimits
+from services.engine.risk_rate import check_order_rate, orders_of_last_minute
+from services.engine.risk_result import fees_of_day, utc_day
+from services.engine.risk_staleness import FigureAges, check_ages
+
+_NO_AGES = FigureAges()
+
+
+@dataclass(frozen=True, slots=True)
+class RiskFacts:
+    """What an entry is judged by: all positions, the day so far and the age of its figures.
+
+    `day_result` is signed, in quote asset; failures before `failures_since` were looked at.
+    """
+
+    positions: Sequence[Position]
+    now: datetime
+    day_result: Decimal
+    failures_since: datetime | None = None
+    ages: FigureAges = _NO_AGES
+
+
+def check_risk(
+    symbol: str,
+    planned: PlannedEntry,
+    planned_fees: Decimal,
+    facts: RiskFacts,
+    limits: RiskLimits,
+) -> tuple[CheckFailure, ...]:
+    """Return everything that speaks against an entry; empty when it may go."""
+    failed = consecutive_failures(facts.positions, facts.failures_since)
+    in_a_row = (
+        (CheckFailure("CONSECUTIVE_FAILURES", None, f"{failed} entries failed in a row"),)
+        if is_too_many(failed, limits)
+        else ()
+    )
+    spent = fees_of_day(facts.positions, utc_day(facts.now))
+    sent = orders_of_last_minute(facts.positions, facts.now)
+    return (
+        *check_exposure(planned, leg_exposures(facts.positions, {}), limits),
+        *check_daily_loss(facts.day_result, limits),
+        *check_daily_fees(spent, planned_fees, limits),
+        *in_a_row,
+        *check_cooldown(facts.positions, symbol, facts.now, limits),
+        *check_order_rate(sent, limits),
+        *check_ages(facts.ages, limits),
+    )

@@ -182,6 +182,14 @@ class RawAccount:
         balances = self._quarantine.collect_all(
             "balances", rows, lambda one: to_spot_balance(one, debts)
         )
+        listed = {one.asset for one in balances}
+        # A venue may leave out coins the wallet has none of, which the margin account still owes.
+        absent = {"free": "0", "locked": "0"}
+        balances += [
+            to_spot_balance({"asset": asset, **absent}, debts)
+            for asset in (debts or {})
+            if asset not in listed
+        ]
         return Wallet(balances, debts_known=debts is not None)
 
     async def _margin_debts(self) -> Mapping[str, MarginDebt] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from services.common.clock import Clock
 from services.engine import events as ev
 from services.engine.journal import Journal, JournalError
+from services.engine.pockets import Pocket
 from services.engine.ports import EngineObserver, PositionListener
 from services.engine.position import Position, begin, fold
 from services.engine.position_view import view_of
@@ -35,6 +37,8 @@ class EngineRecord:
     breaker_times: dict[str, datetime] = field(default_factory=dict)
     resume_time: datetime | None = None
     day: ev.DayOpened | None = None
+    baselines: dict[Pocket, Decimal] = field(default_factory=dict)
+    breaks: dict[Pocket, ev.ReconciliationBroke] = field(default_factory=dict)
 
 
 class PositionBook:
@@ -131,6 +135,14 @@ class PositionBook:
             case ev.GuardActed():
                 # Kept for whoever reads the journal; what it did stands in rows of its own.
                 pass
+            case ev.BaselineTaken():
+                self.engine.baselines[event.pocket] = event.quantity
+                # Declared the user's own: what differed is explained.
+                self.engine.breaks.pop(event.pocket, None)
+            case ev.ReconciliationBroke():
+                self.engine.breaks[event.pocket] = event
+            case ev.ReconciliationHealed():
+                self.engine.breaks.pop(event.pocket, None)
             case ev.CommandAccepted():
                 command = AcceptedCommand(event.content_hash, event.position_ids)
                 self.engine.commands[event.request_id] = command

@@ -27,8 +27,10 @@ from services.engine.connector_codec import (
     required_figure,
     rules_from_proto,
 )
+from services.engine.holdings_codec import balances_from_proto, positions_from_proto
 from services.engine.instruments import Book, InstrumentKind, InstrumentRules
 from services.engine.orders import OrderOutcome, OrderPlan
+from services.engine.pockets import Holdings
 from services.engine.ports import (
     NEVER_SENT_REASON,
     NOT_ARRIVED_REASON,
@@ -233,6 +235,19 @@ class ConnectorGateway:
         # A connector may answer with all positions; those of other symbols say nothing here.
         rows = (row for row in answer.positions if row.symbol == symbol)
         return sum((required_figure(row, "size") for row in rows), _ZERO)
+
+    async def holdings(self) -> Holdings:
+        """Read all positions of a perpetual account, or all balances of a spot account."""
+        timeout = self._call_seconds
+        if self._kind is InstrumentKind.PERPETUAL:
+            answer = await self._read(
+                lambda: self._stub.GetPositions(exchange_pb2.GetPositionsRequest(), timeout=timeout)
+            )
+            return positions_from_proto(answer)
+        account = await self._read(
+            lambda: self._stub.GetAccount(exchange_pb2.GetAccountRequest(), timeout=timeout)
+        )
+        return balances_from_proto(account)
 
     async def free_balance(self, asset: str) -> Decimal:
         """Read what is free of an asset."""

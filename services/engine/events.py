@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from services.engine.instruments import InstrumentRules, LegSide
 from services.engine.orders import AssetAmount, GoneCause, OrderOutcome, OrderPlan, OrderSide
+from services.engine.pockets import Pocket
 from services.engine.views import PositionStatus
 
 
@@ -270,6 +271,39 @@ class ExitResumed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class BaselineTaken:
+    """What a pocket holds besides the ledger's sum, signed: the user's own, never traded by us."""
+
+    at: datetime
+    pocket: Pocket
+    quantity: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciliationBroke:
+    """Two equal readings of a pocket say otherwise than baseline and ledger; entries stop.
+
+    `symbols` are those whose legs were ever in the pocket.
+    """
+
+    at: datetime
+    pocket: Pocket
+    expected: Decimal
+    told: Decimal
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciliationHealed:
+    """Two readings of a broken pocket agree with baseline and ledger again."""
+
+    at: datetime
+    pocket: Pocket
+    quantity: Decimal
+
+
 PositionEvent = (
     EntryIntended
     | OrderIntended
@@ -295,5 +329,8 @@ EngineEvent = (
     | BreakerReset
     | DayOpened
     | GuardActed
+    | BaselineTaken
+    | ReconciliationBroke
+    | ReconciliationHealed
 )
 Event = PositionEvent | EngineEvent

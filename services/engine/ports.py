@@ -28,6 +28,7 @@ from services.engine.instruments import (
     PositionMode,
 )
 from services.engine.orders import OrderClass, OrderOutcome, OrderPlan
+from services.engine.pockets import Holdings
 from services.engine.views import PositionStatus, PositionView, StatusView
 
 NOT_ARRIVED_REASON = "ORDER_NOT_ARRIVED"
@@ -116,6 +117,10 @@ class VenueGateway(Protocol):
 
     async def funding_payments(self, symbol: str, since: datetime) -> Sequence[FundingPayment]:
         """Read the funding payments from `since` (venue time) on, all pages."""
+        ...
+
+    async def holdings(self) -> Holdings:
+        """Read everything the account holds, with one question whatever is on."""
         ...
 
 

@@ -11,6 +11,7 @@ from services.common.errors import OpensqtError, OutcomeUnknownError, RejectedEr
 from services.engine.instruments import Book, InstrumentKind, InstrumentRules
 from services.engine.orders import OrderOutcome, OrderPlan
 from services.engine.placing import reason_of
+from services.engine.pockets import Holdings
 from services.engine.ports import FundingPayment, VenueGateway, VenueProfile
 from services.engine.views import VenueView
 
@@ -74,6 +75,10 @@ class WatchedGateway:
     async def funding_payments(self, symbol: str, since: datetime) -> Sequence[FundingPayment]:
         """See `VenueGateway.funding_payments`."""
         return await self._watch(self._inner.funding_payments(symbol, since))
+
+    async def holdings(self) -> Holdings:
+        """See `VenueGateway.holdings`."""
+        return await self._watch(self._inner.holdings())
 
     async def _watch(self, call: Awaitable[_T]) -> _T:
         try:

@@ -12,6 +12,7 @@ from services.engine.events import Event
 from services.engine.instruments import Book, InstrumentKind, InstrumentRules
 from services.engine.journal import Journal
 from services.engine.orders import OrderOutcome, OrderPlan
+from services.engine.pockets import Holdings
 from services.engine.ports import FundingPayment, VenueGateway, VenueProfile
 from tests.support.virtual_clock import VirtualClock
 
@@ -146,6 +147,10 @@ class GatedVenue:
     async def free_balance(self, asset: str) -> Decimal:
         """Pass on."""
         return await self._gate.through(self._inner.free_balance(asset))
+
+    async def holdings(self) -> Holdings:
+        """Pass on."""
+        return await self._gate.through(self._inner.holdings())
 
     async def funding_payments(self, symbol: str, since: datetime) -> Sequence[FundingPayment]:
         """Pass on."""

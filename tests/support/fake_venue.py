@@ -29,6 +29,7 @@ from services.engine.instruments import (
     PositionMode,
 )
 from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderPlan, OrderSide
+from services.engine.pockets import Holdings
 from services.engine.ports import FundingPayment, VenueProfile
 from services.engine.pricing import is_within
 from services.engine.sizing import floor_to_lot
@@ -135,6 +136,18 @@ class FakeVenue:
         """Answer the payments from `since` on."""
         await self._read()
         return [p for p in self.payments if p.settle_time >= since]
+
+    async def holdings(self) -> Holdings:
+        """Answer the account, foreign part included."""
+        await self._read()
+        rules = self.instrument
+        if rules.is_perpetual:
+            symbols = {order.plan.instrument.symbol for order in self.orders.values()}
+            held = {name: self.filled(symbol=name) for name in symbols}
+            own = rules.ref.symbol
+            return Holdings(perpetuals={**held, own: self.foreign + held.get(own, Decimal(0))})
+        coins = {rules.base_asset: self.foreign + self.filled()}
+        return Holdings(margin=coins) if rules.use_margin else Holdings(spot=coins)
 
     async def place(self, plan: OrderPlan) -> OrderOutcome:
         """Take one order; the fault decides what arrives and what is answered."""

@@ -25,6 +25,8 @@ from services.engine.engine import Engine, EngineDependencies
 from services.engine.instruments import InstrumentKind
 from services.engine.metrics import EngineMetrics
 from services.engine.order_entry import open_order_entry
+from services.engine.order_news import OrderNews
+from services.engine.order_watch import open_order_watch
 from services.engine.scanner_client import NoScanner, ScannerClient
 from services.engine.servicer import EngineServicer
 from services.engine.servicer_portfolio import PortfolioServicer
@@ -67,11 +69,12 @@ async def engine_server(
         await journal.open()
         stack.push_async_callback(journal.close)
         scanner = await _scanner(settings, stack, clock)
+        news = OrderNews()
         feed = PositionFeed(ids.new_id(), clock)
         engine = Engine(
             EngineDependencies(
                 journal=journal,
-                gateways=await _gateways(settings, stack, clock),
+                gateways=await _gateways(settings, stack, clock, news),
                 opportunities=scanner,
                 listener=feed,
                 observer=EngineMetrics(metrics),
@@ -79,6 +82,7 @@ async def engine_server(
                 ids=ids,
                 policy=settings.policy.policy(),
                 limits=settings.limits.limits(),
+                order_events=news,
             )
         )
         # Before the server: a client that can call must find the positions of the last run.
@@ -135,13 +139,14 @@ async def _scanner(
 
 
 async def _gateways(
-    settings: EngineSettings, stack: AsyncExitStack, clock: Clock
+    settings: EngineSettings, stack: AsyncExitStack, clock: Clock, news: OrderNews
 ) -> dict[str, ConnectorGateway]:
     gateways: dict[str, ConnectorGateway] = {}
     for venue in settings.venues:
         channel = await stack.enter_async_context(open_channel(venue))
         stub = exchange_pb2_grpc.ExchangeServiceStub(channel)
         entry = await stack.enter_async_context(open_order_entry(venue.name, stub, clock))
+        await stack.enter_async_context(open_order_watch(venue.name, stub, clock, news.tell))
         gateways[venue.name] = ConnectorGateway(
             venue.name,
             InstrumentKind(venue.kind),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from services.common.clock import Clock
@@ -15,9 +15,10 @@ from services.engine.events import BreakerTripped
 from services.engine.executor import Dispatch, ParallelExecutor
 from services.engine.instruments import InstrumentRules
 from services.engine.journal import JournalError
+from services.engine.order_news import OrderNews
 from services.engine.orders import OrderPlan, OrderSide
 from services.engine.policy import EnginePolicy
-from services.engine.ports import EngineObserver, VenueGateway
+from services.engine.ports import EngineObserver, OrderEvents, VenueGateway
 from services.engine.position import Position
 from services.engine.pricing import touch
 from services.engine.resolver import OrderResolver
@@ -37,6 +38,7 @@ class DriveContext:
     clock: Clock
     policy: EnginePolicy
     observer: EngineObserver
+    order_events: OrderEvents = field(default_factory=OrderNews)
 
     async def read_touch(self, rules: InstrumentRules, side: OrderSide) -> Decimal | None:
         """Return the best price an order of this side meets; None where it cannot be read in time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from services.common.clock import Clock
@@ -22,11 +22,13 @@ from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.instruments import InstrumentRef
 from services.engine.journal import Journal
 from services.engine.order_ids import position_key
+from services.engine.order_news import OrderNews
 from services.engine.owned_tasks import OwnedTasks
 from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.ports import (
     EngineObserver,
     OpportunitySource,
+    OrderEvents,
     PositionListener,
     VenueGateway,
 )
@@ -55,6 +57,7 @@ class EngineDependencies:
     ids: Ids
     policy: EnginePolicy
     limits: EngineLimits
+    order_events: OrderEvents = field(default_factory=OrderNews)
 
 
 class Engine:
@@ -75,6 +78,7 @@ class Engine:
             needs.clock,
             needs.policy,
             needs.observer,
+            needs.order_events,
         )
         funding = FundingLedger(self._book, self._gateways, needs.clock)
         self._fleet = DriveFleet(context, funding, self._tasks, self._stops_slices)

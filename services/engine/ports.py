@@ -6,7 +6,7 @@ engine's core knows nothing else of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -237,4 +237,25 @@ class EngineApi(Protocol):
 
     def status(self) -> StatusView:
         """Return the engine's state now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEvent:
+    """What a venue told of one order as it happened, cumulative like an answer."""
+
+    exchange: str
+    symbol: str
+    outcome: OrderOutcome
+
+
+class OrderEvents(Protocol):
+    """Changes of orders as the venues tell them: faster than answers, but never promised."""
+
+    def follow(self, position_id: str, take: Callable[[OrderEvent], None]) -> None:
+        """Hand every event of a position's orders to `take`, which must not block or raise."""
+        ...
+
+    def unfollow(self, position_id: str) -> None:
+        """Stop handing them over."""
         ...

@@ -35,9 +35,13 @@ class GuardFinding:
 
 @dataclass(frozen=True, slots=True)
 class LegMarket:
-    """Market of one leg; None is unknown. The rate is the coming settlement's, paid by longs."""
+    """Market of one leg; None is unknown. The rate is the coming settlement's, paid by longs.
+
+    `index` is the venue's price of the coin itself, outside its own perpetual.
+    """
 
     mark: Decimal | None = None
+    index: Decimal | None = None
     funding_rate: Decimal | None = None
     funding_interval: timedelta | None = None
 

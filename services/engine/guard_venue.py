@@ -20,17 +20,22 @@ NAME = "venue_unreachable"
 def guard_venue(
     position: Position, market: PairMarket, account: PairAccount, limits: GuardLimits
 ) -> tuple[GuardFinding, ...]:
-    """Stop entries in the symbol. What is on stays hedged: closing one leg would open the other."""
+    """Tell of a venue that is silent for too long.
+
+    Nothing is closed: what is on stays hedged, and closing the leg that answers would bare the
+    other. Entries read both venues anew and stop by themselves, until the venue is back.
+    """
+    waits = {leg: account.legs[leg].silent_for for leg in LegSide}
     return tuple(
         GuardFinding(
             NAME,
             position.position_id,
             position.symbol,
-            GuardAction.TRIP,
-            f"{position.rules(leg).ref.exchange} has been silent for {silence.total_seconds():.0f} s",
+            GuardAction.ALERT,
+            f"{position.rules(leg).ref.exchange} has been silent for {int(wait.total_seconds())} s",
             leg,
-            (("silent_seconds", Decimal(int(silence.total_seconds()))),),
+            (("silent_seconds", Decimal(int(wait.total_seconds()))),),
         )
-        for leg in LegSide
-        if (silence := account.legs[leg].silent_for) > limits.max_venue_silence
+        for leg, wait in waits.items()
+        if wait > limits.max_venue_silence
     )

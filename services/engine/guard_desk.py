@@ -1,0 +1,197 @@
+"""The guards at work: figures read at a bounded rate, judged by pure rules, acted upon at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from services.common.clock import Clock
+from services.common.errors import OpensqtError
+from services.common.logs import get_logger
+from services.engine.events import GuardActed
+from services.engine.guard_basis import guard_basis
+from services.engine.guard_delta import guard_delta
+from services.engine.guard_facts import (
+    GuardAction,
+    GuardFinding,
+    GuardLimits,
+    PairAccount,
+    PairMarket,
+)
+from services.engine.guard_forced_fill import guard_forced_fill
+from services.engine.guard_funding import guard_funding
+from services.engine.guard_liquidation import guard_liquidation
+from services.engine.guard_margin import guard_margin
+from services.engine.guard_memory import GuardMemory
+from services.engine.guard_ports import AlertSink, GuardHands, RiskReader
+from services.engine.guard_venue import guard_venue
+from services.engine.instruments import LegSide
+from services.engine.position import Position
+from services.engine.views import PositionStatus
+
+_log = get_logger(__name__)
+Guard = Callable[
+    [Position, PairMarket, PairAccount, GuardLimits],
+    tuple[GuardFinding, ...],
+]
+GUARDS: tuple[Guard, ...] = (
+    guard_liquidation,
+    guard_margin,
+    guard_basis,
+    guard_funding,
+    guard_forced_fill,
+    guard_venue,
+    guard_delta,
+)
+_HALF = Decimal("0.5")
+_STRENGTH = {action: rank for rank, action in enumerate(GuardAction)}
+
+
+@dataclass(frozen=True, slots=True)
+class GuardPace:
+    """How often venues are read, how long a read may take, how soon a halving may follow another.
+
+    A round costs two calls per venue that has a position, however many positions there are.
+    """
+
+    interval: timedelta = timedelta(seconds=10)
+    call_timeout: timedelta = timedelta(seconds=3)
+    reduce_pause: timedelta = timedelta(minutes=1)
+
+
+def judge(
+    position: Position, market: PairMarket, account: PairAccount, limits: GuardLimits
+) -> tuple[GuardFinding, ...]:
+    """Return what all guards find on a position, the strongest first."""
+    found = [row for guard in GUARDS for row in guard(position, market, account, limits)]
+    return tuple(sorted(found, key=lambda row: -_STRENGTH[row.action]))
+
+
+class GuardDesk:
+    """Reads, judges and acts for every position that is not closed, one round after another."""
+
+    def __init__(
+        self,
+        positions: Callable[[], tuple[Position, ...]],
+        readers: Mapping[str, RiskReader],
+        hands: GuardHands,
+        alerts: AlertSink,
+        clock: Clock,
+        limits: GuardLimits,
+        pace: GuardPace,
+    ) -> None:
+        self._positions = positions
+        self._readers = readers
+        self._hands = hands
+        self._alerts = alerts
+        self._clock = clock
+        self._limits = limits
+        self._pace = pace
+        self._known: dict[tuple[str, str], GuardAction] = {}
+        self._reduced_at: dict[str, float] = {}
+        self.memory = GuardMemory(limits)
+        """The figures of the last round, for whoever values positions."""
+
+    async def run(self) -> None:
+        """Take rounds until cancelled; an error of one round does not end the next."""
+        while True:
+            try:
+                await self.round()
+            except Exception:
+                # A guard that dies in silence is worse than none.
+                _log.exception("guard_round_failed")
+            await self._clock.sleep(self._pace.interval.total_seconds())
+
+    async def round(self) -> None:
+        """Read every venue that has a position, once and side by side; judge; act."""
+        live = [p for p in self._positions() if not p.status.is_final]
+        exchanges = {p.rules(leg).ref.exchange for p in live for leg in LegSide}
+        self.memory.keep((p.position_id for p in live), exchanges)
+        async with asyncio.TaskGroup() as group:
+            for name in sorted(exchanges):
+                group.create_task(self._read(name))
+        now = self._clock.monotonic()
+        # As they are now: positions moved on while the venues answered.
+        ids = {p.position_id for p in live}
+        self._reduced_at = {key: at for key, at in self._reduced_at.items() if key in ids}
+        live = [p for p in self._positions() if p.position_id in ids and not p.status.is_final]
+        findings: list[GuardFinding] = []
+        for position in live:
+            self.memory.sample(position, now)
+            market, account = self.memory.market(position, now), self.memory.account(position, now)
+            findings += judge(position, market, account, self._limits)
+        self._tell(findings)
+        await self._act(findings, {p.position_id: p for p in live}, now)
+
+    async def _read(self, exchange: str) -> None:
+        reader = self._readers.get(exchange)
+        if reader is None:
+            return
+        self.memory.asked(exchange, self._clock.monotonic())
+        try:
+            async with asyncio.timeout(self._pace.call_timeout.total_seconds()):
+                account, markets = await reader.account(), await reader.markets()
+        except (OpensqtError, TimeoutError):
+            # The silence itself is what guard_venue judges.
+            return
+        self.memory.heard(exchange, self._clock.monotonic(), account, markets)
+
+    def _tell(self, findings: Iterable[GuardFinding]) -> None:
+        known: dict[tuple[str, str], GuardAction] = {}
+        for row in findings:
+            key = (row.guard, row.position_id)
+            before = self._known.get(key)
+            # Told once, and again when it is worse: a person must not drown in repeats.
+            if key not in known and (before is None or _STRENGTH[row.action] > _STRENGTH[before]):
+                _log.warning(
+                    "guard_finding",
+                    guard=row.guard,
+                    position_id=row.position_id,
+                    action=row.action.value,
+                    text=row.text,
+                )
+                self._alerts.raised(row)
+            known.setdefault(key, row.action)
+        self._known = known
+
+    async def _act(
+        self, findings: Iterable[GuardFinding], positions: Mapping[str, Position], now: float
+    ) -> None:
+        closing: dict[str, GuardFinding] = {}
+        reducing: dict[str, GuardFinding] = {}
+        for row in findings:
+            if row.action is GuardAction.ALERT:
+                continue
+            # Whatever a guard has to act upon is no place to enter again.
+            self._hands.trip(row.symbol, row.guard.upper())
+            exiting = positions[row.position_id].exit
+            if row.action is GuardAction.CLOSE and (exiting is None or not exiting.is_final):
+                closing.setdefault(row.position_id, row)
+            elif row.action is GuardAction.REDUCE:
+                reducing.setdefault(row.position_id, row)
+        if closing:
+            # All at once: an emergency of one account concerns every position on it.
+            reasons = {key: row.guard.upper() for key, row in closing.items()}
+            await self._hands.close_positions(reasons)
+            self._note(closing.values())
+        for key, row in reducing.items():
+            if key not in closing and self._may_reduce(positions[key], now):
+                self._reduced_at[key] = now
+                await self._hands.reduce_position(key, _HALF, row.guard.upper())
+                self._note((row,))
+
+    def _may_reduce(self, position: Position, now: float) -> bool:
+        # A halving that is under way must show in the account before it is judged again.
+        last = self._reduced_at.get(position.position_id)
+        pause = self._pace.reduce_pause.total_seconds()
+        return position.status is PositionStatus.OPEN and (last is None or now - last >= pause)
+
+    def _note(self, findings: Iterable[GuardFinding]) -> None:
+        now = self._clock.now()
+        for row in findings:
+            self._hands.note(
+                GuardActed(now, row.guard, row.symbol, row.position_id, row.action.value, row.text)
+            )

@@ -1,0 +1,121 @@
+"""The last figures of every venue and the samples of every position, as guards judge them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from decimal import Decimal
+
+from services.engine.guard_basis import basis_of
+from services.engine.guard_facts import (
+    GuardLimits,
+    LegAccount,
+    LegMarket,
+    PairAccount,
+    PairMarket,
+)
+from services.engine.guard_funding import hourly_carry
+from services.engine.guard_ports import AccountFacts, HoldingFacts
+from services.engine.instruments import InstrumentKind, InstrumentRef, LegSide
+from services.engine.position import Position
+
+_UNKNOWN = LegMarket()
+
+
+class GuardMemory:
+    """Figures by venue with the monotonic second they were read at; forgets closed positions."""
+
+    def __init__(self, limits: GuardLimits) -> None:
+        self._limits = limits
+        self._accounts: dict[str, AccountFacts] = {}
+        self._markets: dict[str, Mapping[str, LegMarket]] = {}
+        self._heard: dict[str, float] = {}
+        self._samples: dict[str, tuple[deque[Decimal], deque[Decimal]]] = {}
+
+    def asked(self, exchange: str, now: float) -> None:
+        """Start counting the silence of a venue that was never asked before."""
+        self._heard.setdefault(exchange, now)
+
+    def heard(
+        self, exchange: str, now: float, account: AccountFacts, markets: Mapping[str, LegMarket]
+    ) -> None:
+        """Take the figures of a venue."""
+        self._heard[exchange] = now
+        self._accounts[exchange] = account
+        self._markets[exchange] = markets
+
+    def keep(self, position_ids: Iterable[str], exchanges: Iterable[str]) -> None:
+        """Forget everything of other positions and venues: silence counts only while asked."""
+        wanted, venues = set(position_ids), set(exchanges)
+        self._samples = {key: row for key, row in self._samples.items() if key in wanted}
+        self._heard = {key: at for key, at in self._heard.items() if key in venues}
+
+    def sample(self, position: Position, now: float) -> None:
+        """Add one sample of basis and carry, where both legs are known."""
+        legs = {leg: self._market(position, leg, now) for leg in LegSide}
+        size = max(self._limits.basis_intervals, self._limits.carry_intervals)
+        fresh = (deque[Decimal](maxlen=size), deque[Decimal](maxlen=size))
+        bases, carries = self._samples.setdefault(position.position_id, fresh)
+        long, short = legs[LegSide.LONG].mark, legs[LegSide.SHORT].mark
+        if long is not None and short is not None and long > 0:
+            bases.append(basis_of(long, short))
+        carry = hourly_carry(position, legs)
+        if carry is not None:
+            carries.append(carry)
+
+    def market(self, position: Position, now: float) -> PairMarket:
+        """Return the market of a position."""
+        legs = {leg: self._market(position, leg, now) for leg in LegSide}
+        bases, carries = self._samples.get(position.position_id, ((), ()))
+        return PairMarket(legs, tuple(bases), tuple(carries))
+
+    def account(self, position: Position, now: float) -> PairAccount:
+        """Return the accounts behind a position."""
+        return PairAccount({leg: self._account(position.rules(leg).ref, now) for leg in LegSide})
+
+    def marks(self) -> dict[InstrumentRef, Decimal]:
+        """Return every mark that is known, by instrument."""
+        return {
+            InstrumentRef(exchange, symbol, InstrumentKind.PERPETUAL): row.mark
+            for exchange, rows in self._markets.items()
+            for symbol, row in rows.items()
+            if row.mark is not None
+        }
+
+    def _silence(self, exchange: str, now: float) -> timedelta:
+        return timedelta(seconds=max(0.0, now - self._heard.get(exchange, now)))
+
+    def _is_old(self, exchange: str, now: float) -> bool:
+        # Nothing is closed for a price nobody has seen for so long.
+        return self._silence(exchange, now) > self._limits.max_venue_silence
+
+    def _market(self, position: Position, leg: LegSide, now: float) -> LegMarket:
+        ref = position.rules(leg).ref
+        if ref.kind is InstrumentKind.SPOT:
+            return self._spot_market(position, leg, now)
+        if self._is_old(ref.exchange, now):
+            return _UNKNOWN
+        return self._markets.get(ref.exchange, {}).get(ref.symbol, _UNKNOWN)
+
+    def _spot_market(self, position: Position, leg: LegSide, now: float) -> LegMarket:
+        """Return the index of the other leg's perpetual: what its venue takes for spot."""
+        other = position.rules(leg.other).ref
+        if other.kind is InstrumentKind.SPOT or self._is_old(other.exchange, now):
+            return _UNKNOWN
+        row = self._markets.get(other.exchange, {}).get(other.symbol, _UNKNOWN)
+        return LegMarket(mark=row.index)
+
+    def _account(self, ref: InstrumentRef, now: float) -> LegAccount:
+        silence = self._silence(ref.exchange, now)
+        facts = self._accounts.get(ref.exchange)
+        if facts is None or self._is_old(ref.exchange, now):
+            return LegAccount(silent_for=silence)
+        if ref.kind is InstrumentKind.SPOT:
+            return LegAccount(
+                margin_ratio=facts.margin_ratio, unified=facts.unified, silent_for=silence
+            )
+        row = facts.holdings.get(ref.symbol, HoldingFacts(Decimal(0)))
+        # An isolated position has a margin of its own; the account's says nothing of it.
+        ratio = row.margin_ratio if row.margin_ratio is not None else facts.margin_ratio
+        return LegAccount(row.size, row.liquidation_price, ratio, facts.unified, silence)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
 
 from services.engine import events as ev
+from services.engine.correction import correction
 from services.engine.departure import JointDeparture
 from services.engine.drive_context import DriveContext
 from services.engine.entry import EntryFacts, exposure, next_entry_step
+from services.engine.executor import Dispatch
 from services.engine.exit import settle_exit
 from services.engine.exit_drive import ExitDrive
 from services.engine.exposure_meter import ExposureMeter
+from services.engine.instruments import LegSide
 from services.engine.order_desk import OrderDesk
 from services.engine.orders import OrderClass, OrderPlan
 from services.engine.position import Position
 from services.engine.reduction import closing_side, reduction_plan
 from services.engine.steps import BookDust, Resolve, SendOrder, Settle, WorkDown
+
+_T = TypeVar("_T")
 
 
 class PositionDrive:
@@ -43,6 +50,8 @@ class PositionDrive:
         self._probed = asyncio.Event()
         self._joint: JointDeparture | None = None
         self._is_waiting = False
+        # Orders of the entry whose answers the exit waits for: it overtook them.
+        self._in_flight: dict[LegSide, tuple[Dispatch, str]] = {}
         position = self._desk.position
         # Measured from here on: what an earlier run was exposed to nobody timed.
         self._meter = ExposureMeter(position.larger_lot, position.intent.lead_reference)
@@ -90,6 +99,10 @@ class PositionDrive:
         if first is not None:
             await self._guarded(lambda: self._send(first))
         while not self.position.status.is_final:
+            apart = correction(self.position, self._context.clock.now())
+            if apart is not None:
+                await self._guarded(partial(self._context.book.record, apart))
+                continue
             if self.position.is_settled:
                 # Cleared before waiting and nothing awaited between: a command that came just now
                 # is not lost.
@@ -125,7 +138,7 @@ class PositionDrive:
                 if await self._waited(step.delay):
                     await self._unwind(step)
             case Resolve(keys):
-                if not await self._desk.resolve_once(keys):
+                if not await self._unless_exit(self._desk.resolve_once(keys)):
                     await self._waited(timedelta(seconds=self._desk.wait_seconds(keys)))
             case BookDust():
                 self._desk.book_dust(step)
@@ -137,8 +150,21 @@ class PositionDrive:
     async def _waited(self, delay: timedelta) -> bool:
         """Wait; false when an exit was asked for meanwhile, so that the step is out of date."""
         if delay:
-            await self._context.clock.sleep(delay.total_seconds())
+            await self._unless_exit(self._context.clock.sleep(delay.total_seconds()))
         return self.position.exit is None
+
+    async def _unless_exit(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Wait for work that may be left at any point; None where an exit was asked for before."""
+        task = asyncio.create_task(work)
+        try:
+            while not task.done() and self.position.exit is None:
+                self._wake.clear()
+                woken = asyncio.create_task(self._wake.wait())
+                await asyncio.wait({task, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
 
     async def _intend(self, plan: OrderPlan) -> None:
         """Journal an order: durably, but for a hedge, which the entry's intent allows already."""
@@ -156,7 +182,14 @@ class PositionDrive:
             elapsed = self._context.clock.monotonic() - self._lead_known_at
             self._context.observer.hedge_dispatched(elapsed)
             self._lead_known_at = None
-        result = await dispatch.result(plan.client_order_id)
+        result = None
+        while result is None:
+            if self.position.exit is not None:
+                # The other leg must not wait for this answer: the exit of this leg does.
+                self._in_flight[plan.leg] = (dispatch, plan.client_order_id)
+                return
+            self._wake.clear()
+            result = await dispatch.result_or(plan.client_order_id, self._wake)
         await self._desk.note(result)
         # The clock of the hedge starts when the fill is known to us, not when it was booked.
         if plan.order_class is OrderClass.ENTRY:
@@ -176,7 +209,8 @@ class PositionDrive:
     async def _exit(self) -> None:
         joint, self._joint = self._joint, None
         exit_drive = ExitDrive(self._context, self._desk, self._probed, self._wake)
-        await exit_drive.run(joint, {})
+        in_flight, self._in_flight = self._in_flight, {}
+        await exit_drive.run(joint, in_flight)
         await self._settle(settle_exit(self.position), measured=not self.position.entry_settled)
 
     async def _settle(self, step: Settle, *, measured: bool) -> None:

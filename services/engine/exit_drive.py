@@ -30,7 +30,7 @@ class ExitDrive:
         self._context = context
         self._desk = desk
         self._wake = wake
-        self._legs = {leg: LegExit(context, desk, leg, probed) for leg in LegSide}
+        self._legs = {leg: LegExit(context, desk, leg, probed, wake) for leg in LegSide}
 
     async def run(self, joint: JointDeparture | None, in_flight: InFlight) -> None:
         """Work until nothing more is to be done for either leg with what is asked by then.

@@ -20,7 +20,7 @@ _PRECISION = 60
 
 
 @dataclass(frozen=True, slots=True)
-class ForcedFill:
+class GoneFill:
     """One fill that the venue forced, cumulative; `price` None where it named none."""
 
     quantity: Decimal
@@ -31,7 +31,7 @@ class ForcedFill:
 class GoneRecord:
     """All that left one leg so; quantities unsigned, base units."""
 
-    fills: Mapping[str, ForcedFill] = field(default_factory=dict)
+    fills: Mapping[str, GoneFill] = field(default_factory=dict)
     read_total: Decimal = _ZERO
     causes: frozenset[GoneCause] = frozenset()
 
@@ -81,6 +81,6 @@ def joined(
     if not evidence:
         record = replace(record, read_total=max(quantity, record.read_total))
     elif known is None or quantity > known.quantity:
-        fills = {**record.fills, evidence: ForcedFill(quantity, price)}
+        fills = {**record.fills, evidence: GoneFill(quantity, price)}
         record = replace(record, fills=MappingProxyType(fills))
     return record if causes == record.causes else replace(record, causes=causes)

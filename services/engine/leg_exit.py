@@ -18,12 +18,18 @@ class LegExit:
     """One leg's exit: decide, send, note, repeat. An error of ours pauses it and never ends it."""
 
     def __init__(
-        self, context: DriveContext, desk: OrderDesk, leg: LegSide, probed: asyncio.Event
+        self,
+        context: DriveContext,
+        desk: OrderDesk,
+        leg: LegSide,
+        probed: asyncio.Event,
+        wake: asyncio.Event,
     ) -> None:
         self._context = context
         self._desk = desk
         self._leg = leg
         self._probed = probed
+        self._wake = wake
         self._in_flight: tuple[Dispatch, str] | None = None
 
     def adopt(self, dispatch: Dispatch, client_order_id: str) -> None:
@@ -89,13 +95,27 @@ class LegExit:
                 return
 
     async def _work(self, step: WorkDown) -> None:
-        if step.delay:
-            await self._context.clock.sleep(step.delay.total_seconds())
-        position = self._desk.position
+        if step.delay and not await self._is_due(step):
+            return
         plan = await self.priced(step)
-        if self._desk.position.pass_number != position.pass_number:
-            # More was asked while the price was read: decide again.
+        if self._next() != step:
+            # More was asked, or some of the leg is gone, while the price was read: decide again.
             return
         await self._context.book.record(self._desk.intended(plan))
         dispatch = self._context.dispatch([plan])
         self._in_flight = (dispatch, plan.client_order_id)
+
+    async def _is_due(self, step: WorkDown) -> bool:
+        """Wait the delay of a step; false as soon as the step is not the next one any more."""
+        pause = asyncio.create_task(self._context.clock.sleep(step.delay.total_seconds()))
+        try:
+            while not pause.done():
+                woken = asyncio.create_task(self._wake.wait())
+                await asyncio.wait({pause, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+                # A close in the middle of a reduce's backoff leaves now, not after it.
+                if self._next() != step:
+                    return False
+            return True
+        finally:
+            pause.cancel()

@@ -334,6 +334,9 @@ def _request(position: Position, event: ev.ExitRequested | ev.ReduceRequested) -
         status = PositionStatus.CLOSING
     else:
         targets = {LegSide.LONG: event.long_target, LegSide.SHORT: event.short_target}
+        if position.exit is not None:
+            # Decided apart, folded in turn: neither may leave more than the other allows.
+            targets = {leg: min(left, position.exit.targets[leg]) for leg, left in targets.items()}
         record = ExitRecord(MappingProxyType(targets), event.reason, is_final=False)
         status = PositionStatus.REDUCING
     return replace(

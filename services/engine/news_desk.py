@@ -1,0 +1,88 @@
+"""What venues tell unasked: a leg that is gone, a fill after the end. Journaled with what follows.
+
+Readings of positions and order streams report here; nothing else changes a position that rests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from services.common.clock import Clock
+from services.common.logs import get_logger
+from services.engine import events as ev
+from services.engine.book import PositionBook
+from services.engine.correction import correction
+from services.engine.leg_gone import ForcedFill, by_forced_fill
+from services.engine.position import Position, fold
+
+_log = get_logger(__name__)
+
+
+class NewsDesk:
+    """Books unasked news and wakes the drive of its position.
+
+    `wake` is called with the position id, also of an ended position whose exit goes on.
+    """
+
+    def __init__(self, book: PositionBook, clock: Clock, wake: Callable[[str], None]) -> None:
+        self._book = book
+        self._clock = clock
+        self._wake = wake
+        # What follows is decided from the position as it is: one piece of news after the other.
+        self._turn = asyncio.Lock()
+
+    async def leg_gone(self, event: ev.LegGone) -> bool:
+        """Book what left a leg; false where that was known. Raises `JournalError`.
+
+        From here on the leg is never opened again and the other one comes down to it.
+        """
+        is_new = await self._book_news(event)
+        if is_new:
+            _log.error(
+                "leg_gone",
+                position_id=event.position_id,
+                leg=event.leg.value,
+                quantity=str(event.quantity),
+                cause=event.cause.value,
+                evidence=event.evidence,
+            )
+        return is_new
+
+    async def forced_fill(self, fill: ForcedFill) -> bool:
+        """Book a forced fill of the order stream; false where it is not ours or known."""
+        event = by_forced_fill(self._book.all(), fill, self._clock.now())
+        return event is not None and await self.leg_gone(event)
+
+    async def late_fill(self, event: ev.OrderObserved) -> bool:
+        """Book a fill of an order that the engine took for closed; false where it was known.
+
+        Raises `JournalError`, and ValueError for an order the position never had.
+        """
+        is_new = await self._book_news(event)
+        if is_new:
+            _log.warning(
+                "late_fill",
+                position_id=event.position_id,
+                client_order_id=event.outcome.client_order_id,
+                executed=str(event.outcome.executed),
+            )
+        return is_new
+
+    async def _book_news(self, event: ev.LegGone | ev.OrderObserved) -> bool:
+        async with self._turn:
+            before = self._require(event.position_id)
+            after = fold(before, event)
+            if after is before:
+                return False
+            follows = correction(after, self._clock.now())
+            # One write: news without what follows from it would leave a leg naked at a crash.
+            await self._book.record(event, *(() if follows is None else (follows,)))
+        self._wake(event.position_id)
+        return True
+
+    def _require(self, position_id: str) -> Position:
+        position = self._book.get(position_id)
+        if position is None:
+            raise ValueError(f"news of a position nobody knows: {position_id}")
+        return position

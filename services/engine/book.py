@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,9 @@ from services.engine.ports import EngineObserver, PositionListener
 from services.engine.position import Position, begin, fold
 from services.engine.position_view import view_of
 from services.engine.views import EngineMode
+
+KEPT_DECISIONS = 500
+"""Decisions of the strategy in memory, the newest; the journal has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class EngineRecord:
     day: ev.DayOpened | None = None
     baselines: dict[Pocket, Decimal] = field(default_factory=dict)
     breaks: dict[Pocket, ev.ReconciliationBroke] = field(default_factory=dict)
+    strategy: ev.StrategySwitched | None = None
+    decisions: deque[ev.DecisionTaken] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
 
 
 class PositionBook:
@@ -143,6 +149,10 @@ class PositionBook:
                 self.engine.breaks[event.pocket] = event
             case ev.ReconciliationHealed():
                 self.engine.breaks.pop(event.pocket, None)
+            case ev.StrategySwitched():
+                self.engine.strategy = event
+            case ev.DecisionTaken():
+                self.engine.decisions.append(event)
             case ev.CommandAccepted():
                 command = AcceptedCommand(event.content_hash, event.position_ids)
                 self.engine.commands[event.request_id] = command

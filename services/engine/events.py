@@ -12,6 +12,7 @@ from decimal import Decimal
 from services.engine.instruments import InstrumentRules, LegSide
 from services.engine.orders import AssetAmount, GoneCause, OrderOutcome, OrderPlan, OrderSide
 from services.engine.pockets import Pocket
+from services.engine.strategy_words import DecisionAction, Figure, StrategyMode
 from services.engine.views import PositionStatus
 
 
@@ -304,6 +305,37 @@ class ReconciliationHealed:
     quantity: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class StrategySwitched:
+    """The strategy's mode was set by command; holds while the setting is still `setting`."""
+
+    at: datetime
+    mode: StrategyMode
+    setting: StrategyMode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTaken:
+    """What the strategy decided, why, and by which figures; journaled before it is carried out.
+
+    `position_id` is empty for an entry. `notional` is the target of one leg in quote asset, None
+    where none is set. `mode` says whether it was to be carried out.
+    """
+
+    at: datetime
+    mode: StrategyMode
+    action: DecisionAction
+    reason: str
+    symbol: str
+    opportunity_id: str
+    revision: int
+    position_id: str
+    notional: Decimal | None
+    figures: tuple[Figure, ...]
+    text: str = ""
+
+
 PositionEvent = (
     EntryIntended
     | OrderIntended
@@ -332,5 +364,7 @@ EngineEvent = (
     | BaselineTaken
     | ReconciliationBroke
     | ReconciliationHealed
+    | StrategySwitched
+    | DecisionTaken
 )
 Event = PositionEvent | EngineEvent

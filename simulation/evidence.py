@@ -98,10 +98,14 @@ class BookedOrder:
 # Mutable: the books go on while the world runs.
 @dataclass(slots=True)
 class VenueBooks:
-    """The orders of all venues by client order id, and how often each id came."""
+    """The orders of all venues by client order id, and how often each id came.
+
+    `taken` is what a venue changed of a leg without an order of ours, signed: a forced closing.
+    """
 
     orders: dict[str, BookedOrder] = field(default_factory=dict)
     arrival_counts: dict[str, int] = field(default_factory=dict)
+    taken: dict[tuple[str, LegSide], Decimal] = field(default_factory=dict)
 
     def arrive(self, arrival: Arrival) -> None:
         """Book an order that came."""
@@ -114,6 +118,11 @@ class VenueBooks:
         order = self.orders[execution.client_order_id]
         order.executed += execution.quantity
         order.base_fee += execution.base_fee
+
+    def take(self, position_id: str, leg: LegSide, change: Decimal) -> None:
+        """Book what the venue changed of a leg by force."""
+        key = position_id, leg
+        self.taken[key] = self.taken.get(key, _ZERO) + change
 
     def end(self, client_order_id: str, *, refused: bool = False) -> None:
         """Book that an order can fill no more."""
@@ -133,8 +142,9 @@ class VenueBooks:
         return found
 
     def quantity(self, position_id: str, leg: LegSide, *classes: OrderClass) -> Decimal:
-        """Return the signed base quantity that orders moved a leg by."""
-        return sum((order.change for order in self.of_leg(position_id, leg, *classes)), _ZERO)
+        """Return what moved a leg, signed: orders (of these classes), and what was taken."""
+        moved = sum((order.change for order in self.of_leg(position_id, leg, *classes)), _ZERO)
+        return moved if classes else moved + self.taken.get((position_id, leg), _ZERO)
 
     def net_delta(self, position_id: str) -> Decimal:
         """Return the signed sum of both legs."""

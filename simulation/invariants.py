@@ -83,7 +83,8 @@ class Standards:
 class Judge:
     """Asks each rule when it can first be broken, and keeps what it found.
 
-    `durable` returns the journal as a crash now would leave it.
+    `durable` returns the journal as a crash now would leave it; `is_halted` is what an operator
+    told last.
     """
 
     durable: Callable[[], Sequence[Event]]
@@ -92,6 +93,7 @@ class Judge:
     violations: list[Violation] = field(default_factory=list)
     refused_exits: list[tuple[str, str]] = field(default_factory=list)
     execution_count: int = 0
+    is_halted: bool = False
 
     def arrived(self, arrival: Arrival) -> None:
         """Judge an order at the venue's door, then book it."""
@@ -138,8 +140,20 @@ class Judge:
         add(books_rules.opportunity_is_used_once(durable))
         add(books_rules.command_is_done_once(durable))
         add(exposure_rules.exits_are_taken(self.refused_exits))
+        if self.is_halted and identity_rules.halted_since(durable) is None:
+            add([Violation("I13", "a halt that was acknowledged is not in the journal")])
+        rests: dict[tuple[str, LegSide], Decimal] = {}
         for view in views:
-            self._judge_view(view, durable)
+            intent = intent_of(durable, view.position_id)
+            if intent is None:
+                add([Violation("I2", f"shown without a durable intent: {view.position_id}")])
+                continue
+            own = {leg: _untradable(intent, leg) for leg in LegSide}
+            step = max(intent.long_rules.lot_size, intent.short_rules.lot_size)
+            add(exposure_rules.settled_is_neutral(view, self.books, step))
+            add(exposure_rules.closed_is_flat(view, self.books, own))
+            rests |= {(view.position_id, leg): rest for leg, rest in own.items()}
+        add(exposure_rules.dust_is_untradable(durable, rests))
 
     def books_agree(self, journal: Sequence[Event], ledger_ids: Sequence[str] | None) -> None:
         """Judge journal (all of it, durable or not) and ledgers against the venues' books."""
@@ -148,16 +162,6 @@ class Judge:
         add(books_rules.every_order_is_known(journal, self.books))
         if ledger_ids is not None:
             add(books_rules.one_row_per_order(ledger_ids, self.books))
-
-    def _judge_view(self, view: PositionView, durable: Sequence[Event]) -> None:
-        intent = intent_of(durable, view.position_id)
-        if intent is None:
-            self.violations.append(Violation("I2", f"shown without a durable intent: {view}"))
-            return
-        step = max(intent.long_rules.lot_size, intent.short_rules.lot_size)
-        self.violations += exposure_rules.settled_is_neutral(view, self.books, step)
-        rests = {leg: _untradable(intent, leg) for leg in LegSide}
-        self.violations += exposure_rules.closed_is_flat(view, self.books, rests)
 
 
 def _arrival_rules(arrival: Arrival, durable: Sequence[Event]) -> InstrumentRules | None:

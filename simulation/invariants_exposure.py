@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.engine.events import EntryIntended, Event, OrderIntended
+from services.engine.events import (
+    DustBooked,
+    EntryIntended,
+    Event,
+    ExitRequested,
+    OrderIntended,
+    ReduceRequested,
+)
 from services.engine.instruments import InstrumentKind, LegSide
 from services.engine.orders import OrderClass, OrderSide
 from services.engine.position import opening_side
@@ -128,6 +135,25 @@ def no_entry_while_halted(arrival: Arrival, durable: Sequence[Event]) -> Found:
         ):
             return [Violation("I13", f"entry after the halt: {arrival}", arrival.at)]
     return []
+
+
+def dust_is_untradable(
+    durable: Iterable[Event], untradable: Mapping[tuple[str, LegSide], Decimal]
+) -> Found:
+    """I8: what was given up as dust is less than its venue trades, of both legs together."""
+    given: dict[tuple[str, LegSide], Decimal] = {}
+    found: Found = []
+    for event in durable:
+        if isinstance(event, ExitRequested | ReduceRequested):
+            # An exit takes up the dust of before together with the rest of its leg.
+            given = {key: v for key, v in given.items() if key[0] != event.position_id}
+        if not isinstance(event, DustBooked):
+            continue
+        key = event.position_id, event.leg
+        given[key] = given.get(key, _ZERO) + event.quantity
+        if abs(given[key]) >= untradable.get(key, abs(given[key]) + 1):
+            found.append(Violation("I8", f"tradable rest given up: {event}"))
+    return found
 
 
 def exits_are_taken(refusals: Iterable[tuple[str, str]]) -> Found:

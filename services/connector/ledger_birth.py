@@ -7,13 +7,13 @@ back from a copy is noticed.
 
 from __future__ import annotations
 
-import os
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from services.common.errors import FatalError
+from services.common.file_mark import read_mark, write_mark
 
 if TYPE_CHECKING:
     import sqlite3
@@ -58,7 +58,7 @@ def read_birth(
     birth = Birth(identity, generation + 1, born_us, is_new, was_lost)
     _write(connection, birth, venue or owner)
     # After the ledger's own: a crash between the two must not look like an older copy.
-    _write_mark(mark, birth)
+    write_mark(mark, birth.identity, str(birth.generation))
     return birth
 
 
@@ -75,13 +75,7 @@ def _write(connection: sqlite3.Connection, birth: Birth, venue: str) -> None:
 
 
 def _read_mark(handle: int) -> tuple[str, int] | None:
-    words = os.pread(handle, 128, 0).decode("ascii", errors="replace").split()
+    words = read_mark(handle)
     if len(words) != 2 or not (words[1].isascii() and words[1].isdigit()):
         return None
     return words[0], int(words[1])
-
-
-def _write_mark(handle: int, birth: Birth) -> None:
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{birth.identity} {birth.generation}\n".encode("ascii"), 0)
-    os.fsync(handle)

@@ -13,32 +13,35 @@ import os
 import queue
 import sqlite3
 import threading
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
+from services.common.clock import Clock, SystemClock
 from services.common.file_lock import lock_beside
-from services.engine.event_codec import VERSION, decode_event, encode_event
-from services.engine.events import CommandAccepted, Event
+from services.common.logs import get_logger
+from services.engine import journal_schema as schema
+from services.engine.events import EngineHalted, Event
 from services.engine.journal import JournalError
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS journal (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    at TEXT NOT NULL,
-    position_id TEXT,
-    request_id TEXT UNIQUE,
-    kind TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    body TEXT NOT NULL
-) STRICT
-"""
-_INSERT = (
-    "INSERT INTO journal (at, position_id, request_id, kind, version, body)"
-    " VALUES (?, ?, ?, ?, ?, ?)"
+from services.engine.journal_chain import (
+    ChainHead,
+    JournalRow,
+    checked_rows,
+    event_of,
+    first_head,
+    follow,
+    row_of,
 )
-_Row = tuple[str, str | None, str | None, str, int, str]
+from services.engine.journal_mark import load_mark, loss_of, save_mark
+from services.engine.journal_room import Reserve, ReserveFile, opens_exposure
+
+_logger = get_logger(__name__)
+_NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""Primary codes of a write that found no room: the log's index fails as an I/O error."""
 
 
 # Compared by identity: two appends of equal rows are two appends.
@@ -46,7 +49,8 @@ _Row = tuple[str, str | None, str | None, str, int, str]
 class _Write:
     """Rows of one append; the writer thread sets the future when they are on the disk or lost."""
 
-    rows: tuple[_Row, ...]
+    rows: tuple[JournalRow, ...]
+    opens: bool = False
     done: Future[None] | None = field(default=None)
 
 
@@ -56,20 +60,40 @@ class SqliteJournal:
     One process at a time: the writer holds an exclusive lock on a file beside the database.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock | None = None, reserve: Reserve | None = None
+    ) -> None:
         self._path = path
+        self._clock = clock or SystemClock()
+        self._reserve = reserve or ReserveFile(path.with_name(f"{path.name}.reserve"))
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._kept: list[_Write] = []
         self._lock: int | None = None
+        self._identity = ""
+        self._epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        """Number of this opening, above that of every one before; orders carry it.
+
+        Milliseconds since 1970 or, where the clock was set back, one more than the last: so that a
+        journal begun anew is not below the one that was lost.
+        """
+        return self._epoch
 
     async def open(self) -> None:
         """Create the file where it is missing and start the writer.
 
-        Raises `JournalError`, with reason JOURNAL_IN_USE where another process has it open.
+        A journal that is not the one that was here last, or lacks its newest rows, gets a halt as
+        its next row. Raises `JournalError`, with reason JOURNAL_IN_USE where another process has
+        it open.
         """
         try:
             connection = await asyncio.to_thread(self._create)
+        except JournalError:
+            self._unlock()
+            raise
         except (sqlite3.Error, OSError) as error:
             self._unlock()
             raise JournalError(f"cannot open the journal {self._path}: {error}") from error
@@ -87,9 +111,12 @@ class SqliteJournal:
         self._unlock()
 
     async def append(self, events: Sequence[Event]) -> None:
-        """Append durably; see `Journal.append`."""
+        """Append durably; see `Journal.append`.
+
+        While the disk is full, rows that open exposure are refused with reason JOURNAL_FULL.
+        """
         done: Future[None] = Future()
-        self._put(_Write(_rows(events), done))
+        self._put(_Write(_rows(events), any(map(opens_exposure, events)), done))
         # A caller that gives up must not cancel the future the writer thread is going to set.
         await asyncio.shield(asyncio.wrap_future(done))
 
@@ -118,12 +145,30 @@ class SqliteJournal:
             connection.execute("PRAGMA journal_mode=WAL")
             # Without FULL a commit in WAL mode returns before the row is on the disk.
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(_SCHEMA)
+            self._begin(connection, self._lock)
             self._path.chmod(0o600)
         except BaseException:
             connection.close()
             raise
+        if not self._reserve.hold():
+            _logger.warning("journal_reserve_missing", path=str(self._path))
         return connection
+
+    def _begin(self, connection: sqlite3.Connection, lock: int) -> None:
+        """Check, migrate and mark the file, and count this opening."""
+        mark = load_mark(lock)
+        # A lost journal goes on under its identity: the mark then still tells what is missing.
+        taken_over = schema.prepare(connection, mark.identity or uuid.uuid4().hex)
+        self._identity = schema.read_identity(connection)
+        now = self._clock.now()
+        self._epoch = _next_epoch(schema.read_fact(connection, "epoch"), now)
+        schema.write_fact(connection, "epoch", str(self._epoch))
+        loss = loss_of(connection, mark, self._identity, taken_over=taken_over)
+        if loss:
+            _logger.error("journal_lost_or_replaced", path=str(self._path), problem=loss)
+            reason = f"the journal is not the one that was here last: {loss}; check the venues"
+            _commit(connection, [row_of(EngineHalted(now, reason))])
+        save_mark(lock, self._identity, schema.read_head(connection), durable=True)
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -154,33 +199,51 @@ class SqliteJournal:
 
     def _write(self, connection: sqlite3.Connection, batch: list[_Write]) -> None:
         writes = self._kept + batch
-        try:
-            _commit(connection, [row for write in writes for row in write.rows])
-        # Whatever it is, the thread must live: without it every order waits for ever.
-        except Exception as error:
-            self._kept = [write for write in writes if write.done is None]
-            failure = JournalError(f"the journal cannot be written: {error}")
-            for write in writes:
-                if write.done is not None:
-                    write.done.set_exception(failure)
-            return
-        self._kept = []
+        # Only an entry is worth the question whether the disk has room again.
+        if any(write.opens for write in writes) and not self._reserve.hold():
+            writes = _refuse_entries(writes)
+        problem = self._try(connection, writes)
+        if problem is not None and _lacks_room(problem) and self._reserve.is_held:
+            _logger.error("journal_reserve_given_up", problem=str(problem))
+            self._reserve.give_up()
+            writes = _refuse_entries(writes)
+            problem = self._try(connection, writes)
+        self._kept = [] if problem is None else [write for write in writes if write.done is None]
         for write in writes:
-            if write.done is not None:
+            if write.done is None:
+                continue
+            if problem is None:
                 write.done.set_result(None)
+            else:
+                write.done.set_exception(JournalError(f"the journal cannot be written: {problem}"))
+
+    def _try(self, connection: sqlite3.Connection, writes: list[_Write]) -> Exception | None:
+        rows = [row for write in writes for row in write.rows]
+        try:
+            if rows:
+                head = _commit(connection, rows)
+                self._mark(head)
+        except Exception as error:
+            return error
+        return None
+
+    def _mark(self, head: ChainHead) -> None:
+        # The rows are durable already: a mark that stays behind only shows less of a later loss.
+        with contextlib.suppress(OSError):
+            if self._lock is not None:
+                save_mark(self._lock, self._identity, head)
 
 
 def read_events(path: Path) -> tuple[Event, ...]:
     """Return every event of a journal file, from outside the process that writes it too.
 
-    Raises `JournalError` for a file or a row that cannot be read.
+    Raises `JournalError` for a file or a row that cannot be read or is not as it was written.
     """
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=5)) as connection:
-            rows = connection.execute(
-                "SELECT kind, version, body FROM journal ORDER BY sequence"
-            ).fetchall()
-        return tuple(decode_event(kind, version, body) for kind, version, body in rows)
+            start = first_head(schema.read_identity(connection))
+            rows = connection.execute(schema.SELECT).fetchall()
+        return tuple(event_of(row) for _, row in checked_rows(start, rows))
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise JournalError(f"cannot read the journal {path}: {error}") from error
 
@@ -195,24 +258,47 @@ def _lock(path: Path) -> int:
         ) from error
 
 
-def _commit(connection: sqlite3.Connection, rows: list[_Row]) -> None:
-    if not rows:
-        return
+def _next_epoch(last: str | None, now: datetime) -> int:
+    return max(round(now.timestamp() * 1000), int(last or 0) + 1)
+
+
+def _lacks_room(problem: Exception) -> bool:
+    # The low byte is the primary code.
+    code = getattr(problem, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF in _NO_ROOM
+
+
+def _refuse_entries(writes: list[_Write]) -> list[_Write]:
+    """Tell those who would open exposure that there is no room; return the others."""
+    left = []
+    for write in writes:
+        if write.opens and write.done is not None:
+            write.done.set_exception(
+                JournalError("the disk is full: no entry is journaled", reason="JOURNAL_FULL")
+            )
+        else:
+            left.append(write)
+    return left
+
+
+def _commit(connection: sqlite3.Connection, rows: Sequence[JournalRow]) -> ChainHead:
+    """Append rows durably and return the new head; on any error nothing was appended."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.executemany(_INSERT, rows)
+        # Read anew: after a failed write memory may think of rows that are not there.
+        head = schema.read_head(connection)
+        for row in rows:
+            head = follow(head, row)
+            connection.execute(schema.INSERT, (head.sequence, *row, head.digest))
         connection.execute("COMMIT")
     # Half a batch must not stay open: the next one would be written with it.
     except BaseException:
-        connection.execute("ROLLBACK")
+        # SQLite has rolled a transaction back itself where the disk failed.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
+    return head
 
 
-def _rows(events: Sequence[Event]) -> tuple[_Row, ...]:
-    rows: list[_Row] = []
-    for event in events:
-        kind, body = encode_event(event)
-        request_id = event.request_id if isinstance(event, CommandAccepted) else None
-        position_id = getattr(event, "position_id", None)
-        rows.append((event.at.isoformat(), position_id, request_id, kind, VERSION, body))
-    return tuple(rows)
+def _rows(events: Sequence[Event]) -> tuple[JournalRow, ...]:
+    return tuple(row_of(event) for event in events)

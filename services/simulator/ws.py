@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -50,7 +50,9 @@ class StreamHandlers:
         gateway: Gateway,
         user_streams: UserStreams,
         outbox_size: int,
+        connect: Callable[[web.Request, int], Connection] = Connection,
     ) -> None:
+        self._connect = connect
         self._simulation = simulation
         self._orders = WebSocketOrders(gateway)
         self._user_streams = user_streams
@@ -99,7 +101,7 @@ class StreamHandlers:
         return await self._market(request, Kind.PERPETUAL)
 
     async def _market(self, request: web.Request, kind: Kind) -> web.StreamResponse:
-        connection = Connection(request, self._outbox_size)
+        connection = self._connect(request, self._outbox_size)
 
         def answer(message: dict[str, Any]) -> None:
             self._subscribe(connection, kind, message)
@@ -127,12 +129,12 @@ class StreamHandlers:
             return web.json_response(
                 {"code": -1125, "msg": "This listenKey does not exist."}, status=400
             )
-        connection = Connection(request, self._outbox_size)
+        connection = self._connect(request, self._outbox_size)
         self._user_streams.subscribe(Subscriber(connection, account, Product.PERPETUAL, key))
         return await self.serve(connection, lambda _: None)
 
     async def _spot_api(self, request: web.Request) -> web.StreamResponse:
-        connection = Connection(request, self._outbox_size)
+        connection = self._connect(request, self._outbox_size)
         sinks: list[WrappedSink] = []
 
         def answer(message: dict[str, Any]) -> None:
@@ -156,7 +158,7 @@ class StreamHandlers:
                 self._user_streams.unsubscribe(sink)
 
     async def _futures_api(self, request: web.Request) -> web.StreamResponse:
-        connection = Connection(request, self._outbox_size)
+        connection = self._connect(request, self._outbox_size)
 
         def answer(message: dict[str, Any]) -> None:
             if message.get("method") == "order.place":

@@ -1,0 +1,257 @@
+"""An event loop in virtual time: it waits for nothing, touches nothing outside, repeats exactly.
+
+Time is the heap of timers: when nothing is ready, it jumps to the next one. Callbacks run in the
+order in which they were made ready, as asyncio promises; what differs from seed to seed are the
+latencies of what they wait for. Nothing runs beside it: work for a thread is done at once, and a
+socket cannot be had.
+
+Everything that runs belongs to a `Process`, known by the context it runs in. A process that dies is
+as one killed by SIGKILL: none of its callbacks runs any more, no `finally` and no `except` either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn, TypeVar
+
+T = TypeVar("T")
+_FIRST_SECOND: Final = 1_000.0
+"""Not 0: code that takes 0 for "never" must not be right by accident."""
+
+_FEW_TASKS: Final = 256
+_CLOSINGS: Final = 5
+
+
+class DeadlockError(Exception):
+    """Nothing is ready and nothing is scheduled: what is awaited can never come."""
+
+
+class OutsideError(Exception):
+    """The code under simulation reached for a socket, a process or a signal."""
+
+
+class TimeLimitError(Exception):
+    """Virtual time has passed the end that was set for the run."""
+
+
+# Not frozen: it lives and dies. Compared by identity, as processes are.
+@dataclass(eq=False, slots=True)
+class Process:
+    """One life of one simulated process.
+
+    `steps` counts the callbacks it has run; with `dies_at` it dies instead of running the callback
+    of that number. `wall_offset` is how far its wall clock is off, in seconds. `mourners` are told
+    of its death, outside of it.
+    """
+
+    name: str
+    steps: int = 0
+    dies_at: int | None = None
+    is_dead: bool = False
+    wall_offset: float = 0.0
+    mourners: list[Callable[[], None]] = field(default_factory=list)
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def die(self) -> None:
+        """Die now; nothing of it runs afterwards."""
+        if self.is_dead:
+            return
+        self.is_dead = True
+        for mourner in list(self.mourners):
+            mourner()
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold a task of this process: one that is collected would run its `finally` blocks."""
+        self.tasks.append(task)
+        if len(self.tasks) > _FEW_TASKS and len(self.tasks).bit_count() == 1:
+            self.tasks = [one for one in self.tasks if not one.done()]
+
+    def bury(self) -> None:
+        """Close what is left of its coroutines, whose last words nobody hears."""
+        for task in self.tasks:
+            if task.done():
+                continue
+            # asyncio would complain of a task that was dropped; this one was killed.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch
+            coroutine = task.get_coro()
+            for _ in range(_CLOSINGS):
+                # One that awaits in its `finally` refuses to end: nobody is left to wait for.
+                with contextlib.suppress(Exception, asyncio.CancelledError):
+                    coroutine.close()
+                    break
+        self.tasks = []
+
+
+PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+"""Whose code is running."""
+
+
+def context_of(process: Process | None) -> Context:
+    """Return a context whose callbacks and tasks belong to a process, or to the world."""
+    context = copy_context()
+    context.run(PROCESS.set, process)
+    return context
+
+
+_numbers = itertools.count()
+
+
+class SimTask(asyncio.Task[T]):
+    """A task whose place in a set follows from when it was made, not from its address."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        # First: asyncio puts the task into a set while it is made.
+        self._number = next(_numbers)
+        super().__init__(*args, **named)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class SimFuture(asyncio.Future[T]):
+    """A future whose place in a set follows from when it was made."""
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+        self._number = next(_numbers)
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class SimLoop(asyncio.BaseEventLoop):
+    """The loop; `end` is the virtual second at which a run is given up (None: never)."""
+
+    # Names of asyncio's own class, which its type stubs leave out.
+    _ready: Any
+    _scheduled: list[asyncio.TimerHandle]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = _FIRST_SECOND
+        self.end: float | None = None
+        self.callbacks = 0
+        self.problems: list[str] = []
+        self.set_task_factory(_make_task)
+        self.set_exception_handler(self._note_problem)
+
+    def time(self) -> float:
+        """Return the virtual second."""
+        return self._now
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Return a future of this loop."""
+        return SimFuture(loop=self)
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Do as `call_soon`: there is no other thread."""
+        return self.call_soon(callback, *args, context=context)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> Any:
+        """Run the function at once; its future is done when it is returned."""
+        del executor
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _run_once(self) -> None:
+        """Run what is ready, after a jump to the next timer where nothing is."""
+        ready, scheduled = self._ready, self._scheduled
+        while scheduled and scheduled[0].cancelled():
+            heapq.heappop(scheduled)
+        if not ready:
+            if not scheduled:
+                raise DeadlockError(f"nothing is left to wait for at {self._now:.6f} s")
+            self._now = max(self._now, scheduled[0].when())
+            if self.end is not None and self._now > self.end:
+                raise TimeLimitError(f"not done at {self._now:.6f} s")
+        while scheduled and scheduled[0].when() <= self._now:
+            ready.append(heapq.heappop(scheduled))
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                self._run_handle(handle)
+
+    def _run_handle(self, handle: Any) -> None:
+        process = handle._context.get(PROCESS)
+        if process is not None:
+            if process.is_dead:
+                return
+            process.steps += 1
+            if process.steps == process.dies_at:
+                process.die()
+                return
+        self.callbacks += 1
+        handle._run()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Leave a cancelled timer in the heap until its turn."""
+
+    def _write_to_self(self) -> None:
+        """Wake nobody: the loop never sleeps."""
+
+    def _process_events(self, event_list: Any) -> None:
+        """Take no events: there is no selector."""
+
+    def _note_problem(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        process = PROCESS.get()
+        if process is not None and process.is_dead:
+            return
+        self.problems.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+    def getaddrinfo(self, *args: Any, **named: Any) -> NoReturn:
+        """Refuse: no name is looked up."""
+        raise OutsideError("a name was to be looked up")
+
+    def create_connection(self, *args: Any, **named: Any) -> NoReturn:
+        """Refuse: no socket is opened."""
+        raise OutsideError("a socket was to be opened")
+
+    def create_server(self, *args: Any, **named: Any) -> NoReturn:
+        """Refuse: no socket listens."""
+        raise OutsideError("a socket was to listen")
+
+    def create_datagram_endpoint(self, *args: Any, **named: Any) -> NoReturn:
+        """Refuse: no socket is opened."""
+        raise OutsideError("a socket was to be opened")
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Any,
+    **named: Any,
+) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = SimTask(coroutine, loop=loop, **named)
+    context = named.get("context")
+    process = PROCESS.get() if context is None else context.get(PROCESS)
+    if process is not None:
+        process.keep(task)
+    return task
+
+
+def run_simulated(main: Coroutine[Any, Any, T], *, seconds: float | None = None) -> T:
+    """Run a coroutine to its end on a loop of its own and return its result.
+
+    Raises DeadlockError when it waits for what cannot come, TimeLimitError after so many virtual
+    seconds, and what it raises itself.
+    """
+    loop = SimLoop()
+    if seconds is not None:
+        loop.end = loop.time() + seconds
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(main)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

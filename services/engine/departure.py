@@ -23,12 +23,19 @@ async def depart(context: DriveContext, intents: Sequence[ev.OrderIntended]) -> 
     return context.dispatch([intent.plan for intent in intents])
 
 
-async def note_skew(context: DriveContext, dispatch: Dispatch, position_ids: Iterable[str]) -> None:
-    """Book how far apart the orders of a dispatch left, for each position that had a part in it."""
+async def note_skew(
+    context: DriveContext, dispatch: Dispatch, intents: Iterable[ev.OrderIntended]
+) -> None:
+    """Book for each position how far apart its own orders of a dispatch left, once all have."""
     await dispatch.started()
-    now, skew = context.clock.now(), dispatch.skew
-    context.book.record_soon(*(ev.ExitDispatched(key, now, skew) for key in position_ids))
-    context.observer.exit_dispatched(skew.total_seconds())
+    keys: dict[str, list[str]] = {}
+    for intent in intents:
+        keys.setdefault(intent.position_id, []).append(intent.plan.client_order_id)
+    now = context.clock.now()
+    context.book.record_soon(
+        *(ev.ExitDispatched(name, now, dispatch.skew_of(ids)) for name, ids in keys.items())
+    )
+    context.observer.exit_dispatched(dispatch.skew.total_seconds())
 
 
 class JointDeparture:
@@ -80,5 +87,5 @@ class JointDeparture:
             self._left.set_exception(error)
             return
         self._left.set_result(dispatch)
-        await note_skew(self._context, dispatch, self._intents)
+        await note_skew(self._context, dispatch, intents)
         _log.info("close_all_left", orders=len(intents), skew_seconds=dispatch.skew.total_seconds())

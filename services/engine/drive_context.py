@@ -55,10 +55,9 @@ class DriveContext:
 
     def dispatch(self, plans: Sequence[OrderPlan]) -> Dispatch:
         """Send orders that are journaled, all at once."""
-        now = self.clock.monotonic()
         for plan in plans:
-            # Whoever loses hold of the answer may not take absence for a proof while the call runs.
-            self.resolver.send_started(plan.client_order_id, now)
+            # It may have to wait for its turn: until it has left, absence proves nothing.
+            self.resolver.send_queued(plan.client_order_id)
         return self.executor.dispatch(plans)
 
     async def recover_from(self, error: Exception, position: Position, work: str) -> None:

@@ -21,6 +21,7 @@ from services.engine.funding_ledger import FundingLedger
 from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.instruments import InstrumentRef
 from services.engine.journal import Journal
+from services.engine.news_desk import NewsDesk
 from services.engine.order_ids import position_key
 from services.engine.order_news import OrderNews
 from services.engine.owned_tasks import OwnedTasks
@@ -69,11 +70,18 @@ class Engine:
         self._gateways = {name: WatchedGateway(g) for name, g in needs.gateways.items()}
         self._tasks = OwnedTasks()
         self._book = PositionBook(needs.journal, needs.listener, needs.observer, needs.clock)
-        self._executor = ParallelExecutor(self._gateways, needs.clock, needs.policy.place_timeout)
+        resolver = OrderResolver(self._gateways, needs.clock, needs.policy)
+        self._executor = ParallelExecutor(
+            self._gateways,
+            needs.clock,
+            needs.policy.place_timeout,
+            needs.policy.exits_at_once,
+            resolver.send_started,
+        )
         context = DriveContext(
             self._book,
             self._executor,
-            OrderResolver(self._gateways, needs.clock, needs.policy),
+            resolver,
             self._gateways,
             needs.clock,
             needs.policy,
@@ -82,6 +90,8 @@ class Engine:
         )
         funding = FundingLedger(self._book, self._gateways, needs.clock)
         self._fleet = DriveFleet(context, funding, self._tasks, self._stops_slices)
+        self.news = NewsDesk(self._book, needs.clock, self._fleet.wake)
+        """Where readings and streams report what venues tell unasked."""
         self._commands = CommandDesk(self._book, needs.clock, self._tasks)
         self._entries = EntryDesk(
             self._book,

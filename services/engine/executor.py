@@ -1,14 +1,18 @@
-"""The one way orders leave: all calls started before any is awaited, a result per order."""
+"""The one way orders leave: all calls started before any is awaited, a result per order.
+
+No batch call is used: a venue's own batch endpoint does not tell which order of it failed how, and
+a connector's batch is the same orders side by side, with one answer when the last one has ended.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from services.common.clock import Clock
-from services.engine.orders import OrderOutcome, OrderPlan
+from services.engine.orders import OrderClass, OrderOutcome, OrderPlan
 from services.engine.ports import VenueGateway
 
 
@@ -28,16 +32,16 @@ class Dispatch:
     def __init__(self, count: int) -> None:
         self._count = count
         self._tasks: dict[str, asyncio.Task[PlaceResult]] = {}
-        self._sent: list[float] = []
+        self._sent: dict[str, float] = {}
         self._all_sent = asyncio.Event()
 
     def add(self, client_order_id: str, task: asyncio.Task[PlaceResult]) -> None:
         """Take an order's call."""
         self._tasks[client_order_id] = task
 
-    def mark_sent(self, at: float) -> None:
+    def mark_sent(self, client_order_id: str, at: float) -> None:
         """Note that one order is being handed to its gateway."""
-        self._sent.append(at)
+        self._sent[client_order_id] = at
         if len(self._sent) == self._count:
             self._all_sent.set()
 
@@ -63,21 +67,37 @@ class Dispatch:
     @property
     def skew(self) -> timedelta:
         """Time between the first and the last order leaving, as far as they have left."""
-        if not self._sent:
-            return timedelta(0)
-        return timedelta(seconds=max(self._sent) - min(self._sent))
+        return self.skew_of(self._sent)
+
+    def skew_of(self, client_order_ids: Collection[str]) -> timedelta:
+        """Return the time between the first and the last of these leaving."""
+        times = [at for key, at in self._sent.items() if key in client_order_ids]
+        return timedelta(seconds=max(times) - min(times)) if times else timedelta(0)
 
 
 class ParallelExecutor:
-    """Dispatches orders across venues at once and owns the calls until they end."""
+    """Dispatches orders across venues at once and owns the calls until they end.
+
+    At each venue at most `exits_at_once` exits are under way; more leave in turn, so that closing a
+    thousand positions does not make each of them late. Hedges and unwinds never wait: something is
+    naked while they do. `on_send` is told the id and the monotonic time of each order that leaves.
+    """
 
     def __init__(
-        self, gateways: Mapping[str, VenueGateway], clock: Clock, place_timeout: timedelta
+        self,
+        gateways: Mapping[str, VenueGateway],
+        clock: Clock,
+        place_timeout: timedelta,
+        exits_at_once: int = 128,
+        on_send: Callable[[str, float], None] = lambda _key, _at: None,
     ) -> None:
         self._gateways = gateways
         self._clock = clock
         self._timeout = place_timeout.total_seconds()
+        self._on_send = on_send
         self._running: set[asyncio.Task[PlaceResult]] = set()
+        # A lane per venue: one that hangs holds up nobody's exits elsewhere.
+        self._lanes = {name: asyncio.Semaphore(exits_at_once) for name in gateways}
 
     def dispatch(self, plans: Sequence[OrderPlan]) -> Dispatch:
         """Start all orders; nothing is awaited between them."""
@@ -100,8 +120,15 @@ class ParallelExecutor:
         return len(running)
 
     async def _place(self, plan: OrderPlan, dispatch: Dispatch) -> PlaceResult:
+        if plan.order_class is not OrderClass.EXIT:
+            return await self._send(plan, dispatch)
+        async with self._lanes[plan.instrument.exchange]:
+            return await self._send(plan, dispatch)
+
+    async def _send(self, plan: OrderPlan, dispatch: Dispatch) -> PlaceResult:
         sent_at = self._clock.monotonic()
-        dispatch.mark_sent(sent_at)
+        self._on_send(plan.client_order_id, sent_at)
+        dispatch.mark_sent(plan.client_order_id, sent_at)
         answer: OrderOutcome | Exception
         try:
             # The gateway has the same bound; this one holds where a gateway forgets it.

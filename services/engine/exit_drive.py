@@ -12,6 +12,7 @@ from services.engine.executor import Dispatch
 from services.engine.instruments import LegSide
 from services.engine.leg_exit import LegExit
 from services.engine.order_desk import OrderDesk
+from services.engine.steps import WorkDown
 
 InFlight = Mapping[LegSide, tuple[Dispatch, str]]
 """The dispatch and the id of an order of a leg whose answer nobody has booked yet."""
@@ -40,8 +41,11 @@ class ExitDrive:
         """
         for leg, (dispatch, key) in in_flight.items():
             self._legs[leg].adopt(dispatch, key)
-        await self._leave_together(joint)
+        left = await self._leave_together(joint)
         async with asyncio.TaskGroup() as group:
+            if left is not None:
+                # Beside the legs: one that has to wait for its turn must not hold up the other.
+                group.create_task(note_skew(self._context, *left))
             tasks: dict[LegSide, asyncio.Task[None]] = {}
             while True:
                 for leg, worker in self._legs.items():
@@ -58,13 +62,19 @@ class ExitDrive:
                 # Left alone it would keep the group waiting for ever.
                 woken.cancel()
 
-    async def _leave_together(self, joint: JointDeparture | None) -> None:
-        """Send the first order of both legs at once; a leg in doubt leaves later, alone."""
+    async def _leave_together(
+        self, joint: JointDeparture | None
+    ) -> tuple[Dispatch, list[ev.OrderIntended]] | None:
+        """Send the first order of both legs at once; a leg in doubt leaves later, alone.
+
+        Returns what left, where its skew is still to be booked: of a joint departure it is booked
+        for all.
+        """
         position_id = self._desk.position.position_id
         try:
             intents = await self._first_intents()
             if not intents:
-                return
+                return None
             leaving = joint.join(position_id, intents) if joint else depart(self._context, intents)
             dispatch = await leaving
         finally:
@@ -73,14 +83,18 @@ class ExitDrive:
         # Before anything else can fail: an answer nobody holds would have to be asked for.
         for intent in intents:
             self._legs[intent.plan.leg].adopt(dispatch, intent.plan.client_order_id)
-        if joint is None and len(intents) > 1:
-            await note_skew(self._context, dispatch, [position_id])
+        return (dispatch, intents) if joint is None and len(intents) > 1 else None
 
     async def _first_intents(self) -> list[ev.OrderIntended]:
-        """Return what both legs can send at once, priced; empty where more was asked meanwhile."""
-        steps = {leg: step for leg, worker in self._legs.items() if (step := worker.first_step())}
-        pass_number = self._desk.position.pass_number
+        """Return what both legs can send at once, priced; empty where that is out of date by then.
+
+        More may be asked, or some of a leg be gone, while the prices are read.
+        """
+        steps = self._first_steps()
         plans = await asyncio.gather(*(self._legs[leg].priced(step) for leg, step in steps.items()))
-        if self._desk.position.pass_number != pass_number:
+        if self._first_steps() != steps:
             return []
         return [self._desk.intended(plan) for plan in plans]
+
+    def _first_steps(self) -> dict[LegSide, WorkDown]:
+        return {leg: step for leg, worker in self._legs.items() if (step := worker.first_step())}

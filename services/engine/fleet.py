@@ -9,8 +9,12 @@ from services.engine.departure import JointDeparture
 from services.engine.drive import PositionDrive
 from services.engine.drive_context import DriveContext
 from services.engine.funding_ledger import FundingLedger, pause_between_reads
+from services.engine.leg_gone import by_reading
 from services.engine.orders import OrderPlan
 from services.engine.owned_tasks import OwnedTasks
+from services.engine.position import Position
+from services.engine.reconciler import Reconciler
+from services.engine.reconciliation import MissingLeg
 from services.engine.views import PositionStatus
 
 _POLL_SECONDS = 0.02
@@ -31,7 +35,16 @@ class DriveFleet:
         self._tasks = tasks
         self._stops_slices = stops_slices
         self._drives: dict[str, PositionDrive] = {}
-        self.is_reconciled = False
+        self._is_recovered = False
+        self.reconciler = Reconciler(context, self._unrecovered, self._report_missing)
+
+    @property
+    def is_reconciled(self) -> bool:
+        """Whether nothing of an earlier run is in doubt and each venue was compared with the ledger.
+
+        What is broken stops entries by itself; exits wait for neither.
+        """
+        return self._is_recovered and self.reconciler.is_done
 
     def launch(self, position_id: str, first: OrderPlan) -> None:
         """Drive a new position whose first order is journaled."""
@@ -42,14 +55,24 @@ class DriveFleet:
         for position in self._context.book.all():
             if not position.status.is_final:
                 self._run(position.position_id, None, recovered=True)
-        self._tasks.spawn(self._reconcile(changed), "reconcile")
+        self._tasks.spawn(self._note_recovery(changed), "recovery")
+        for exchange in self._context.gateways:
+            watch = self.reconciler.watch(exchange, changed)
+            self._tasks.spawn(watch, f"reconcile-{exchange}")
         self._tasks.spawn(self._read_funding(), "funding")
 
     def wake(self, position_id: str) -> None:
-        """Tell a position's drive of a command; none runs for a closed position."""
+        """Tell a position's drive of a command; none runs for a closed position.
+
+        A position that had ended and goes on, by a fill that came later, gets a drive again.
+        """
         drive = self._drives.get(position_id)
         if drive is not None:
             drive.wake()
+            return
+        position = self._context.book.get(position_id)
+        if position is not None and not position.status.is_final:
+            self._run(position_id, None, recovered=True)
 
     def wake_together(self, position_ids: Sequence[str]) -> None:
         """Tell these drives of an exit; the first orders of those at rest leave in one dispatch."""
@@ -90,12 +113,25 @@ class DriveFleet:
         await self._context.clock.sleep(self._context.policy.funding_read_interval.total_seconds())
         await self._funding.read(position_id)
 
-    async def _reconcile(self, changed: Callable[[], None]) -> None:
+    async def _note_recovery(self, changed: Callable[[], None]) -> None:
         recovered = tuple(self._drives.values())
         while not all(drive.is_recovered for drive in recovered):
             await self._context.clock.sleep(_POLL_SECONDS)
-        self.is_reconciled = True
+        self._is_recovered = True
         changed()
+
+    def _unrecovered(self) -> tuple[Position, ...]:
+        return tuple(d.position for d in self._drives.values() if not d.is_recovered)
+
+    async def _report_missing(self, missing: MissingLeg) -> None:
+        position = self._context.book.get(missing.position_id)
+        if position is None:
+            return
+        now = self._context.clock.now()
+        event = by_reading(position, missing.leg, missing.quantity, now)
+        if event is not None:
+            await self._context.book.record(event)
+            self.wake(missing.position_id)
 
     async def _read_funding(self) -> None:
         while True:

@@ -38,7 +38,9 @@ class EnginePolicy:
 
     Exit and unwind: attempt k at the k-th of `exit_bound_ratios` from a fresh touch; after that,
     market orders when `exit_market_fallback`, else the last bound again. `exit_backoff_first` and
-    `exit_backoff_last` bound the growing wait between attempts that filled nothing.
+    `exit_backoff_last` bound the growing wait between attempts that filled nothing. A leg above
+    `max_exit_slice_notional` (None: never) goes in slices of that size, each from a fresh touch and
+    the first bound. At one venue `exits_at_once` exit orders are under way at most.
 
     Unknown outcomes: asked again after `resolve_interval_first`, doubling up to
     `resolve_interval_last`. `call_timeout` bounds one read of a venue, `place_timeout`
@@ -67,6 +69,9 @@ class EnginePolicy:
     exit_market_fallback: bool = True
     exit_backoff_first: timedelta = timedelta(milliseconds=50)
     exit_backoff_last: timedelta = timedelta(seconds=5)
+    max_exit_slice_notional: Decimal | None = None
+    # What a connector keeps free of reads and entries, in connections to its venue.
+    exits_at_once: int = 128
     resolve_interval_first: timedelta = timedelta(milliseconds=50)
     resolve_interval_last: timedelta = timedelta(seconds=1)
     call_timeout: timedelta = timedelta(seconds=3)

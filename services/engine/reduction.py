@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
-from services.engine.instruments import LegSide
+from services.engine.instruments import InstrumentRules, LegSide
 from services.engine.order_ids import client_order_id
 from services.engine.orders import OrderClass, OrderPlan, OrderSide, OrderState
 from services.engine.policy import EnginePolicy
@@ -42,13 +42,16 @@ def next_reduction(
     rules = position.rules(leg)
     quantity = order_quantity(rest, closing_side(leg), rules)
     tried = attempts(position, leg, order_class)
-    # A part filled counts as failed: the book within that bound is used up.
-    failed = sum(1 for r in tried if r.executed < r.plan.quantity)
+    # A part filled counts as failed: the book within that bound is used up. A slice that filled
+    # whole has shown that it is not: the next one starts at the first bound.
+    failed = _trailing(tried, lambda r: r.executed < r.plan.quantity)
     goes_market = policy.exit_market_fallback and failed >= len(policy.exit_bound_ratios)
     # Venues bound market orders lower than limit orders; above it the exit would be refused.
     if goes_market and rules.max_market_quantity is not None:
         quantity = min(quantity, floor_to_lot(rules.max_market_quantity, rules.lot_size))
     price = reference_price(position, leg)
+    if order_class is OrderClass.EXIT:
+        quantity = _slice(quantity, price, rules, policy)
     if not meets_minimum(quantity, price, rules, reduce_only=True):
         return None
     refused = _trailing(tried, lambda r: r.state is OrderState.REJECTED and not r.retryable)
@@ -57,6 +60,18 @@ def next_reduction(
     if refused >= REJECTIONS_UNTIL_DUST and quantity * judged_at < rules.min_notional:
         return None
     return WorkDown(leg, quantity, failed, _delay(tried, policy))
+
+
+def _slice(
+    quantity: Decimal, price: Decimal, rules: InstrumentRules, policy: EnginePolicy
+) -> Decimal:
+    """Return the part of a reduction that goes next: all of it, or one slice."""
+    if policy.max_exit_slice_notional is None or price <= 0:
+        return quantity
+    part = floor_to_lot(policy.max_exit_slice_notional / price, rules.lot_size)
+    # A slice that is not traded, or leaves what is not, would end in dust what can be sold whole.
+    can_part = meets_minimum(part, price, rules) and meets_minimum(quantity - part, price, rules)
+    return part if can_part else quantity
 
 
 def reference_price(position: Position, leg: LegSide) -> Decimal:

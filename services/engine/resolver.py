@@ -56,8 +56,13 @@ class OrderResolver:
         self._failed_at: dict[str, float] = {}
         self._fences: dict[str, float | None] = {}
 
+    def send_queued(self, client_order_id: str) -> None:
+        """Note that an order is to leave: absence proves nothing before `send_started`."""
+        self._failed_at[client_order_id] = math.inf
+
     def send_started(self, client_order_id: str, at: float) -> None:
         """Note when (monotonic) an order was sent; its call may last until its deadline."""
+        # Whoever loses hold of the answer may not take absence for a proof while the call runs.
         self._failed_at[client_order_id] = at + self._policy.place_timeout.total_seconds()
 
     def send_ended(self, client_order_id: str) -> None:
@@ -107,7 +112,7 @@ class OrderResolver:
             return wait
         left = self._since(client_order_id) + fence - self._clock.monotonic()
         # Not exactly at the fence: a float's rounding would make the question one too early.
-        return min(wait, timedelta(seconds=left + 0.001)) if left > 0 else wait
+        return min(wait, timedelta(seconds=left + 0.001)) if 0 < left < math.inf else wait
 
     def _since(self, client_order_id: str) -> float:
         return self._failed_at.get(client_order_id, self._started)

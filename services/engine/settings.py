@@ -67,6 +67,8 @@ class PolicySettings(SettingsPart):
     exit_market_fallback: bool = _POLICY.exit_market_fallback
     exit_backoff_first: ShortWait = _POLICY.exit_backoff_first
     exit_backoff_last: ShortWait = _POLICY.exit_backoff_last
+    max_exit_slice_notional: Decimal | None = Field(default=None, gt=0)
+    exits_at_once: int = Field(default=_POLICY.exits_at_once, ge=2, le=512)
     resolve_interval_first: ShortWait = _POLICY.resolve_interval_first
     resolve_interval_last: ShortWait = _POLICY.resolve_interval_last
     touch_timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(seconds=10))] = (

@@ -131,8 +131,10 @@ class PositionBook:
                 self.engine.breakers[event.symbol] = event.reason
                 self.engine.breaker_times[event.symbol] = event.at
             case ev.BreakerReset(symbol=""):
-                self._set_mode(EngineMode.ACTIVE, event)
                 self.engine.resume_time = event.at
+                # Only resume ends what an operator halted.
+                if self.engine.mode is EngineMode.REDUCING:
+                    self._set_mode(EngineMode.ACTIVE, event)
             case ev.BreakerReset():
                 self.engine.breakers.pop(event.symbol, None)
                 self.engine.breaker_times.pop(event.symbol, None)

@@ -1,0 +1,151 @@
+"""Risk as the ledger has it: checks of an entry, the day, breakers and read models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from services.common.clock import Clock
+from services.common.errors import PreconditionError
+from services.common.logs import get_logger
+from services.engine import events as ev
+from services.engine.book import PositionBook
+from services.engine.policy import EngineLimits
+from services.engine.position import Position, begin
+from services.engine.risk_checks import RiskFacts, check_risk
+from services.engine.risk_exposure import Marks, PlannedEntry
+from services.engine.risk_failure import CheckFailure
+from services.engine.risk_failures import consecutive_failures, consecutive_losses, is_too_many
+from services.engine.risk_limits import RiskLimits
+from services.engine.risk_result import position_result, utc_day
+from services.engine.risk_staleness import FigureAges
+from services.engine.risk_views import BreakerView, SymbolRisk, symbol_risk
+from services.engine.views import EngineMode
+
+_NO_AGES = FigureAges()
+_ZERO = Decimal(0)
+_log = get_logger(__name__)
+
+
+class RiskDesk:
+    """Judges entries by everything that is on, reserved entries included, and keeps the day.
+
+    `marks` gives the prices that positions are valued at; without one, a leg stands at its fills.
+    """
+
+    def __init__(
+        self, book: PositionBook, clock: Clock, limits: EngineLimits, risk: RiskLimits
+    ) -> None:
+        self._book = book
+        self._clock = clock
+        self._limits = limits
+        self._risk = risk
+        self._reserved: dict[str, Position] = {}
+        self._final_results: dict[str, tuple[int, Decimal]] = {}
+        self.marks: Callable[[], Marks] = dict
+
+    @property
+    def limits(self) -> EngineLimits:
+        """Bounds of a pair."""
+        return self._limits
+
+    def positions(self) -> tuple[Position, ...]:
+        """Return every position, and every entry that is being written to the journal."""
+        return (*self._book.all(), *self._reserved.values())
+
+    def reserve(self, intent: ev.EntryIntended) -> None:
+        """Count an entry as on from now: until it is durable, no other check could see it."""
+        self._reserved[intent.position_id] = begin(intent)
+
+    def release(self, position_id: str) -> None:
+        """Forget a reservation, once the position is in the book or its write has failed."""
+        self._reserved.pop(position_id, None)
+
+    def check(
+        self, symbol: str, planned: PlannedEntry, fees: Decimal, ages: FigureAges = _NO_AGES
+    ) -> tuple[CheckFailure, ...]:
+        """Return every bound of risk that an entry would break; `fees` are those of both ways."""
+        facts = RiskFacts(
+            self.positions(),
+            self._clock.now(),
+            self.day_result() or _ZERO,
+            self._book.engine.resume_time,
+            ages,
+        )
+        return check_risk(symbol, planned, fees, facts, self._risk)
+
+    def look(self) -> None:
+        """Open the UTC day where it is counted, and stop all entries after too many failures."""
+        now = self._clock.now()
+        day = self._book.engine.day
+        counted = self._risk.max_daily_loss is not None
+        if counted and (day is None or utc_day(day.at) != utc_day(now)):
+            self._book.record_soon(ev.DayOpened(now, self._result()))
+        failed = consecutive_failures(self._book.all(), self._book.engine.resume_time)
+        if is_too_many(failed, self._risk) and self._book.engine.mode is EngineMode.ACTIVE:
+            _log.error("entries_stopped", reason="CONSECUTIVE_FAILURES", count=failed)
+            self._book.record_soon(ev.BreakerTripped(now, "", "CONSECUTIVE_FAILURES"))
+
+    def day_result(self) -> Decimal | None:
+        """Return what was made since the UTC day's first look; None where it was not opened."""
+        day = self._book.engine.day
+        if day is None or utc_day(day.at) != utc_day(self._clock.now()):
+            return None
+        return self._result() - day.result
+
+    def symbol_risks(self, symbols: Sequence[str]) -> tuple[SymbolRisk, ...]:
+        """Return the figures of these symbols, or of all that are held."""
+        positions, marks = self._book.all(), self.marks()
+        held = sorted({p.symbol for p in positions if not p.status.is_final})
+        return tuple(
+            symbol_risk(symbol, positions, marks, self._limits, self._risk)
+            for symbol in dict.fromkeys(symbols or held)
+        )
+
+    def breaker(self, symbol: str) -> BreakerView:
+        """Return the breaker of a symbol, or the global one where it is empty."""
+        record = self._book.engine
+        marks = self.marks()
+        own = [p for p in self._book.all() if symbol in ("", p.symbol)]
+        losses = consecutive_losses(own, record.resume_time, lambda p: position_result(p, marks))
+        view = BreakerView(symbol, "", None, losses, None if symbol else self.day_result())
+        if symbol and symbol in record.breakers:
+            at = record.breaker_times[symbol]
+            return replace(view, reason=record.breakers[symbol], open_time=at)
+        if not symbol and record.mode is not EngineMode.ACTIVE:
+            return replace(view, reason=record.reason, open_time=record.mode_time)
+        return view
+
+    async def open_breaker(self, symbol: str, reason: str) -> None:
+        """Stop entries in a symbol, or all; durable. Raises `JournalError`."""
+        if self.breaker(symbol).open_time is None:
+            event = ev.BreakerTripped(self._clock.now(), symbol, f"BREAKER_OPENED {reason}")
+            await self._book.record(event)
+
+    async def close_breaker(self, symbol: str) -> None:
+        """Allow entries again; durable. Raises `JournalError`.
+
+        Raises `PreconditionError` (ENGINE_HALTED) for the global one while an operator's halt
+        stands: only resume ends that.
+        """
+        if not symbol and self._book.engine.mode is EngineMode.HALTED:
+            raise PreconditionError(
+                "halted by an operator: resume ends that", reason="ENGINE_HALTED"
+            )
+        if self.breaker(symbol).open_time is not None:
+            await self._book.record(ev.BreakerReset(self._clock.now(), symbol, "BREAKER_CLOSED"))
+
+    def _result(self) -> Decimal:
+        marks = self.marks()
+        return sum((self._result_of(p, marks) for p in self._book.all()), _ZERO)
+
+    def _result_of(self, position: Position, marks: Marks) -> Decimal:
+        if not position.status.is_final:
+            return position_result(position, marks)
+        known = self._final_results.get(position.position_id)
+        # Final positions are many and change seldom: only a late payment gives a new revision.
+        if known is None or known[0] != position.revision:
+            known = (position.revision, position_result(position, {}))
+            self._final_results[position.position_id] = known
+        return known[1]

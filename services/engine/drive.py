@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
 
 from services.engine import events as ev
 from services.engine.correction import correction
 from services.engine.departure import JointDeparture
 from services.engine.drive_context import DriveContext
-from services.engine.entry import EntryFacts, exposure, next_entry_step
-from services.engine.executor import Dispatch
+from services.engine.entry import exposure
+from services.engine.entry_work import EntryWork
 from services.engine.exit import settle_exit
 from services.engine.exit_drive import ExitDrive
-from services.engine.exposure_meter import ExposureMeter
-from services.engine.instruments import LegSide
 from services.engine.order_desk import OrderDesk
-from services.engine.orders import OrderClass, OrderPlan
+from services.engine.orders import OrderPlan
 from services.engine.position import Position
-from services.engine.reduction import closing_side, reduction_plan
-from services.engine.steps import BookDust, Resolve, SendOrder, Settle, WorkDown
-
-_T = TypeVar("_T")
+from services.engine.steps import Settle
 
 
 class PositionDrive:
@@ -44,21 +37,20 @@ class PositionDrive:
     ) -> None:
         self._context = context
         self._desk = OrderDesk(context, position_id)
-        self._recovered = recovered
-        self._stops_slices = stops_slices
         self._wake = asyncio.Event()
         self._probed = asyncio.Event()
         self._joint: JointDeparture | None = None
         self._is_waiting = False
-        # Orders of the entry whose answers the exit waits for: it overtook them.
-        self._in_flight: dict[LegSide, tuple[Dispatch, str]] = {}
-        position = self._desk.position
-        # Measured from here on: what an earlier run was exposed to nobody timed.
-        self._meter = ExposureMeter(position.larger_lot, position.intent.lead_reference)
-        self._lead_known_at: float | None = None
         # A settled entry sent its last hedge with a row: there is nothing unrecorded to ask for.
-        if not recovered or position.entry_settled:
+        if not recovered or self._desk.position.entry_settled:
             self._probed.set()
+        self._entry = EntryWork(
+            context,
+            self._desk,
+            self._probed,
+            self._wake,
+            opens_nothing=lambda: recovered or stops_slices(),
+        )
 
     @property
     def position(self) -> Position:
@@ -95,9 +87,18 @@ class PositionDrive:
 
         An error of ours stops entries in the symbol and is tried again from the journaled state.
         """
-        # Journaled together with the entry, so it must not be journaled again.
-        if first is not None:
-            await self._guarded(lambda: self._send(first))
+        events, position_id = self._context.order_events, self.position.position_id
+        events.follow(position_id, self._entry.hear)
+        try:
+            # Journaled together with the entry, so it must not be journaled again.
+            if first is not None:
+                self._entry.launch(first)
+            await self._work()
+        finally:
+            events.unfollow(position_id)
+            self._entry.close()
+
+    async def _work(self) -> None:
         while not self.position.status.is_final:
             apart = correction(self.position, self._context.clock.now())
             if apart is not None:
@@ -121,105 +122,23 @@ class PositionDrive:
             await self._context.recover_from(error, self.position, kind)
 
     async def _entry_step(self) -> None:
-        if not self._probed.is_set():
-            if await self._desk.probe_hedge():
-                self._probed.set()
-            return
-        now = self._context.clock.monotonic()
-        self._meter.observe(now, exposure(self.position))
-        facts = EntryFacts(self._meter.stretch(now), self._recovered or self._stops_slices())
-        step = next_entry_step(self.position, facts, self._context.policy)
-        match step:
-            case SendOrder(plan, delay):
-                if await self._waited(delay):
-                    await self._intend(plan)
-                    await self._send(plan)
-            case WorkDown():
-                if await self._waited(step.delay):
-                    await self._unwind(step)
-            case Resolve(keys):
-                if not await self._unless_exit(self._desk.resolve_once(keys)):
-                    await self._waited(timedelta(seconds=self._desk.wait_seconds(keys)))
-            case BookDust():
-                self._desk.book_dust(step)
-                # The one step that waits for nothing: a wrong decision must not stop every drive.
-                await asyncio.sleep(0)
-            case Settle():
-                await self._settle(step, measured=True)
-
-    async def _waited(self, delay: timedelta) -> bool:
-        """Wait; false when an exit was asked for meanwhile, so that the step is out of date."""
-        if delay:
-            await self._unless_exit(self._context.clock.sleep(delay.total_seconds()))
-        return self.position.exit is None
-
-    async def _unless_exit(self, work: Coroutine[Any, Any, _T]) -> _T | None:
-        """Wait for work that may be left at any point; None where an exit was asked for before."""
-        task = asyncio.create_task(work)
-        try:
-            while not task.done() and self.position.exit is None:
-                self._wake.clear()
-                woken = asyncio.create_task(self._wake.wait())
-                await asyncio.wait({task, woken}, return_when=asyncio.FIRST_COMPLETED)
-                woken.cancel()
-            return task.result() if task.done() else None
-        finally:
-            task.cancel()
-
-    async def _intend(self, plan: OrderPlan) -> None:
-        """Journal an order: durably, but for a hedge, which the entry's intent allows already."""
-        intended = self._desk.intended(plan)
-        if plan.order_class is OrderClass.HEDGE:
-            # The entry's durable intent names this id, side and bound: a write here would cost
-            # exposure.
-            self._context.book.record_soon(intended)
-        else:
-            await self._context.book.record(intended)
-
-    async def _send(self, plan: OrderPlan) -> None:
-        dispatch = self._context.dispatch([plan])
-        if plan.order_class is OrderClass.HEDGE and self._lead_known_at is not None:
-            elapsed = self._context.clock.monotonic() - self._lead_known_at
-            self._context.observer.hedge_dispatched(elapsed)
-            self._lead_known_at = None
-        result = None
-        while result is None:
-            if self.position.exit is not None:
-                # The other leg must not wait for this answer: the exit of this leg does.
-                self._in_flight[plan.leg] = (dispatch, plan.client_order_id)
-                return
-            self._wake.clear()
-            result = await dispatch.result_or(plan.client_order_id, self._wake)
-        await self._desk.note(result)
-        # The clock of the hedge starts when the fill is known to us, not when it was booked.
-        if plan.order_class is OrderClass.ENTRY:
-            self._lead_known_at = result.ended_at
-        self._meter.observe(result.ended_at, exposure(self.position))
-
-    async def _unwind(self, step: WorkDown) -> None:
-        rules = self.position.rules(step.leg)
-        price = await self._context.read_touch(rules, closing_side(step.leg))
-        # An exit came while the price was read: from here on its own orders take the leg down.
-        if self.position.exit is not None:
-            return
-        plan = reduction_plan(self.position, step, OrderClass.UNWIND, price, self._context.policy)
-        await self._intend(plan)
-        await self._send(plan)
+        settle = await self._entry.step()
+        if settle is not None:
+            await self._settle(settle, measured=True)
 
     async def _exit(self) -> None:
         joint, self._joint = self._joint, None
         exit_drive = ExitDrive(self._context, self._desk, self._probed, self._wake)
-        in_flight, self._in_flight = self._in_flight, {}
-        await exit_drive.run(joint, in_flight)
+        await exit_drive.run(joint, self._entry.hand_over())
         await self._settle(settle_exit(self.position), measured=not self.position.entry_settled)
 
     async def _settle(self, step: Settle, *, measured: bool) -> None:
         now, position_id = self._context.clock.now(), self.position.position_id
         monotonic = self._context.clock.monotonic()
-        self._meter.observe(monotonic, exposure(self.position))
+        self._entry.meter.observe(monotonic, exposure(self.position))
         settled = ev.PositionSettled(position_id, now, step.status, step.reason)
-        total = self._meter.total(monotonic)
-        entry = ev.EntryMeasured(position_id, now, total, self._meter.max_notional)
+        total = self._entry.meter.total(monotonic)
+        entry = ev.EntryMeasured(position_id, now, total, self._entry.meter.max_notional)
         await self._context.book.record(*((entry, settled) if measured else (settled,)))
         residual = abs(self.position.residual) * self.position.intent.lead_reference
         self._context.observer.position_settled(step.status, total.total_seconds(), residual)

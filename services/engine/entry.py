@@ -1,8 +1,9 @@
 """Entry, fill-scaled: the lead's confirmed net fill sizes the hedge, the rest goes back.
 
-Cards, in the order they are tried: a hedge or unwind in doubt is asked about; what the lead filled
-is hedged; a lead in doubt is asked about; what the hedge lacks is unwound on the lead; what neither
-venue trades is booked as dust; the next slice goes out; the position settles.
+Cards, in the order they are tried: a hedge or unwind in flight is waited for, one in doubt asked
+about; what the lead filled is hedged, the lead closed or not; a lead in flight is waited for, one
+in doubt asked about; what the hedge lacks is unwound on the lead; what neither venue trades is
+booked as dust; the next slice goes out; the position settles.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from services.engine.exit import signed
+from services.engine.instruments import LegSide
 from services.engine.neutrality import is_neutral
 from services.engine.order_ids import client_order_id
 from services.engine.orders import OrderClass, OrderPlan, OrderState
@@ -20,7 +22,7 @@ from services.engine.position import OrderRecord, Position, opening_side
 from services.engine.pricing import is_within, worst_price
 from services.engine.reduction import backoff, next_reduction
 from services.engine.sizing import floor_to_lot, meets_minimum, scale_hedge_to_fills
-from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle
+from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle, Wait
 from services.engine.views import PositionStatus
 
 _ZERO = Decimal(0)
@@ -31,24 +33,29 @@ class EntryFacts:
     """What an entry decision takes besides the position.
 
     `unhedged_for` is how long the present stretch of exposure has lasted; `no_more_slices` is true
-    when nothing new may be opened: halted, stopping, or resumed after a crash.
+    when nothing new may be opened: halted, stopping, or resumed after a crash. `in_flight` are the
+    legs with an order whose call has not come back; its events may have told fills already.
     """
 
     unhedged_for: timedelta
     no_more_slices: bool = False
+    in_flight: frozenset[LegSide] = frozenset()
 
 
 def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy) -> EntryStep:
     """Return what the entry does next; only confirmed fills count."""
+    # One hedge in flight: its answer decides how much the next one is.
+    if position.hedge_leg in facts.in_flight:
+        return Wait()
     if _in_doubt(position):
-        return Resolve(position.unresolved())
+        return _ask(position, facts)
     open_quantity = exposure(position)
     hedge = _hedge_quantity(position, open_quantity)
     # Before an unknown lead is asked about: what has filled is naked now.
     if hedge > 0 and _may_hedge(position, facts, policy):
         return SendOrder(hedge_plan(position, hedge, policy), _pause(position, policy))
-    if position.unresolved():
-        return Resolve(position.unresolved())
+    if facts.in_flight or position.unresolved():
+        return _ask(position, facts)
     if not is_neutral(open_quantity, position.larger_lot):
         if open_quantity < 0:
             return _give_back(position, -open_quantity, policy)
@@ -67,11 +74,11 @@ def exposure(position: Position) -> Decimal:
 
 
 def hedge_plan(position: Position, quantity: Decimal, policy: EnginePolicy) -> OrderPlan:
-    """Return the next hedge; its bound widens with every attempt since the last lead fill."""
+    """Return the next hedge; its bound widens with every attempt that came short."""
     intent, leg = position.intent, position.hedge_leg
     rules, side = position.rules(leg), opening_side(leg)
     ratios = policy.hedge_bound_ratios
-    tried = len(_hedges_since_lead(position))
+    tried = len(_short_hedges(position))
     price = worst_price(
         side, intent.hedge_reference, ratios[min(tried, len(ratios) - 1)], rules.tick_size
     )
@@ -125,29 +132,56 @@ def _in_doubt(position: Position) -> bool:
     return bool(position.unresolved(position.hedge_leg)) or any(not r.is_resolved for r in unwinds)
 
 
+def _ask(position: Position, facts: EntryFacts) -> EntryStep:
+    """Ask for what is unknown; what is in flight is about to tell of itself."""
+    keys = tuple(
+        r.plan.client_order_id
+        for r in position.of()
+        if not r.is_resolved and r.plan.leg not in facts.in_flight
+    )
+    return Resolve(keys) if keys else Wait()
+
+
 def _hedge_quantity(position: Position, open_quantity: Decimal) -> Decimal:
-    """Return the hedge the venue would take for what is open; 0 below its minimum."""
+    """Return the hedge the venue would take for what is open; 0 below its minimum.
+
+    Never more than the durable intent allows all hedges together.
+    """
     rules = position.rules(position.hedge_leg)
     side = opening_side(position.hedge_leg)
     # What is open already has the hedges' fills taken off.
     quantity = scale_hedge_to_fills(open_quantity, _ZERO, side, rules)
+    hedged = sum((r.executed for r in _hedges(position)), _ZERO)
+    allowed = floor_to_lot(position.intent.hedge.largest_quantity - hedged, rules.lot_size)
+    quantity = min(quantity, allowed)
     price = position.intent.hedge_reference
     return quantity if meets_minimum(quantity, price, rules) else _ZERO
 
 
-def _hedges_since_lead(position: Position) -> list[OrderRecord]:
+def _hedges(position: Position) -> tuple[OrderRecord, ...]:
+    return position.of(position.hedge_leg, OrderClass.HEDGE)
+
+
+def _short_hedges(position: Position) -> list[OrderRecord]:
+    """Return the attempts, newest first, at what is open now.
+
+    A slice has a budget of attempts of its own, and so has a fill of an open lead: after a hedge
+    that filled whole nothing was left to hedge, and bounds start narrow again.
+    """
     hedges: list[OrderRecord] = []
     for record in reversed(position.of()):
-        # Each slice has a budget of attempts of its own; bounds start narrow again.
+        is_hedge = record.plan.order_class is OrderClass.HEDGE
         if record.plan.order_class is OrderClass.ENTRY:
             break
-        if record.plan.order_class is OrderClass.HEDGE:
+        if is_hedge and record.executed >= record.plan.quantity > 0:
+            break
+        if is_hedge:
             hedges.append(record)
     return hedges
 
 
 def _may_hedge(position: Position, facts: EntryFacts, policy: EnginePolicy) -> bool:
-    tried = _hedges_since_lead(position)
+    tried = _short_hedges(position)
     # Once the way back has begun, a hedge would race the unwind for the same quantity.
     if _is_refused(tried) or position.of(order_class=OrderClass.UNWIND):
         return False
@@ -162,7 +196,7 @@ def _may_hedge(position: Position, facts: EntryFacts, policy: EnginePolicy) -> b
 def _pause(position: Position, policy: EnginePolicy) -> timedelta:
     """Return the wait before the next hedge: what was refused for now is refused at once again."""
     refused = 0
-    for record in _hedges_since_lead(position):
+    for record in _short_hedges(position):
         if record.state is not OrderState.REJECTED:
             break
         refused += 1
@@ -181,7 +215,7 @@ def _relieve(
     unwind = next_reduction(position, lead, open_quantity, OrderClass.UNWIND, policy)
     if unwind is not None:
         return unwind
-    tried = _hedges_since_lead(position)
+    tried = _short_hedges(position)
     if hedge > 0 and not _is_refused(tried):
         # Here only the hedge can help: it goes on past the budget, but does not hammer the venue.
         delay = backoff(len(tried), policy)
@@ -215,7 +249,7 @@ def _open_reason(position: Position) -> str:
 
 def _flat_reason(position: Position) -> str:
     if position.of(order_class=OrderClass.UNWIND):
-        refused = (r.reason for r in _hedges_since_lead(position) if r.state is OrderState.REJECTED)
+        refused = (r.reason for r in _short_hedges(position) if r.state is OrderState.REJECTED)
         return f"HEDGE_FAILED_LEAD_UNWOUND {next(refused, '')}".strip()
     leads = position.of(order_class=OrderClass.ENTRY)
     if any(r.executed > 0 for r in leads):

@@ -18,10 +18,20 @@ class ExposureMeter:
         self._price = price
         self._since: float | None = None
         self._total = 0.0
+        self._latest = 0.0
         self.max_notional = Decimal(0)
 
+    @property
+    def is_exposed(self) -> bool:
+        """Whether a stretch of exposure runs now."""
+        return self._since is not None
+
     def observe(self, now: float, exposure: Decimal) -> None:
-        """Take the unsigned quantity without a hedge as known at `now`."""
+        """Take the unsigned quantity without a hedge as known at `now`.
+
+        An answer may be booked after news that came later; time never runs back for that.
+        """
+        now = self._latest = max(now, self._latest)
         if exposure < self._larger_lot:
             if self._since is not None:
                 self._total += now - self._since

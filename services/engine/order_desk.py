@@ -12,7 +12,8 @@ from services.engine.executor import PlaceResult
 from services.engine.order_ids import client_order_id
 from services.engine.orders import OrderClass, OrderOutcome, OrderPlan, OrderState
 from services.engine.placing import event_of_answer, is_plausible
-from services.engine.position import OrderRecord, Position, opening_side
+from services.engine.ports import OrderEvent
+from services.engine.position import OrderRecord, Position, fold, opening_side
 from services.engine.resolver import Absence, Finding
 from services.engine.steps import BookDust
 
@@ -60,6 +61,35 @@ class OrderDesk:
         if self.position.orders[key].is_resolved:
             self._context.resolver.send_ended(key)
         self._observe(result, event)
+
+    def hear(self, event: OrderEvent) -> bool:
+        """Book what a venue told of an order by itself; true when it taught anything.
+
+        Events join like answers, so they may come before, after or twice.
+        """
+        key = event.outcome.client_order_id
+        # A hedge without a row, of an earlier run, is asked for in turn and not taken up here.
+        record = self.position.orders.get(key)
+        if record is None:
+            return False
+        ref = record.plan.instrument
+        is_its_own = (event.exchange, event.symbol) == (ref.exchange, ref.symbol)
+        if not is_its_own or not is_plausible(record.plan, event.outcome):
+            _log.error("order_event_implausible", client_order_id=key)
+            return False
+        now = self._context.clock.now()
+        observed = ev.OrderObserved(self._id, now, record.plan.leg, event.outcome)
+        after = fold(self.position, observed).orders[key]
+        if (after.state, after.executed, after.net) == (record.state, record.executed, record.net):
+            return False
+        self._context.book.record_soon(observed)
+        if after.is_resolved:
+            self._context.resolver.send_ended(key)
+        return True
+
+    def alarm_late(self, exposed_for: float) -> None:
+        """Alarm once an order of the hedge in flight has left the lead exposed past the budget."""
+        self._alarm_late(self.position.rules(self.position.hedge_leg).ref.exchange, exposed_for)
 
     def book_dust(self, dust: BookDust) -> None:
         """Give up a rest of a leg."""

@@ -41,6 +41,11 @@ class Resolve:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be decided before an order in flight is answered or its venue tells of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class BookDust:
     """Give up a signed rest of a leg that cannot be traded."""
 
@@ -62,5 +67,5 @@ class LegDone:
     """Nothing more can be done for this leg in this pass."""
 
 
-EntryStep = SendOrder | WorkDown | Resolve | BookDust | Settle
+EntryStep = SendOrder | WorkDown | Resolve | Wait | BookDust | Settle
 LegStep = WorkDown | Resolve | BookDust | LegDone

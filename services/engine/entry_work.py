@@ -1,0 +1,248 @@
+"""The entry half of a position's drive: orders in flight, and what is done when news of them comes.
+
+A step never waits for an order it has just sent. It waits for whatever comes first: an answer, an
+event of the order stream, or a command; then it decides anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from services.engine import events as ev
+from services.engine.drive_context import DriveContext
+from services.engine.entry import EntryFacts, exposure, next_entry_step
+from services.engine.executor import Dispatch, PlaceResult
+from services.engine.exposure_meter import ExposureMeter
+from services.engine.instruments import LegSide
+from services.engine.order_desk import OrderDesk
+from services.engine.orders import OrderClass, OrderPlan, OrderState
+from services.engine.ports import OrderEvent
+from services.engine.reduction import closing_side, reduction_plan
+from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle, Wait, WorkDown
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """An order whose call has not come back."""
+
+    dispatch: Dispatch
+    client_order_id: str
+    answer: asyncio.Task[PlaceResult]
+
+
+class EntryWork:
+    """Works one entry step by step until it settles or an exit overtakes it.
+
+    `wake` is set by everything that may change the next step. What an earlier run may have sent
+    without a row is asked for before `probed` is set.
+    """
+
+    def __init__(
+        self,
+        context: DriveContext,
+        desk: OrderDesk,
+        probed: asyncio.Event,
+        wake: asyncio.Event,
+        *,
+        opens_nothing: Callable[[], bool],
+    ) -> None:
+        self._context = context
+        self._desk = desk
+        self._probed = probed
+        self._wake = wake
+        self._opens_nothing = opens_nothing
+        self._flights: dict[LegSide, _Flight] = {}
+        position = desk.position
+        # Measured from here on: what an earlier run was exposed to nobody timed.
+        self.meter = ExposureMeter(position.larger_lot, position.intent.lead_reference)
+        self._lead_known_at: float | None = None
+
+    def launch(self, plan: OrderPlan) -> None:
+        """Send an order that is journaled; its answer wakes the position."""
+        dispatch = self._context.dispatch([plan])
+        if plan.order_class is OrderClass.HEDGE and self._lead_known_at is not None:
+            elapsed = self._context.clock.monotonic() - self._lead_known_at
+            self._context.observer.hedge_dispatched(elapsed)
+            self._lead_known_at = None
+        answer = asyncio.create_task(dispatch.result(plan.client_order_id))
+        answer.add_done_callback(lambda _: self._wake.set())
+        self._flights[plan.leg] = _Flight(dispatch, plan.client_order_id, answer)
+
+    def hear(self, event: OrderEvent) -> None:
+        """Take what a venue told of an order of this position while its call may still be open."""
+        lead = self._desk.position.held(self._desk.position.lead_leg)
+        if not self._desk.hear(event):
+            return
+        self._measure(lead, self._context.clock.monotonic())
+        self._wake.set()
+
+    def hand_over(self) -> dict[LegSide, tuple[Dispatch, str]]:
+        """Give the orders in flight to the exit that overtook the entry."""
+        flights = {leg: (f.dispatch, f.client_order_id) for leg, f in self._flights.items()}
+        self.close()
+        return flights
+
+    def close(self) -> None:
+        """Stop waiting for answers; the calls themselves go on."""
+        for flight in self._flights.values():
+            flight.answer.cancel()
+        self._flights.clear()
+
+    async def step(self) -> Settle | None:
+        """Do the next thing; returns how the entry is to settle once nothing is left to do."""
+        if not self._probed.is_set():
+            if await self._desk.probe_hedge():
+                self._probed.set()
+            return None
+        self._wake.clear()
+        await self._collect()
+        step = self._decide()
+        match step:
+            case SendOrder():
+                await self._send(step)
+            case WorkDown():
+                await self._unwind(step)
+            case Resolve(keys):
+                await self._resolve(keys)
+            case Wait():
+                await self._wait()
+            case BookDust():
+                self._desk.book_dust(step)
+                # The one step that waits for nothing: a wrong decision must not stop every drive.
+                await asyncio.sleep(0)
+            case Settle():
+                return step
+        return None
+
+    @property
+    def _is_overtaken(self) -> bool:
+        return self._desk.position.exit is not None
+
+    def _decide(self) -> EntryStep:
+        now = self._context.clock.monotonic()
+        position = self._desk.position
+        self.meter.observe(now, exposure(position))
+        facts = EntryFacts(self.meter.stretch(now), self._opens_nothing(), frozenset(self._flights))
+        return next_entry_step(position, facts, self._context.policy)
+
+    async def _collect(self) -> None:
+        for leg, flight in tuple(self._flights.items()):
+            if not flight.answer.done():
+                continue
+            # Cancelled only where the engine ends: the next run asks for the order.
+            if not flight.answer.cancelled():
+                await self._note(flight.answer.result())
+            # Last: where the journal failed, the answer is kept for the next try.
+            del self._flights[leg]
+
+    async def _note(self, result: PlaceResult) -> None:
+        lead = self._desk.position.held(self._desk.position.lead_leg)
+        await self._desk.note(result)
+        # The clock of the hedge starts when the fill is known to us, not when it was booked.
+        self._measure(lead, result.ended_at)
+
+    def _measure(self, lead_before: Decimal, at: float) -> None:
+        position = self._desk.position
+        if position.held(position.lead_leg) != lead_before:
+            self._lead_known_at = at
+        self.meter.observe(at, exposure(position))
+
+    async def _send(self, step: SendOrder) -> None:
+        plan = step.plan
+        if step.delay:
+            await self._unless_overtaken(step.delay)
+            await self._collect()
+            # Fills that came meanwhile change how much is to be sent.
+            again = self._decide()
+            if self._is_overtaken or not isinstance(again, SendOrder):
+                return
+            plan = again.plan
+        await self._intend(plan)
+        if plan.order_class is OrderClass.ENTRY and (self._is_overtaken or self._opens_nothing()):
+            # Nothing new is opened after the word to stop; it never left, and that is known.
+            now = self._context.clock.now()
+            unsent = ev.OrderNotSent(self._desk.position.position_id, now, plan.client_order_id)
+            self._context.book.record_soon(unsent)
+            return
+        self.launch(plan)
+
+    async def _intend(self, plan: OrderPlan) -> None:
+        """Journal an order: durably, but for a hedge, which the entry's intent allows already."""
+        intended = self._desk.intended(plan)
+        if plan.order_class is OrderClass.HEDGE and not self._follows_absent_hedge():
+            # The entry's durable intent names this id, side and bound: a write here would cost
+            # exposure.
+            self._context.book.record_soon(intended)
+        else:
+            await self._context.book.record(intended)
+
+    def _follows_absent_hedge(self) -> bool:
+        """Tell whether the hedge before never arrived.
+
+        A restart asks the series in turn and ends at the first id that no venue knows: were that
+        row lost, it would take this hedge for never sent.
+        """
+        hedges = self._desk.position.of(order_class=OrderClass.HEDGE)
+        return bool(hedges) and hedges[-1].state is OrderState.NOT_SENT
+
+    async def _unwind(self, step: WorkDown) -> None:
+        if step.delay:
+            await self._unless_overtaken(step.delay)
+        rules = self._desk.position.rules(step.leg)
+        price = await self._context.read_touch(rules, closing_side(step.leg))
+        await self._collect()
+        again = self._decide()
+        # An exit came while the price was read: from here on its own orders take the leg down.
+        if self._is_overtaken or not isinstance(again, WorkDown) or again.leg is not step.leg:
+            return
+        plan = reduction_plan(
+            self._desk.position, again, OrderClass.UNWIND, price, self._context.policy
+        )
+        await self._intend(plan)
+        self.launch(plan)
+
+    async def _resolve(self, keys: tuple[str, ...]) -> None:
+        learned = await self._unless_woken(self._desk.resolve_once(keys))
+        if learned is False:
+            await self._unless_woken(self._context.clock.sleep(self._desk.wait_seconds(keys)))
+
+    async def _wait(self) -> None:
+        """Wait for news; past the unhedged budget an order in flight alarms like an unknown one."""
+        budget = self._context.policy.unhedged_time_budget
+        left = budget - self.meter.stretch(self._context.clock.monotonic())
+        if not self.meter.is_exposed or left <= timedelta(0):
+            if self.meter.is_exposed:
+                self._desk.alarm_late(budget.total_seconds())
+            await self._wake.wait()
+            return
+        await self._unless_woken(self._context.clock.sleep(left.total_seconds()))
+
+    async def _unless_overtaken(self, delay: timedelta) -> None:
+        """Wait, but not on when an exit is asked for."""
+        sleeping = asyncio.create_task(self._context.clock.sleep(delay.total_seconds()))
+        try:
+            while not sleeping.done() and not self._is_overtaken:
+                self._wake.clear()
+                woken = asyncio.create_task(self._wake.wait())
+                await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+        finally:
+            sleeping.cancel()
+
+    async def _unless_woken(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Wait for work that may be left at any point; None where news came before its end."""
+        task = asyncio.create_task(work)
+        woken = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait({task, woken}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            woken.cancel()

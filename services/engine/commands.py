@@ -75,4 +75,22 @@ class ResumeCommand:
     reason: str
 
 
-Command = OpenCommand | CloseCommand | ReduceCommand | CloseAllCommand | HaltCommand | ResumeCommand
+@dataclass(frozen=True, slots=True)
+class ReduceAllCommand:
+    """Take the share `ratio` in (0, 1] off every position, or off those named, all together."""
+
+    request_id: str
+    ratio: Decimal
+    reason: str = ""
+    position_ids: tuple[str, ...] = ()
+
+
+Command = (
+    OpenCommand
+    | CloseCommand
+    | ReduceCommand
+    | CloseAllCommand
+    | HaltCommand
+    | ResumeCommand
+    | ReduceAllCommand
+)

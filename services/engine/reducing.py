@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from services.common.errors import InvalidFieldError
+from services.engine.events import ExitRequested, ReduceRequested
 from services.engine.instruments import LegSide
 from services.engine.position import Position
 from services.engine.reduction import reference_price
 from services.engine.sizing import common_lot, floor_to_lot, meets_minimum
+from services.engine.views import PositionStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,38 @@ def plan_reduction(
         if not meets_minimum(matched - taken, price, rules, reduce_only=True):
             raise InvalidFieldError(field, "leaves less than can be traded; close instead")
     return Reduction(taken, matched - taken, is_close=False)
+
+
+def plan_reductions(
+    positions: Iterable[Position], ratio: Decimal, at: datetime, reason: str
+) -> tuple[ExitRequested | ReduceRequested, ...]:
+    """Return what takes the share `ratio` off each position that is on, in their order.
+
+    Rounded towards less exposure: what is too small for a part of it to trade is closed, and so is
+    what is being entered. Those that shrink already are left to it. Raises `InvalidFieldError` for
+    a ratio outside (0, 1].
+    """
+    if not 0 < ratio <= 1:
+        raise InvalidFieldError("ratio", "must be above 0 and at most 1")
+    requests: list[ExitRequested | ReduceRequested] = []
+    for position in positions:
+        # An exit that is under way covers it; a final position has nothing on.
+        if position.exit is not None or position.status.is_final:
+            continue
+        requests.append(_share(position, ratio, at, reason))
+    return tuple(requests)
+
+
+def _share(
+    position: Position, ratio: Decimal, at: datetime, reason: str
+) -> ExitRequested | ReduceRequested:
+    key = position.position_id
+    if position.status is not PositionStatus.OPEN:
+        return ExitRequested(key, at, reason)
+    try:
+        plan = plan_reduction(position, None, ratio)
+    except InvalidFieldError:
+        return ExitRequested(key, at, reason)
+    if plan.is_close:
+        return ExitRequested(key, at, reason)
+    return ReduceRequested(key, at, plan.quantity, plan.target, plan.target, reason)

@@ -21,7 +21,6 @@ from services.engine.funding_ledger import FundingLedger
 from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.instruments import InstrumentRef
 from services.engine.journal import Journal
-from services.engine.news_desk import NewsDesk
 from services.engine.order_ids import position_key
 from services.engine.order_news import OrderNews
 from services.engine.owned_tasks import OwnedTasks
@@ -36,7 +35,8 @@ from services.engine.ports import (
 from services.engine.position import Position, begin
 from services.engine.position_view import view_of
 from services.engine.proposal import intent_of
-from services.engine.reducing import plan_reduction
+from services.engine.reconciliation import stopping, text_of
+from services.engine.reducing import plan_reduction, plan_reductions
 from services.engine.resolver import OrderResolver
 from services.engine.views import EngineMode, PositionStatus, PositionView, StatusView
 from services.engine.watched_gateway import WatchedGateway
@@ -90,7 +90,7 @@ class Engine:
         )
         funding = FundingLedger(self._book, self._gateways, needs.clock)
         self._fleet = DriveFleet(context, funding, self._tasks, self._stops_slices)
-        self.news = NewsDesk(self._book, needs.clock, self._fleet.wake)
+        self.news = self._fleet.news
         """Where readings and streams report what venues tell unasked."""
         self._commands = CommandDesk(self._book, needs.clock, self._tasks)
         self._entries = EntryDesk(
@@ -188,6 +188,18 @@ class Engine:
         await self._commands.run(command, work)
         return self.get(command.position_id)
 
+    async def reduce_all(self, command: cmd.ReduceAllCommand) -> tuple[PositionView, ...]:
+        """Take a share off many positions, with one durable write and one departure."""
+
+        async def work(stamp: Stamp) -> tuple[str, ...]:
+            named = [self._require(key) for key in command.position_ids]
+            reason = f"REDUCE_ALL {command.reason}".strip()
+            now = self._needs.clock.now()
+            requests = plan_reductions(named or self._book.all(), command.ratio, now, reason)
+            return await self._start_exits(stamp, *requests)
+
+        return tuple(self.get(key) for key in await self._commands.run(command, work))
+
     def get(self, position_id: str) -> PositionView:
         """Return one position; raises `NotFoundError`."""
         return view_of(self._require(position_id))
@@ -202,9 +214,10 @@ class Engine:
 
     async def resume(self, command: cmd.ResumeCommand) -> StatusView:
         """Allow opening again and reset tripped breakers; durable."""
-        return await self._switch(
-            command, ev.EngineResumed(self._needs.clock.now(), command.reason)
-        )
+        # Who resumes says that what differs, where nothing of ours is missing, is the user's own.
+        declared = self._fleet.reconciler.declared()
+        resumed = ev.EngineResumed(self._needs.clock.now(), command.reason)
+        return await self._switch(command, resumed, *declared)
 
     def status(self) -> StatusView:
         """Return the engine's state now."""
@@ -229,7 +242,9 @@ class Engine:
             troubles.append(record.reason)
         else:
             troubles += [f"no entries in {s}: {r}" for s, r in record.breakers.items()]
-        return troubles
+        troubles += [text_of(one) for one in record.breaks.values()]
+        unread = self._fleet.reconciler.unread.items()
+        return troubles + [f"holdings of {name} cannot be compared: {why}" for name, why in unread]
 
     async def _report(self) -> None:
         while True:
@@ -244,6 +259,10 @@ class Engine:
         self._entering |= legs
         try:
             checked = await self._entries.check(command, long, short)
+            # Before the first order: afterwards nobody can tell the user's coins from ours.
+            baselines = await self._fleet.reconciler.baselines(
+                checked.long.rules, checked.short.rules
+            )
             # The engine may have been halted while the venues answered.
             self._check_mode()
             self._check_breaker(long.symbol)
@@ -254,7 +273,10 @@ class Engine:
             position_id = intent.position_id
             # One write: an intent without its command would be opened again by the caller's repeat.
             await self._book.record(
-                stamp(position_id), intent, ev.OrderIntended(position_id, intent.at, first)
+                *baselines,
+                stamp(position_id),
+                intent,
+                ev.OrderIntended(position_id, intent.at, first),
             )
             self._fleet.launch(position_id, first)
         finally:
@@ -293,6 +315,11 @@ class Engine:
                 f"entries in {symbol} are stopped: {reason}; resume resets it",
                 reason="SYMBOL_HALTED",
             )
+        broken = tuple(self._book.engine.breaks.values())
+        if stops := stopping(symbol, broken, self._needs.policy.reconcile_break_limit):
+            raise PreconditionError(
+                "; ".join(text_of(one) for one in stops), reason="RECONCILIATION_BROKEN"
+            )
         if self._book.unknown_order_ids(symbol):
             raise PreconditionError(
                 f"the outcome of an order in {symbol} is unknown", reason="ORDER_OUTCOME_UNKNOWN"
@@ -323,10 +350,10 @@ class Engine:
         return keys
 
     async def _switch(
-        self, command: cmd.HaltCommand | cmd.ResumeCommand, event: ev.EngineEvent
+        self, command: cmd.HaltCommand | cmd.ResumeCommand, *events: ev.EngineEvent
     ) -> StatusView:
         async def work(stamp: Stamp) -> tuple[str, ...]:
-            await self._book.record(event, stamp())
+            await self._book.record(*events, stamp())
             self._status_changed()
             return ()
 

@@ -10,6 +10,7 @@ from services.engine.drive import PositionDrive
 from services.engine.drive_context import DriveContext
 from services.engine.funding_ledger import FundingLedger, pause_between_reads
 from services.engine.leg_gone import by_reading
+from services.engine.news_desk import NewsDesk
 from services.engine.orders import OrderPlan
 from services.engine.owned_tasks import OwnedTasks
 from services.engine.position import Position
@@ -36,11 +37,13 @@ class DriveFleet:
         self._stops_slices = stops_slices
         self._drives: dict[str, PositionDrive] = {}
         self._is_recovered = False
+        self.news = NewsDesk(context.book, context.clock, self.wake)
+        """Where readings and streams report what venues tell unasked."""
         self.reconciler = Reconciler(context, self._unrecovered, self._report_missing)
 
     @property
     def is_reconciled(self) -> bool:
-        """Whether nothing of an earlier run is in doubt and each venue was compared with the ledger.
+        """Whether nothing of earlier runs is in doubt and each venue was compared with the ledger.
 
         What is broken stops entries by itself; exits wait for neither.
         """
@@ -130,8 +133,7 @@ class DriveFleet:
         now = self._context.clock.now()
         event = by_reading(position, missing.leg, missing.quantity, now)
         if event is not None:
-            await self._context.book.record(event)
-            self.wake(missing.position_id)
+            await self.news.leg_gone(event)
 
     async def _read_funding(self) -> None:
         while True:

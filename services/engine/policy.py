@@ -49,6 +49,10 @@ class EnginePolicy:
     Funding: each open position's payments are read once in `funding_read_interval`, but never two
     positions within `funding_read_spacing`: a reading is dear at the venue (30 of 2400 units a
     minute at Binance USD-M), and entries and exits need what it would take.
+
+    Reconciliation: ledger and venues are compared every `reconcile_interval`, with one question a
+    venue; a difference counts once a second reading `reconcile_confirm_wait` later says the same.
+    From `reconcile_break_limit` symbols broken at once on, entries stop in all.
     """
 
     lead_bound_ratio: Decimal = Decimal("0.002")
@@ -81,3 +85,6 @@ class EnginePolicy:
     book_depth: int = 50
     funding_read_interval: timedelta = timedelta(seconds=15)
     funding_read_spacing: timedelta = timedelta(seconds=6)
+    reconcile_interval: timedelta = timedelta(seconds=5)
+    reconcile_confirm_wait: timedelta = timedelta(seconds=1)
+    reconcile_break_limit: int = 2

@@ -80,12 +80,26 @@ class PolicySettings(SettingsPart):
     place_timeout: timedelta = Field(default=_POLICY.place_timeout, gt=timedelta(0))
     funding_read_interval: timedelta = Field(default=_POLICY.funding_read_interval, gt=timedelta(0))
     funding_read_spacing: timedelta = Field(default=_POLICY.funding_read_spacing, gt=timedelta(0))
+    # More often would take what orders need of a venue's allowance.
+    reconcile_interval: Annotated[
+        timedelta, Field(ge=timedelta(seconds=1), le=timedelta(minutes=5))
+    ] = _POLICY.reconcile_interval
+    reconcile_confirm_wait: Annotated[
+        timedelta, Field(ge=timedelta(milliseconds=100), le=timedelta(minutes=1))
+    ] = _POLICY.reconcile_confirm_wait
+    reconcile_break_limit: int = Field(default=_POLICY.reconcile_break_limit, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _waits_grow(self) -> Self:
         for name in ("exit_backoff", "resolve_interval"):
             if getattr(self, f"{name}_first") > getattr(self, f"{name}_last"):
                 raise ValueError(f"{name}_first is longer than {name}_last")
+        return self
+
+    @model_validator(mode="after")
+    def _break_is_confirmed_in_time(self) -> Self:
+        if self.reconcile_confirm_wait >= self.reconcile_interval:
+            raise ValueError("reconcile_confirm_wait is not shorter than reconcile_interval")
         return self
 
     def policy(self) -> EnginePolicy:

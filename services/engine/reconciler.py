@@ -1,0 +1,245 @@
+"""Comparing ledger and venues: at the start, and every few seconds as long as the engine runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.common.errors import OpensqtError, UnreachableError
+from services.common.logs import get_logger
+from services.engine import events as ev
+from services.engine.baselines import adopted_baselines, declared_baselines, first_baselines
+from services.engine.drive_context import DriveContext
+from services.engine.instruments import InstrumentRules
+from services.engine.pockets import Holdings, Pocket, pocket_of
+from services.engine.position import Position
+from services.engine.reconcile_ledger import LedgerLine, PocketLedger
+from services.engine.reconciliation import Break, Expectation, MissingLeg, breaks, missing_leg
+
+# While nothing of ours is on, a surprise is a late fill or the user: neither is in a hurry.
+_IDLE_ROUNDS = 12
+_FIRST_PAUSE_SECONDS = 0.05
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One reading of a venue beside the ledger as it was before and after.
+
+    `moving` are the pockets whose two numbers may be of different moments.
+    """
+
+    lines: Mapping[Pocket, LedgerLine]
+    told: Mapping[Pocket, Decimal]
+    moving: frozenset[Pocket]
+
+    def joined(self, later: Look) -> Look:
+        """Return what both looks say alike; pockets in which they differ are moving."""
+        differing = {
+            pocket
+            for pocket in self.lines.keys() | later.lines.keys()
+            if self.lines.get(pocket) != later.lines.get(pocket)
+            or self.told.get(pocket) != later.told.get(pocket)
+        }
+        return Look(later.lines, later.told, self.moving | later.moving | differing)
+
+    @property
+    def quiet(self) -> frozenset[Pocket]:
+        """The pockets whose numbers can be compared."""
+        return frozenset(self.told) - self.moving
+
+
+class Reconciler:
+    """Reads each venue at a bounded rate and journals where it breaks with the ledger.
+
+    `in_doubt` names positions of an earlier run that may have orders the ledger does not know of
+    yet; `report` is told of what a venue has not got of a leg any more.
+    """
+
+    def __init__(
+        self,
+        context: DriveContext,
+        in_doubt: Callable[[], Collection[Position]],
+        report: Callable[[MissingLeg], Awaitable[None]],
+    ) -> None:
+        self._context = context
+        self._in_doubt = in_doubt
+        self._report = report
+        self._ledger = PocketLedger()
+        self._begun: set[str] = set()
+        self.unread: dict[str, str] = {}
+        """Why the last reading of a venue failed; without a row it was answered."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every venue was compared with the ledger once in this run."""
+        return self._begun == self._context.gateways.keys()
+
+    async def watch(self, exchange: str, changed: Callable[[], None]) -> None:
+        """Compare one venue for ever; `changed` is told of what a comparison changed."""
+        policy = self._context.policy
+        pause, rounds = _FIRST_PAUSE_SECONDS, 0
+        confirming = policy.reconcile_confirm_wait.total_seconds()
+        while True:
+            try:
+                await self._round(exchange, rounds, changed)
+            except Exception:
+                # One odd answer, or a full disk, must not end the watch of a venue.
+                _log.exception("reconcile_trouble", exchange=exchange)
+            rounds += 1
+            if exchange in self._begun:
+                # A break is confirmed within the interval, not after it.
+                pause = policy.reconcile_interval.total_seconds() - confirming
+            else:
+                pause = min(2 * pause, confirming)
+            await self._context.clock.sleep(pause)
+
+    async def baselines(self, *rules: InstrumentRules) -> tuple[ev.BaselineTaken, ...]:
+        """Return the events of pockets that are to be traded for the first time.
+
+        Raises what reading a venue raises, and `UnreachableError` where it does not tell.
+        """
+        known = self._context.book.engine.baselines
+        wanted = {pocket_of(one) for one in rules} - known.keys()
+        taken: list[ev.BaselineTaken] = []
+        for exchange in sorted({pocket.exchange for pocket in wanted}):
+            look = await self._look(exchange, {p for p in wanted if p.exchange == exchange})
+            taken += first_baselines(look.lines, look.told, look.moving, self._context.clock.now())
+        return tuple(taken)
+
+    def declared(self) -> tuple[ev.BaselineTaken, ...]:
+        """Return the events by which an operator says that what differs is the user's own."""
+        record = self._context.book.engine
+        lines = self._ledger.update(self._context.book.all())
+        expected = self._expected(lines)
+        return declared_baselines(record.breaks.values(), expected, self._context.clock.now())
+
+    async def _round(self, exchange: str, rounds: int, changed: Callable[[], None]) -> None:
+        lines = self._tracked(exchange)
+        is_idle = not any(line.live for line in lines.values())
+        broken = [p for p in self._context.book.engine.breaks if p.exchange == exchange]
+        is_due = exchange in self._begun and rounds % _IDLE_ROUNDS == 0
+        if not lines or (is_idle and not broken and not is_due):
+            self._begin(exchange, changed)
+            return
+        try:
+            is_changed = await self._compare(exchange)
+        except OpensqtError as error:
+            # Told, and no break: a venue that says nothing does not say otherwise.
+            self.unread[exchange] = error.reason
+            return
+        self.unread.pop(exchange, None)
+        if not any(p.exchange == exchange for p in self._doubted()):
+            self._begin(exchange, changed)
+        if is_changed:
+            changed()
+
+    def _begin(self, exchange: str, changed: Callable[[], None]) -> None:
+        if exchange not in self._begun:
+            self._begun.add(exchange)
+            changed()
+
+    async def _compare(self, exchange: str) -> bool:
+        """Look once, and again where the first look says something new; true when it was booked."""
+        look = await self._look(exchange, self._tracked(exchange))
+        self._check_told(look)
+        adopted = adopted_baselines(
+            look.lines,
+            {pocket: look.told[pocket] for pocket in look.quiet},
+            self._context.book.engine.baselines,
+            self._context.clock.now(),
+        )
+        if adopted:
+            await self._context.book.record(*adopted)
+        if self._news(look):
+            await self._context.clock.sleep(
+                self._context.policy.reconcile_confirm_wait.total_seconds()
+            )
+            look = look.joined(await self._look(exchange, self._tracked(exchange)))
+        news = self._news(look)
+        if news:
+            await self._context.book.record(*news)
+        else:
+            await self._hand_over(look)
+        return bool(news)
+
+    def _check_told(self, look: Look) -> None:
+        for pocket, line in look.lines.items():
+            if line.live and pocket not in look.told:
+                raise UnreachableError(f"{pocket} is not told", reason="HOLDINGS_UNREAD")
+
+    async def _hand_over(self, look: Look) -> None:
+        """Report legs that are gone: breaks that an earlier round journaled with these numbers.
+
+        A venue whose positions lag behind its fills must not cost a sound position its other leg.
+        """
+        for found in self._breaks(look):
+            tolerance = look.lines[found.pocket].tolerance
+            missing = missing_leg(found, self._context.book.all(), tolerance)
+            if missing is not None:
+                await self._report(missing)
+
+    def _breaks(self, look: Look) -> tuple[Break, ...]:
+        return breaks(self._expected(look.lines), look.told, look.moving)
+
+    def _news(self, look: Look) -> tuple[ev.EngineEvent, ...]:
+        """Return what this look would change in the journal."""
+        known, now = self._context.book.engine.breaks, self._context.clock.now()
+        found = {one.pocket: one for one in self._breaks(look)}
+        news: list[ev.EngineEvent] = []
+        for pocket, one in found.items():
+            before = known.get(pocket)
+            if before is None or (before.expected, before.told) != (one.expected, one.told):
+                symbols = look.lines[pocket].symbols
+                news.append(ev.ReconciliationBroke(now, pocket, one.expected, one.told, symbols))
+        healed = sorted(known.keys() & look.quiet - found.keys())
+        news += [ev.ReconciliationHealed(now, pocket, look.told[pocket]) for pocket in healed]
+        return tuple(news)
+
+    async def _look(self, exchange: str, pockets: Collection[Pocket]) -> Look:
+        before, doubted = self._ledger.update(self._context.book.all()), self._doubted()
+        holdings = await self._holdings(exchange)
+        after = self._ledger.update(self._context.book.all())
+        lines = {pocket: after.get(pocket, LedgerLine()) for pocket in pockets}
+        moving = {
+            pocket
+            for pocket, line in lines.items()
+            if line.doubts or line != before.get(pocket, LedgerLine()) or pocket in doubted
+        }
+        told = {p: quantity for p in pockets if (quantity := holdings.told(p)) is not None}
+        return Look(lines, told, frozenset(moving))
+
+    async def _holdings(self, exchange: str) -> Holdings:
+        gateway = self._context.gateways[exchange]
+        try:
+            async with asyncio.timeout(self._context.policy.call_timeout.total_seconds()):
+                return await gateway.holdings()
+        except TimeoutError as error:
+            raise UnreachableError(f"{exchange} did not answer in time") from error
+
+    def _tracked(self, exchange: str) -> dict[Pocket, LedgerLine]:
+        """Return the pockets of a venue that were ever traded or are held now."""
+        known = self._context.book.engine.baselines
+        lines = self._ledger.update(self._context.book.all())
+        return {
+            pocket: line
+            for pocket, line in lines.items()
+            if pocket.exchange == exchange and (pocket in known or line.live)
+        }
+
+    def _doubted(self) -> frozenset[Pocket]:
+        return frozenset(
+            pocket_of(rules)
+            for position in self._in_doubt()
+            for rules in (position.intent.long_rules, position.intent.short_rules)
+        )
+
+    def _expected(self, lines: Mapping[Pocket, LedgerLine]) -> dict[Pocket, Expectation]:
+        known = self._context.book.engine.baselines
+        return {
+            pocket: Expectation(known[pocket], line.quantity, line.tolerance)
+            for pocket, line in lines.items()
+            if pocket in known
+        }

@@ -25,6 +25,7 @@ from services.common.errors import (
     UnreachableError,
 )
 from services.common.observation import CallContext, CallWatch, Observation
+from services.common.principals import CALLER
 from services.common.reply_writer import ReplyWriter
 from services.common.scopes import Lane, MethodRule, lane_of_request
 from services.common.write_turns import WriteTurns
@@ -171,6 +172,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _let_in(self, rule: MethodRule | None, context: CallContext, held: Call) -> MethodRule:
         principal = self._guard.identify(rule, _metadata(context), self._names(context))
         held.principal = principal
+        CALLER.set(principal.name)
         return self._guard.authorize(principal, rule)
 
     def _names(self, context: CallContext) -> list[str]:

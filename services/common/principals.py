@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from services.common.logs import get_logger
 from services.common.scopes import Role, Scope, scopes_of
@@ -39,6 +40,9 @@ LOCAL = Principal(LOCAL_PRINCIPAL, scopes_of(tuple(Role)))
 
 ANYBODY = Principal("anybody", frozenset({Scope.OPEN}))
 """Callers of health, who need no name; they share one quota."""
+
+CALLER: Final[ContextVar[str]] = ContextVar("caller", default=LOCAL_PRINCIPAL)
+"""Name of the principal whose call is served; everybody's where no interceptor asks."""
 
 
 class TokenSource:

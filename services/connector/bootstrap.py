@@ -18,6 +18,7 @@ from services.connector.connection_warmer import ConnectionWarmer
 from services.connector.connector_metrics import ConnectorMetrics
 from services.connector.data_part import build_data_part
 from services.connector.desk_options import DeskOptions
+from services.connector.engine_epochs import EngineEpochs
 from services.connector.evidence_reader import EvidenceReader
 from services.connector.exchange_factory import build_exchange, new_session
 from services.connector.garbage_keeper import GarbageKeeper
@@ -266,7 +267,8 @@ def _build_orders(
         observer=metrics,
     )
     trades = TradeReader(venue, calls, desk)
-    return OrderPart(venue, desk, reader, trades, hub, guard), stream
+    epochs = EngineEpochs(part.ledger_path)
+    return OrderPart(venue, desk, reader, trades, hub, guard, epochs), stream
 
 
 def _reload(upkeep: VenueUpkeep) -> Any:

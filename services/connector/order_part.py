@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opensqt.market_maker.v1 import events_pb2
+    from services.connector.engine_epochs import EngineEpochs
     from services.connector.limits_guard import LimitsGuard
     from services.connector.order_desk import OrderDesk
     from services.connector.order_reader import OrderReader
@@ -25,3 +26,4 @@ class OrderPart:
     trades: TradeReader
     hub: StreamHub[str, events_pb2.OrderUpdate]
     limits: LimitsGuard
+    epochs: EngineEpochs

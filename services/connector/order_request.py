@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from services.common.codec import format_decimal
 from services.common.errors import InvalidFieldError, PreconditionError, RejectedError
@@ -29,9 +29,20 @@ MAX_SLIPPAGE_BOUND = Decimal("0.5")
 """A bound of half the price and more is a typing error, not a bound."""
 
 
+class SenderCheck(Protocol):
+    """Says whether the one who sends an order still may."""
+
+    def check(self) -> None:
+        """Raise PreconditionError where another has taken its place."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """What the caller asked; the symbol is canonical, an empty client order id means none given."""
+    """What the caller asked; the symbol is canonical, an empty client order id means none given.
+
+    `sender` is asked last before the order's row is written.
+    """
 
     client_order_id: str
     symbol: str
@@ -47,12 +58,13 @@ class OrderRequest:
     slippage_bound_ratio: Decimal | None
     fill_timeout: timedelta | None
     order_class: OrderClass | None
+    sender: SenderCheck | None = None
 
 
 def hash_content(request: OrderRequest) -> str:
     """Return a hash of what would be traded: equal for requests that differ in notation only.
 
-    The client order id, the class and the time the caller will wait are no part of the content.
+    The client order id, the class, the sender and the time the caller will wait are no part of it.
     """
     numbers = (
         request.quantity,

@@ -91,6 +91,9 @@ class OrderSender:
             record, intent, venue=self._venue.profile.code, now=self._venue.clock.now()
         )
         record.sent_stamp = self._stamps.now()
+        # After all waits but the row's own: who is overtaken while it waits must not send.
+        if request.sender is not None and record.state is None:
+            request.sender.check()
         # From here on a crash leaves a row that the next start asks the venue about.
         known = await self._ledger.record(
             row, urgent=priority is Priority.EXIT, brief=self._on_wire < _FEW_ORDERS

@@ -8,12 +8,12 @@ at before each opening order (one stat), so an operator can also halt by changin
 from __future__ import annotations
 
 import json
-import os
 import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from services.common.durable_file import replace_file
 from services.common.logs import get_logger
 
 if TYPE_CHECKING:
@@ -128,19 +128,4 @@ class TradingHalt:
 
     def _write(self, state: HaltState) -> None:
         with self._writing:
-            self._replace(state)
-
-    def _replace(self, state: HaltState) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_name(f"{self._path.name}.new")
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(encode_halt(state))
-            file.flush()
-            os.fsync(file.fileno())
-        # Whole or not at all, also through a power cut.
-        draft.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            replace_file(self._path, encode_halt(state))

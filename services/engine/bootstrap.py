@@ -65,7 +65,7 @@ async def engine_server(
     """
     clock, ids = clock or SystemClock(), ids or RandomIds()
     async with AsyncExitStack() as stack:
-        journal = SqliteJournal(settings.journal_path)
+        journal = SqliteJournal(settings.journal_path, clock=clock)
         await journal.open()
         stack.push_async_callback(journal.close)
         scanner = await _scanner(settings, stack, clock)
@@ -74,7 +74,7 @@ async def engine_server(
         engine = Engine(
             EngineDependencies(
                 journal=journal,
-                gateways=await _gateways(settings, stack, clock, news),
+                gateways=await _gateways(settings, stack, clock, news, journal.epoch),
                 opportunities=scanner,
                 listener=feed,
                 observer=EngineMetrics(metrics),
@@ -139,13 +139,13 @@ async def _scanner(
 
 
 async def _gateways(
-    settings: EngineSettings, stack: AsyncExitStack, clock: Clock, news: OrderNews
+    settings: EngineSettings, stack: AsyncExitStack, clock: Clock, news: OrderNews, epoch: int
 ) -> dict[str, ConnectorGateway]:
     gateways: dict[str, ConnectorGateway] = {}
     for venue in settings.venues:
         channel = await stack.enter_async_context(open_channel(venue))
         stub = exchange_pb2_grpc.ExchangeServiceStub(channel)
-        entry = await stack.enter_async_context(open_order_entry(venue.name, stub, clock))
+        entry = await stack.enter_async_context(open_order_entry(venue.name, stub, clock, epoch))
         await stack.enter_async_context(open_order_watch(venue.name, stub, clock, news.tell))
         gateways[venue.name] = ConnectorGateway(
             venue.name,
@@ -154,5 +154,6 @@ async def _gateways(
             call_seconds=settings.policy.call_timeout.total_seconds(),
             place_seconds=settings.policy.place_timeout.total_seconds(),
             entry=entry,
+            epoch=epoch,
         )
     return gateways

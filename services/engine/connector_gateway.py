@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc, resources_pb2, types_pb2
 from services.common.call_errors import retry_read, translated
 from services.common.codec import decimal_to_proto
+from services.common.engine_epoch import epoch_metadata
 from services.common.errors import (
     AlreadyExistsError,
     FatalError,
@@ -61,6 +62,7 @@ class ConnectorGateway:
         call_seconds: float,
         place_seconds: float,
         entry: OrderEntry | None = None,
+        epoch: int = 0,
     ) -> None:
         self._name = name
         self._kind = kind
@@ -68,6 +70,8 @@ class ConnectorGateway:
         self._call_seconds = call_seconds
         self._place_seconds = place_seconds
         self._entry = entry
+        # With questions about orders too: what is answered then holds against older engines.
+        self._shown = epoch_metadata(epoch)
         self._profile: VenueProfile | None = None
 
     @property
@@ -184,7 +188,9 @@ class ConnectorGateway:
         if self._entry is not None and self._entry.is_open:
             return await self._entry.place(request, self._place_seconds)
         with translated(client_order_id=request.client_order_id):
-            return await self._stub.PlaceOrder(request, timeout=self._place_seconds)
+            return await self._stub.PlaceOrder(
+                request, timeout=self._place_seconds, metadata=self._shown
+            )
 
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
@@ -200,7 +206,9 @@ class ConnectorGateway:
         )
         try:
             with translated():
-                order = await self._stub.GetOrder(request, timeout=self._call_seconds)
+                order = await self._stub.GetOrder(
+                    request, timeout=self._call_seconds, metadata=self._shown
+                )
             return self._checked(order, client_order_id)
         except (OutcomeUnknownError, RetryableError):
             raise

@@ -16,6 +16,7 @@ import grpc.aio
 
 from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
 from services.common.call_errors import from_call_error, from_status
+from services.common.engine_epoch import epoch_metadata
 from services.common.errors import OpensqtError, OutcomeUnknownError
 from services.common.logs import get_logger
 from services.common.time_codec import to_duration
@@ -37,9 +38,14 @@ class OrderEntry:
     """One venue's order-entry call, opened again after each break."""
 
     def __init__(
-        self, venue: str, stub: exchange_pb2_grpc.ExchangeServiceAsyncStub, clock: Clock
+        self,
+        venue: str,
+        stub: exchange_pb2_grpc.ExchangeServiceAsyncStub,
+        clock: Clock,
+        epoch: int = 0,
     ) -> None:
         self._venue = venue
+        self._shown = epoch_metadata(epoch)
         self._stub = stub
         self._clock = clock
         self._ids = count(1)
@@ -89,7 +95,7 @@ class OrderEntry:
         was_open = False
         # A queue of its own: what an earlier call did not take must never be sent by a later one.
         requests = self._requests = _Requests()
-        call = self._stub.EnterOrders(requests)
+        call = self._stub.EnterOrders(requests, metadata=self._shown)
         try:
             async for response in call:
                 if not was_open:
@@ -130,10 +136,10 @@ class OrderEntry:
 
 @asynccontextmanager
 async def open_order_entry(
-    venue: str, stub: exchange_pb2_grpc.ExchangeServiceAsyncStub, clock: Clock
+    venue: str, stub: exchange_pb2_grpc.ExchangeServiceAsyncStub, clock: Clock, epoch: int = 0
 ) -> AsyncIterator[OrderEntry]:
     """Keep an order-entry call open beside the block."""
-    entry = OrderEntry(venue, stub, clock)
+    entry = OrderEntry(venue, stub, clock, epoch)
     task = asyncio.create_task(entry.run())
     try:
         yield entry

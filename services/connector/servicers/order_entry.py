@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
 from services.common.admission import ENTRY_ROOM
 from services.common.codec import optional_duration
+from services.common.engine_epoch import read_epoch
 from services.common.errors import FatalError, InvalidFieldError, OpensqtError, RetryableError
 from services.common.logs import get_logger
 from services.common.scopes import Lane, lane_of_order
 from services.common.status_details import to_status_proto
+from services.connector.engine_epochs import CALL_EPOCH
 from services.connector.rate_budget import CALL_DEADLINE
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class OrderEntryMethods:
         self, request_iterator: AsyncIterator[order_entry_pb2.EnterOrdersRequest], context: Context
     ) -> AsyncIterator[order_entry_pb2.EnterOrdersResponse]:
         """Place the orders that come in, and answer each when its outcome is known."""
+        # Of the call, so of all its entries: an engine has one epoch as long as it lives.
+        CALL_EPOCH.set(read_epoch(context.invocation_metadata() or ()))
         session = _Session(self._place, ENTRY_ROOM.get())
         yield order_entry_pb2.EnterOrdersResponse()
         async for response in session.answers(request_iterator):

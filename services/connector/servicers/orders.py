@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -16,6 +17,8 @@ from services.common.errors import (
     OutcomeUnknownError,
 )
 from services.common.logs import get_logger
+from services.common.principals import CALLER
+from services.connector.engine_epochs import CALL_EPOCH
 from services.connector.order_codec import (
     decode_request,
     encode_batch_error,
@@ -111,6 +114,8 @@ class OrderMethods:
     ) -> resources_pb2.Order:
         """Return one order as the venue has it."""
         instrument = self._instrument(request.symbol)
+        # Before the answer: "never sent" must stay true of every engine that was overtaken.
+        await self._orders.epochs.admit(CALLER.get(), CALL_EPOCH.get())
         state = await self._orders.reader.get(instrument, self._ids(request))
         return encode_order(state, instrument)
 
@@ -171,6 +176,9 @@ class OrderMethods:
     ) -> resources_pb2.Order:
         instrument = self._instrument(request.symbol, path)
         asked = decode_request(request, instrument, path)
+        sender = await self._orders.epochs.admit(CALLER.get(), CALL_EPOCH.get())
+        if sender is not None:
+            asked = replace(asked, sender=sender)
         state = await self._orders.desk.place(asked, instrument)
         return encode_order(state, instrument)
 

@@ -26,6 +26,13 @@ class SlowDesk(OrderEntryMethods):
         return resources_pb2.Order(client_order_id=request.client_order_id)
 
 
+class PlainCall:
+    """A call that tells nothing of itself."""
+
+    def invocation_metadata(self) -> None:
+        """Return nothing."""
+
+
 async def test_an_entry_id_at_work_is_not_taken_again() -> None:
     """The second is refused at once and never placed; the first keeps its answer."""
     desk = SlowDesk()
@@ -36,7 +43,7 @@ async def test_an_entry_id_at_work_is_not_taken_again() -> None:
             yield order_entry_pb2.EnterOrdersRequest(entry_id=7, order=placed)
             await asyncio.sleep(0)
 
-    answers = desk.EnterOrders(requests(), cast("Any", None))
+    answers = desk.EnterOrders(requests(), cast("Any", PlainCall()))
     assert (await anext(answers)).entry_id == 0
     refused = await anext(answers)
     assert refused.HasField("error")

@@ -10,6 +10,7 @@ import pytest
 
 from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
 from services.common.clock import SystemClock
+from services.common.engine_epoch import Metadata
 from services.common.errors import OutcomeUnknownError
 from services.engine.connector_gateway import ConnectorGateway
 from services.engine.instruments import InstrumentKind
@@ -27,10 +28,14 @@ class Calls:
 
     def __init__(self) -> None:
         self.taken: list[list[str]] = []
+        self.shown: Metadata = ()
 
-    def EnterOrders(self, requests: AsyncIterator[Request]) -> Any:  # noqa: N802 - its wire name
+    def EnterOrders(  # noqa: N802 - its wire name
+        self, requests: AsyncIterator[Request], *, metadata: Metadata
+    ) -> Any:
         """Begin a call."""
         self.taken.append([])
+        self.shown = metadata
         return _Call(requests, self.taken[-1], breaks=len(self.taken) == 1)
 
 
@@ -61,7 +66,7 @@ async def place(entry: OrderEntry, name: str) -> resources_pb2.Order:
 async def test_a_call_that_grpc_cancels_is_opened_again_and_sends_nothing_of_old() -> None:
     """Both orders are unknown at once; the next call hands over neither of them."""
     calls = Calls()
-    async with open_order_entry("venue", cast("Any", calls), SystemClock()) as entry:
+    async with open_order_entry("venue", cast("Any", calls), SystemClock(), 7) as entry:
         await until_open(entry)
         first, second = await asyncio.gather(
             place(entry, "one"), place(entry, "two"), return_exceptions=True
@@ -72,6 +77,7 @@ async def test_a_call_that_grpc_cancels_is_opened_again_and_sends_nothing_of_old
         await until_open(entry)
         assert (await place(entry, "three")).client_order_id == "three"
     assert calls.taken == [["one"], ["three"]]
+    assert calls.shown == (("engine-epoch", "7"),)
 
 
 async def until_open(entry: OrderEntry) -> None:

@@ -16,7 +16,7 @@ import contextlib
 import heapq
 import itertools
 from collections.abc import Callable, Coroutine
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -94,7 +94,8 @@ PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 def context_of(process: Process | None) -> Context:
     """Return a context whose callbacks and tasks belong to a process, or to the world."""
-    context = copy_context()
+    # Empty: nothing that one process has set is known to another.
+    context = Context()
     context.run(PROCESS.set, process)
     return context
 

@@ -8,37 +8,28 @@ process that dies breaks the calls into it with UNAVAILABLE.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import grpc
-from google.protobuf import message_factory
 
-from opensqt.market_maker.v1 import exchange_pb2
 from services.common.errors import FatalError, OpensqtError, UnimplementedError
-from services.common.status_details import to_grpc_status
 from simulation.loop import Process, context_of
 from simulation.transport_network import Fate, Network
-
-_SERVICE: Final = exchange_pb2.DESCRIPTOR.services_by_name["ExchangeService"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a call ended: bytes of a reply, or a status with its metadata."""
-
-    raw: bytes = b""
-    code: grpc.StatusCode = grpc.StatusCode.OK
-    details: str = ""
-    metadata: tuple[tuple[str, Any], ...] = ()
-
-
-_DOWN: Final = Ended(code=grpc.StatusCode.UNAVAILABLE, details="failed to connect to the service")
-_BROKEN: Final = Ended(code=grpc.StatusCode.UNAVAILABLE, details="Socket closed")
-_LATE: Final = Ended(code=grpc.StatusCode.DEADLINE_EXCEEDED, details="Deadline Exceeded")
+from simulation.transport_status import (
+    BROKEN,
+    DOWN,
+    LATE,
+    SERVICE,
+    Ended,
+    error_of,
+    message_type,
+    status_of,
+)
+from simulation.transport_streams import StreamCall
 
 
 class SimContext:
@@ -64,75 +55,9 @@ class SimContext:
         return "memory:engine"
 
 
-# Not frozen: a process comes and goes behind it.
-@dataclass(slots=True)
-class CallDoor:
-    """The connector's side of the calls: its servicer while its process lives."""
-
-    network: Network
-    process: Process | None = None
-    servicer: Any = None
-    calls: dict[int, _Call] = field(default_factory=dict)
-    _count: int = 0
-
-    def open(self, process: Process, servicer: Any) -> None:
-        """Serve from now on."""
-        self.process, self.servicer = process, servicer
-        process.mourners.append(self.close)
-
-    def close(self) -> None:
-        """Serve no more: calls under way break."""
-        self.process = self.servicer = None
-        calls, self.calls = self.calls, {}
-        for call in calls.values():
-            call.end(_BROKEN)
-
-    def take(self, call: _Call, name: str, raw: bytes) -> None:
-        """Take a call that has arrived."""
-        process = self.process
-        if process is None or process.is_dead:
-            call.end(_DOWN)
-            return
-        self._count += 1
-        number = self._count
-        self.calls[number] = call
-        work = self._handle(call, name, raw)
-        # Held by the process: its tasks must not be collected when it is killed.
-        task = self.network.loop.create_task(work, context=context_of(process))
-        call.handler = task
-        task.add_done_callback(
-            lambda done: self._finish(number, call, done), context=context_of(process)
-        )
-
-    async def _handle(self, call: _Call, name: str, raw: bytes) -> Ended:
-        kind = message_type(name)
-        context = SimContext(self.network.loop, call.deadline, call.metadata)
-        try:
-            async with asyncio.timeout_at(call.deadline):
-                response = await getattr(self.servicer, name)(kind.FromString(raw), context)
-            return Ended(response.SerializeToString())
-        except TimeoutError:
-            return _LATE
-        except OpensqtError as error:
-            return _ended(error)
-        except NotImplementedError:
-            return _ended(UnimplementedError("the service does not offer this method"))
-        # As the server's own interceptor: a bug goes out as an internal error.
-        except Exception as error:
-            self.network.loop.call_exception_handler(
-                {"message": f"{name} broke", "exception": error}
-            )
-            return _ended(FatalError("internal error"))
-
-    def _finish(self, number: int, call: _Call, task: asyncio.Task[Ended]) -> None:
-        self.calls.pop(number, None)
-        if not task.cancelled():
-            call.end(task.result())
-
-
 # Not frozen: it learns of its handler.
 @dataclass(slots=True)
-class _Call:
+class UnaryCall:
     """One call under way, as its caller holds it."""
 
     network: Network
@@ -142,12 +67,12 @@ class _Call:
     metadata: tuple[Any, ...]
     future: asyncio.Future[Ended]
     context: Context
-    handler: asyncio.Task[Ended] | None = None
+    handler: asyncio.Task[Any] | None = None
 
     def end(self, ended: Ended) -> None:
         """Send the end back, in the caller's context: one that has died hears nothing."""
         if self.fate is not Fate.REPLY_LOST:
-            told = _BROKEN if self.fate is Fate.REPLY_CUT else ended
+            told = BROKEN if self.fate is Fate.REPLY_CUT else ended
             self.network.post(self.link, self._set, told, context=self.context)
 
     def give_up(self) -> None:
@@ -163,6 +88,89 @@ class _Call:
             self.handler.cancel()
 
 
+Call = UnaryCall | StreamCall
+
+
+# Not frozen: a process comes and goes behind it.
+@dataclass(slots=True)
+class CallDoor:
+    """The connector's side of the calls: its servicer while its process lives."""
+
+    network: Network
+    process: Process | None = None
+    servicer: Any = None
+    calls: dict[int, Call] = field(default_factory=dict)
+    _count: int = 0
+
+    def open(self, process: Process, servicer: Any) -> None:
+        """Serve from now on."""
+        self.process, self.servicer = process, servicer
+        process.mourners.append(self.close)
+
+    def close(self) -> None:
+        """Serve no more: calls under way break."""
+        self.process = self.servicer = None
+        calls, self.calls = self.calls, {}
+        for call in calls.values():
+            call.end(BROKEN)
+
+    def take(self, call: UnaryCall, name: str, raw: bytes) -> None:
+        """Take a call that has arrived."""
+        self._begin(call, partial(self._answer, call, name, raw))
+
+    def take_stream(self, call: StreamCall, name: str, raw: bytes) -> None:
+        """Take a call whose reply is a stream."""
+        self._begin(call, partial(self._feed, call, name, raw))
+
+    def _begin(self, call: Call, work: Callable[[], Coroutine[Any, Any, Ended]]) -> None:
+        process = self.process
+        if process is None or process.is_dead:
+            call.end(DOWN)
+            return
+        self._count += 1
+        number = self._count
+        self.calls[number] = call
+        task = self.network.loop.create_task(self._guarded(work()), context=context_of(process))
+        call.handler = task
+        task.add_done_callback(
+            lambda done: self._finish(number, call, done), context=context_of(process)
+        )
+
+    async def _guarded(self, work: Coroutine[Any, Any, Ended]) -> Ended:
+        try:
+            return await work
+        except TimeoutError:
+            return LATE
+        except OpensqtError as error:
+            return status_of(error)
+        except NotImplementedError:
+            return status_of(UnimplementedError("the service does not offer this method"))
+        # As the server's own interceptor: a bug goes out as an internal error.
+        except Exception as error:
+            told = {"message": "a method broke", "exception": error}
+            self.network.loop.call_exception_handler(told)
+            return status_of(FatalError("internal error"))
+
+    async def _answer(self, call: UnaryCall, name: str, raw: bytes) -> Ended:
+        context = SimContext(self.network.loop, call.deadline, call.metadata)
+        request = message_type(name).FromString(raw)
+        async with asyncio.timeout_at(call.deadline):
+            response = await getattr(self.servicer, name)(request, context)
+        return Ended(response.SerializeToString())
+
+    async def _feed(self, call: StreamCall, name: str, raw: bytes) -> Ended:
+        context = SimContext(self.network.loop, None, call.metadata)
+        request = message_type(name).FromString(raw)
+        async for message in getattr(self.servicer, name)(request, context):
+            call.send(message.SerializeToString())
+        return Ended()
+
+    def _finish(self, number: int, call: Call, task: asyncio.Task[Ended]) -> None:
+        self.calls.pop(number, None)
+        if not task.cancelled():
+            call.end(task.result())
+
+
 class ConnectorStub:
     """Stands for `ExchangeServiceStub`: each method is a call with `timeout` and `metadata`."""
 
@@ -170,15 +178,24 @@ class ConnectorStub:
         self._link = link
         self._network = network
         self._door = door
-        self._caller = caller
-        self._open: dict[int, _Call] = {}
+        self._open: dict[int, Call] = {}
         self._count = 0
         caller.mourners.append(self._hang_up)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name not in _SERVICE.methods_by_name:
+        method = SERVICE.methods_by_name.get(name)
+        if method is None:
             raise AttributeError(name)
-        return partial(self._unary, name)
+        return partial(self._stream if method.server_streaming else self._unary, name)
+
+    def _stream(
+        self, name: str, request: Any, *, timeout: float | None = None, metadata: Any = ()
+    ) -> StreamCall:
+        del timeout
+        call = StreamCall(self._network, self._link, name, tuple(metadata or ()))
+        self._note(call)
+        call.begin(self._door, request.SerializeToString())
+        return call
 
     async def _unary(
         self,
@@ -190,45 +207,42 @@ class ConnectorStub:
     ) -> Any:
         loop = self._network.loop
         deadline = None if timeout is None else loop.time() + timeout
-        fate = self._network.fate(self._link)
-        call = _Call(
+        call = UnaryCall(
             self._network,
             self._link,
-            fate,
+            self._network.fate(self._link),
             deadline,
             tuple(metadata or ()),
             loop.create_future(),
             copy_context(),
         )
         self._send(call, name, request.SerializeToString())
-        self._count += 1
-        number = self._count
-        self._open[number] = call
+        number = self._note(call)
         try:
             async with asyncio.timeout_at(deadline):
                 ended = await call.future
         except TimeoutError:
             call.give_up()
-            ended = _LATE
+            ended = LATE
         except asyncio.CancelledError:
             call.give_up()
             raise
         finally:
             self._open.pop(number, None)
         if ended.code is not grpc.StatusCode.OK:
-            raise grpc.aio.AioRpcError(
-                ended.code,
-                grpc.aio.Metadata(),
-                grpc.aio.Metadata(*ended.metadata),
-                details=ended.details,
-            )
+            raise error_of(ended)
         return message_type(name, is_reply=True).FromString(ended.raw)
 
-    def _send(self, call: _Call, name: str, raw: bytes) -> None:
+    def _note(self, call: Call) -> int:
+        self._count += 1
+        self._open[self._count] = call
+        return self._count
+
+    def _send(self, call: UnaryCall, name: str, raw: bytes) -> None:
         if call.fate is Fate.REQUEST_LOST:
             return
         if call.fate is Fate.REQUEST_CUT:
-            call.end(_BROKEN)
+            call.end(BROKEN)
             return
         self._network.post(self._link, self._door.take, call, name, raw, context=context_of(None))
 
@@ -237,18 +251,3 @@ class ConnectorStub:
         for call in self._open.values():
             call.give_up()
         self._open = {}
-
-
-@cache
-def message_type(name: str, *, is_reply: bool = False) -> Any:
-    """Return the message class of a method's request or reply."""
-    method = _SERVICE.methods_by_name[name]
-    kind = method.output_type if is_reply else method.input_type
-    return message_factory.GetMessageClass(kind)
-
-
-def _ended(error: OpensqtError) -> Ended:
-    status = to_grpc_status(error)
-    return Ended(
-        code=status.code, details=status.details, metadata=tuple(status.trailing_metadata or ())
-    )

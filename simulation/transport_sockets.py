@@ -13,7 +13,9 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
+import yarl
 from aiohttp import WSMessage, WSMsgType
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from services.simulator import ws
 from services.simulator.gateway import Gateway
@@ -30,8 +32,9 @@ class Wire:
     """One connection: two lanes, and an end that both sides learn of."""
 
     def __init__(
-        self, network: Network, link: str, owner: Process | None, venue: Process | None
+        self, network: Network, link: str, url: str, owner: Process | None, venue: Process | None
     ) -> None:
+        self.url = url
         self.network = network
         self.link = link
         self.to_client = Lane(network, link)
@@ -218,7 +221,7 @@ class SocketDoor:
     async def open(self, link: str, url: str, status: int) -> ClientSocket:
         """Open a WebSocket; raises what aiohttp raises where the venue takes none."""
         del status
-        wire = Wire(self._network, link, PROCESS.get(), self._process)
+        wire = Wire(self._network, link, url, PROCESS.get(), self._process)
         self.wires = [one for one in self.wires if not one.client.closed]
         self.wires.append(wire)
         parts = urlsplit(url)
@@ -237,11 +240,7 @@ class SocketDoor:
         async def serve() -> None:
             response = await handler(request)
             if not wire.opened.done():
-                refusal = aiohttp.WSServerHandshakeError(
-                    None,
-                    (),
-                    status=getattr(response, "status", 500),  # type: ignore[arg-type]  # no request
-                )
+                refusal = _refusal(wire.url, getattr(response, "status", 500))
                 wire.to_client.post(_refuse, wire.opened, refusal, context=wire.client_context)
 
         # Owned here: asyncio itself keeps only weak references.
@@ -262,3 +261,9 @@ class SocketDoor:
 def _refuse(opened: asyncio.Future[None], error: Exception) -> None:
     if not opened.done():
         opened.set_exception(error)
+
+
+def _refusal(url: str, status: int) -> aiohttp.WSServerHandshakeError:
+    where = yarl.URL(url)
+    request = aiohttp.RequestInfo(where, "GET", CIMultiDictProxy(CIMultiDict()), where)
+    return aiohttp.WSServerHandshakeError(request, (), status=status, message="refused")

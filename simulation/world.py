@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from unittest import mock
 
+import structlog
 from pydantic import SecretStr
 
 from services.common.metrics import ServiceMetrics
@@ -75,6 +76,7 @@ _VENUE_LINK: Final = LinkFaults(0.001, 0.02)
 _ENGINE_LINK: Final = LinkFaults(0.0001, 0.001)
 _TICK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.02
+_SILENT: Final = logging.CRITICAL + 1
 
 
 class DiedError(Exception):
@@ -469,11 +471,14 @@ def _memory() -> str | None:
 def _quiet() -> Any:
     """Log nothing, and collect no garbage: when it would is not the seed's to say."""
     before, was_on = logging.root.manager.disable, gc.isenabled()
+    told = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
     logging.disable(logging.CRITICAL)
     gc.disable()
     try:
         yield
     finally:
         logging.disable(before)
+        structlog.configure(**told)
         if was_on:
             gc.enable()

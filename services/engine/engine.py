@@ -18,11 +18,15 @@ from services.engine.entry_desk import CheckedEntry, EntryDesk
 from services.engine.executor import ParallelExecutor
 from services.engine.fleet import DriveFleet
 from services.engine.funding_ledger import FundingLedger
+from services.engine.guard_desk import GuardDesk, GuardNeeds
+from services.engine.guard_hands import EngineHands
+from services.engine.halt_desk import HaltDesk, HaltFlagStore
 from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.instruments import InstrumentRef
 from services.engine.journal import Journal
 from services.engine.order_ids import position_key
 from services.engine.order_news import OrderNews
+from services.engine.orders import OrderClass, OrderPlan
 from services.engine.owned_tasks import OwnedTasks
 from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.ports import (
@@ -38,6 +42,9 @@ from services.engine.proposal import intent_of
 from services.engine.reconciliation import stopping, text_of
 from services.engine.reducing import plan_reduction, plan_reductions
 from services.engine.resolver import OrderResolver
+from services.engine.risk_desk import RiskDesk
+from services.engine.risk_limits import RiskLimits
+from services.engine.risk_state import may_send, state_of
 from services.engine.views import EngineMode, PositionStatus, PositionView, StatusView
 from services.engine.watched_gateway import WatchedGateway
 
@@ -59,6 +66,9 @@ class EngineDependencies:
     policy: EnginePolicy
     limits: EngineLimits
     order_events: OrderEvents = field(default_factory=OrderNews)
+    risk: RiskLimits = field(default_factory=RiskLimits)
+    halt_flag: HaltFlagStore | None = None
+    guards: GuardNeeds | None = None
 
 
 class Engine:
@@ -93,6 +103,10 @@ class Engine:
         self.news = self._fleet.news
         """Where readings and streams report what venues tell unasked."""
         self._commands = CommandDesk(self._book, needs.clock, self._tasks)
+        self.risk = RiskDesk(self._book, needs.clock, needs.limits, needs.risk)
+        """Limits, breakers and exposure as the ledger has them."""
+        self._halts = HaltDesk(self._book, needs.clock, needs.halt_flag)
+        self._guards = self._new_guards(context)
         self._entries = EntryDesk(
             self._book,
             self._gateways,
@@ -100,6 +114,7 @@ class Engine:
             needs.clock,
             needs.policy,
             needs.limits,
+            self.risk,
         )
         # Between check and journal an entry exists nowhere else: two at once would both pass.
         self._entering: set[InstrumentRef] = set()
@@ -111,8 +126,11 @@ class Engine:
         Exits are accepted from here on; entries once `status().reconciled`. Raises `JournalError`.
         """
         await self._book.load()
+        await self._halts.start()
         self._fleet.recover(self._status_changed)
         self._tasks.spawn(self._report(), "report")
+        if self._guards is not None:
+            self._tasks.spawn(self._guards.run(), "guards")
 
     async def stop(self, drain: timedelta) -> int:
         """Stop opening, let moving positions come to rest within `drain`, then end everything.
@@ -223,7 +241,7 @@ class Engine:
         """Return the engine's state now."""
         record = self._book.engine
         return StatusView(
-            mode=record.mode,
+            mode=self._mode(),
             reason="; ".join(self._troubles()),
             mode_time=record.mode_time,
             reconciled=self._fleet.is_reconciled,
@@ -238,8 +256,8 @@ class Engine:
         troubles = []
         if self._book.journal_problem:
             troubles.append(f"entries and exits wait: {self._book.journal_problem}")
-        if record.mode is not EngineMode.ACTIVE:
-            troubles.append(record.reason)
+        if self._is_stopped():
+            troubles.append(self._halts.reason or record.reason)
         else:
             troubles += [f"no entries in {s}: {r}" for s, r in record.breakers.items()]
         troubles += [text_of(one) for one in record.breaks.values()]
@@ -248,6 +266,7 @@ class Engine:
 
     async def _report(self) -> None:
         while True:
+            self.risk.look()
             self._status_changed()
             await self._needs.clock.sleep(_REPORT_SECONDS)
 
@@ -257,8 +276,13 @@ class Engine:
         legs = {long, short}
         self._check_free(legs, long.symbol)
         self._entering |= legs
+        reserved = ""
         try:
             checked = await self._entries.check(command, long, short)
+            intent = self._intent(command, checked)
+            # Nothing awaited in between: two entries at once would both find room for one.
+            self.risk.reserve(intent)
+            reserved = intent.position_id
             # Before the first order: afterwards nobody can tell the user's coins from ours.
             baselines = await self._fleet.reconciler.baselines(
                 checked.long.rules, checked.short.rules
@@ -266,11 +290,11 @@ class Engine:
             # The engine may have been halted while the venues answered.
             self._check_mode()
             self._check_breaker(long.symbol)
-            intent = self._intent(command, checked)
             first = next_lead_plan(begin(intent))
             if first is None:
                 raise PreconditionError("nothing to send", reason="ENTRY_CHECKS_FAILED")
             position_id = intent.position_id
+            await self._halts.note_use()
             # One write: an intent without its command would be opened again by the caller's repeat.
             await self._book.record(
                 *baselines,
@@ -278,10 +302,33 @@ class Engine:
                 intent,
                 ev.OrderIntended(position_id, intent.at, first),
             )
-            self._fleet.launch(position_id, first)
+            self._launch(position_id, first)
         finally:
             self._entering -= legs
+            self.risk.release(reserved)
         return (position_id,)
+
+    def _launch(self, position_id: str, first: OrderPlan) -> None:
+        """Start the drive; a halt that came while the journal was written keeps the lead here."""
+        symbol = first.instrument.symbol
+        state = state_of(symbol, self._mode(), self._book.engine.breakers)
+        if may_send(state, first.order_class):
+            self._fleet.launch(position_id, first)
+            return
+        now, key = self._needs.clock.now(), first.client_order_id
+        self._book.record_soon(
+            ev.OrderRejected(position_id, now, key, "ENGINE_HALTED", retryable=False)
+        )
+        self._fleet.launch(position_id, None)
+
+    def _new_guards(self, context: DriveContext) -> GuardDesk | None:
+        guards, clock = self._needs.guards, self._needs.clock
+        if guards is None:
+            return None
+        hands = EngineHands(self._book, clock, context.trip, self._fleet.wake_together)
+        desk = GuardDesk(self._book.all, hands, clock, guards)
+        self.risk.marks = desk.marks
+        return desk
 
     async def _propose(self, command: cmd.OpenCommand) -> Position:
         self._check_mode()
@@ -301,9 +348,9 @@ class Engine:
         )
 
     def _check_mode(self) -> None:
-        record = self._book.engine
-        if record.mode is not EngineMode.ACTIVE:
-            raise PreconditionError(f"engine is halted: {record.reason}", reason="ENGINE_HALTED")
+        if self._is_stopped():
+            reason = self._halts.reason or self._book.engine.reason
+            raise PreconditionError(f"engine is halted: {reason}", reason="ENGINE_HALTED")
         if self._stopping:
             raise PreconditionError("the engine is stopping", reason="ENGINE_STOPPING")
         if not self._fleet.is_reconciled:
@@ -353,7 +400,13 @@ class Engine:
         self, command: cmd.HaltCommand | cmd.ResumeCommand, *events: ev.EngineEvent
     ) -> StatusView:
         async def work(stamp: Stamp) -> tuple[str, ...]:
+            is_halt = isinstance(command, cmd.HaltCommand)
+            # In memory before any disk is asked: no lead leaves from here on.
+            if is_halt:
+                await self._halts.engage(command.reason)
             await self._book.record(*events, stamp())
+            if not is_halt:
+                await self._halts.release()
             self._status_changed()
             return ()
 
@@ -369,7 +422,13 @@ class Engine:
         return position
 
     def _stops_slices(self) -> bool:
-        return self._stopping or self._book.engine.mode is not EngineMode.ACTIVE
+        return self._stopping or self._is_stopped()
+
+    def _is_stopped(self) -> bool:
+        return not may_send(self._mode(), OrderClass.ENTRY)
+
+    def _mode(self) -> EngineMode:
+        return EngineMode.HALTED if self._halts.reason else self._book.engine.mode
 
     def _status_changed(self) -> None:
         self._needs.observer.engine_changed(self.status())

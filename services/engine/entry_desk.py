@@ -24,6 +24,8 @@ from services.engine.pretrade import (
     check_pair,
 )
 from services.engine.proposal import EntryWish, propose
+from services.engine.risk_desk import RiskDesk
+from services.engine.risk_exposure import PlannedEntry
 from services.engine.risk_failure import CheckFailure
 
 _ZERO = Decimal(0)
@@ -61,6 +63,7 @@ class EntryDesk:
         clock: Clock,
         policy: EnginePolicy,
         limits: EngineLimits,
+        risk: RiskDesk,
     ) -> None:
         self._book = book
         self._gateways = gateways
@@ -68,6 +71,7 @@ class EntryDesk:
         self._clock = clock
         self._policy = policy
         self._limits = limits
+        self._risk = risk
 
     async def legs(self, command: OpenCommand) -> tuple[InstrumentRef, InstrumentRef]:
         """Return the legs of a command, asking the scanner where it names an opportunity.
@@ -110,8 +114,12 @@ class EntryDesk:
             command.notional, command.quantity, command.slippage_bound_ratio, command.lead_leg
         )
         proposal = propose(long, short, wish, self._policy)
-        exposures = exposures_of(self._book.all(), long_ref.symbol)
-        failures = check_entry(long, short, proposal, self._limits, exposures)
+        exposures = exposures_of(self._risk.positions(), long_ref.symbol)
+        planned = planned_entry(long, short, proposal)
+        failures = (
+            *check_entry(long, short, proposal, self._limits, exposures),
+            *self._risk.check(long_ref.symbol, planned, round_trip_fees(long, short, planned)),
+        )
         if failures:
             raise EntryRefusedError(failures)
         return CheckedEntry(long, short, proposal)
@@ -177,4 +185,27 @@ def exposures_of(positions: tuple[Position, ...], symbol: str) -> Exposures:
         symbol_notional=sum((n for s, n in notionals if s == symbol), _ZERO),
         total_notional=sum((n for _, n in notionals), _ZERO),
         open_count=len(live),
+    )
+
+
+def planned_entry(long: LegFacts, short: LegFacts, proposal: Proposal) -> PlannedEntry:
+    """Return what a proposal would add at the dearer of its reference and its worst price."""
+    legs = {LegSide.LONG: long, LegSide.SHORT: short}
+    prices = {leg: max(proposal.references[leg], proposal.worst_prices[leg]) for leg in legs}
+    slice_quantity = min(proposal.quantity, proposal.slice_quantity)
+    return PlannedEntry(
+        refs={leg: facts.rules.ref for leg, facts in legs.items()},
+        leg_notionals={leg: proposal.quantity * prices[leg] for leg in legs},
+        order_notionals={leg: slice_quantity * prices[leg] for leg in legs},
+    )
+
+
+def round_trip_fees(long: LegFacts, short: LegFacts, planned: PlannedEntry) -> Decimal:
+    """Return the taker fees of the entry and of its exit, on both legs, in quote asset."""
+    return sum(
+        (
+            2 * planned.leg_notionals[facts.leg] * facts.rules.taker_fee_ratio
+            for facts in (long, short)
+        ),
+        _ZERO,
     )

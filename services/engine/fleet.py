@@ -49,8 +49,8 @@ class DriveFleet:
         """
         return self._is_recovered and self.reconciler.is_done
 
-    def launch(self, position_id: str, first: OrderPlan) -> None:
-        """Drive a new position whose first order is journaled."""
+    def launch(self, position_id: str, first: OrderPlan | None) -> None:
+        """Drive a new position whose first order is journaled; None where it was kept here."""
         self._run(position_id, first, recovered=False)
 
     def recover(self, changed: Callable[[], None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 
 from services.common.clock import Clock
@@ -18,6 +17,7 @@ from services.engine.guard_facts import (
     GuardAction,
     GuardFinding,
     GuardLimits,
+    GuardPace,
     PairAccount,
     PairMarket,
 )
@@ -28,7 +28,7 @@ from services.engine.guard_margin import guard_margin
 from services.engine.guard_memory import GuardMemory
 from services.engine.guard_ports import AlertSink, GuardHands, RiskReader
 from services.engine.guard_venue import guard_venue
-from services.engine.instruments import LegSide
+from services.engine.instruments import InstrumentRef, LegSide
 from services.engine.position import Position
 from services.engine.views import PositionStatus
 
@@ -51,15 +51,13 @@ _STRENGTH = {action: rank for rank, action in enumerate(GuardAction)}
 
 
 @dataclass(frozen=True, slots=True)
-class GuardPace:
-    """How often venues are read, how long a read may take, how soon a halving may follow another.
+class GuardNeeds:
+    """What the composition root gives the guards: a reader per venue, where alerts go, bounds."""
 
-    A round costs two calls per venue that has a position, however many positions there are.
-    """
-
-    interval: timedelta = timedelta(seconds=10)
-    call_timeout: timedelta = timedelta(seconds=3)
-    reduce_pause: timedelta = timedelta(minutes=1)
+    readers: Mapping[str, RiskReader]
+    alerts: AlertSink
+    limits: GuardLimits
+    pace: GuardPace
 
 
 def judge(
@@ -76,24 +74,21 @@ class GuardDesk:
     def __init__(
         self,
         positions: Callable[[], tuple[Position, ...]],
-        readers: Mapping[str, RiskReader],
         hands: GuardHands,
-        alerts: AlertSink,
         clock: Clock,
-        limits: GuardLimits,
-        pace: GuardPace,
+        needs: GuardNeeds,
     ) -> None:
         self._positions = positions
-        self._readers = readers
+        self._readers = needs.readers
         self._hands = hands
-        self._alerts = alerts
+        self._alerts = needs.alerts
         self._clock = clock
-        self._limits = limits
-        self._pace = pace
+        self._limits = needs.limits
+        self._pace = needs.pace
         self._known: dict[tuple[str, str], GuardAction] = {}
         self._reduced_at: dict[str, float] = {}
-        self.memory = GuardMemory(limits)
-        """The figures of the last round, for whoever values positions."""
+        self.memory = GuardMemory(needs.limits)
+        """The figures of the last round."""
 
     async def run(self) -> None:
         """Take rounds until cancelled; an error of one round does not end the next."""
@@ -125,6 +120,17 @@ class GuardDesk:
             findings += judge(position, market, account, self._limits)
         self._tell(findings)
         await self._act(findings, {p.position_id: p for p in live}, now)
+
+    def marks(self) -> dict[InstrumentRef, Decimal]:
+        """Return what the legs of every position that is not closed are valued at, if known."""
+        now = self._clock.monotonic()
+        return {
+            position.rules(leg).ref: row.mark
+            for position in self._positions()
+            if not position.status.is_final
+            for leg, row in self.memory.market(position, now).legs.items()
+            if row.mark is not None
+        }
 
     async def _read(self, exchange: str) -> None:
         reader = self._readers.get(exchange)

@@ -102,3 +102,15 @@ class GuardLimits:
     carry_intervals: int = 3
     close_on_flip: bool = False
     max_venue_silence: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardPace:
+    """How often venues are read, how long a read may take, how soon a halving may follow another.
+
+    A round costs two calls per venue that has a position, however many positions there are.
+    """
+
+    interval: timedelta = timedelta(seconds=10)
+    call_timeout: timedelta = timedelta(seconds=3)
+    reduce_pause: timedelta = timedelta(minutes=1)

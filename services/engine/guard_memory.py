@@ -74,15 +74,6 @@ class GuardMemory:
         """Return the accounts behind a position."""
         return PairAccount({leg: self._account(position.rules(leg).ref, now) for leg in LegSide})
 
-    def marks(self) -> dict[InstrumentRef, Decimal]:
-        """Return every mark that is known, by instrument."""
-        return {
-            InstrumentRef(exchange, symbol, InstrumentKind.PERPETUAL): row.mark
-            for exchange, rows in self._markets.items()
-            for symbol, row in rows.items()
-            if row.mark is not None
-        }
-
     def _silence(self, exchange: str, now: float) -> timedelta:
         return timedelta(seconds=max(0.0, now - self._heard.get(exchange, now)))
 

@@ -15,10 +15,15 @@ from services.common.settings import (
     SettingsPart,
     VenueSettings,
 )
+from services.engine.guard_facts import GuardLimits, GuardPace
 from services.engine.policy import EngineLimits, EnginePolicy
+from services.engine.risk_limits import RiskLimits
 
 _LIMITS = EngineLimits()
 _POLICY = EnginePolicy()
+_RISK = RiskLimits()
+_GUARDS = GuardLimits()
+_PACE = GuardPace()
 
 
 def _widening(ratios: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
@@ -80,6 +85,14 @@ class PolicySettings(SettingsPart):
     place_timeout: timedelta = Field(default=_POLICY.place_timeout, gt=timedelta(0))
     funding_read_interval: timedelta = Field(default=_POLICY.funding_read_interval, gt=timedelta(0))
     funding_read_spacing: timedelta = Field(default=_POLICY.funding_read_spacing, gt=timedelta(0))
+    unhedged_notional_budget: Decimal | None = Field(default=None, gt=0)
+    min_size_ratio: Decimal = Field(default=_POLICY.min_size_ratio, gt=0, le=1)
+    passive_entry: bool = _POLICY.passive_entry
+    # Faster would spend the venue's order budget on quotes, and exits need it.
+    requote_interval: timedelta = Field(
+        default=_POLICY.requote_interval, ge=timedelta(milliseconds=200)
+    )
+    passive_timeout: timedelta = Field(default=_POLICY.passive_timeout, gt=timedelta(0))
     # More often would take what orders need of a venue's allowance.
     reconcile_interval: Annotated[
         timedelta, Field(ge=timedelta(seconds=1), le=timedelta(minutes=5))
@@ -107,6 +120,66 @@ class PolicySettings(SettingsPart):
         return EnginePolicy(**self.model_dump())
 
 
+class RiskSettings(SettingsPart):
+    """What stops entries besides `limits`; see services.engine.risk_limits for what each means."""
+
+    max_order_notional: Decimal | None = Field(default=None, gt=0)
+    max_venue_notional: Decimal | None = Field(default=None, gt=0)
+    max_daily_loss: Decimal | None = Field(default=None, gt=0)
+    max_daily_fees: Decimal | None = Field(default=None, gt=0)
+    max_consecutive_failures: int | None = Field(default=None, ge=1)
+    symbol_cooldown: timedelta = Field(default=_RISK.symbol_cooldown, ge=timedelta(0))
+    max_orders_per_minute: int | None = Field(default=None, ge=2)
+    max_rate_age: timedelta | None = Field(default=None, gt=timedelta(0))
+    max_opportunity_age: timedelta | None = Field(default=None, gt=timedelta(0))
+
+    def limits(self) -> RiskLimits:
+        """Return them as the core takes them."""
+        return RiskLimits(**self.model_dump())
+
+
+Ratio = Annotated[Decimal, Field(gt=0, lt=1)]
+"""A part of a whole."""
+
+
+class GuardSettings(SettingsPart):
+    """What is watched of open positions; see services.engine.guard_facts for what each means."""
+
+    enabled: bool = True
+    interval: timedelta = Field(default=_PACE.interval, ge=timedelta(seconds=1))
+    call_timeout: timedelta = Field(default=_PACE.call_timeout, gt=timedelta(0))
+    reduce_pause: timedelta = Field(default=_PACE.reduce_pause, ge=timedelta(seconds=1))
+    liquidation_warn_distance: Ratio | None = _GUARDS.liquidation_warn_distance
+    liquidation_close_distance: Ratio | None = _GUARDS.liquidation_close_distance
+    margin_warn_ratio: Ratio | None = _GUARDS.margin_warn_ratio
+    margin_close_ratio: Ratio | None = _GUARDS.margin_close_ratio
+    max_adverse_basis: Decimal | None = Field(default=None, gt=0)
+    basis_intervals: int = Field(default=_GUARDS.basis_intervals, ge=1, le=1000)
+    min_carry: Decimal | None = _GUARDS.min_carry
+    carry_intervals: int = Field(default=_GUARDS.carry_intervals, ge=1, le=1000)
+    close_on_flip: bool = _GUARDS.close_on_flip
+    max_venue_silence: timedelta = Field(default=_GUARDS.max_venue_silence, gt=timedelta(0))
+
+    @model_validator(mode="after")
+    def _closes_after_it_warns(self) -> Self:
+        near, far = self.liquidation_close_distance, self.liquidation_warn_distance
+        if near is not None and far is not None and near > far:
+            raise ValueError("liquidation_close_distance is above liquidation_warn_distance")
+        warn, close = self.margin_warn_ratio, self.margin_close_ratio
+        if warn is not None and close is not None and warn > close:
+            raise ValueError("margin_warn_ratio is above margin_close_ratio")
+        return self
+
+    def pace(self) -> GuardPace:
+        """Return how often is looked, as the core takes it."""
+        return GuardPace(self.interval, self.call_timeout, self.reduce_pause)
+
+    def limits(self) -> GuardLimits:
+        """Return the bounds as the core takes them."""
+        paced = {"enabled", "interval", "call_timeout", "reduce_pause"}
+        return GuardLimits(**self.model_dump(exclude=paced))
+
+
 class EngineSettings(ServiceSettings):
     """Everything the engine's process is told."""
 
@@ -117,6 +190,8 @@ class EngineSettings(ServiceSettings):
     scanner: EndpointSettings | None = None
     limits: LimitSettings = LimitSettings()
     policy: PolicySettings = PolicySettings()
+    risk: RiskSettings = RiskSettings()
+    guards: GuardSettings = GuardSettings()
 
     @model_validator(mode="after")
     def _venue_names_are_unique(self) -> Self:

@@ -1,0 +1,92 @@
+"""The kill switch: a halt holds from the moment it is asked for, before any disk has answered."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Protocol
+
+from services.common.clock import Clock
+from services.common.errors import FatalError
+from services.common.logs import get_logger
+from services.engine.book import PositionBook
+from services.engine.events import EngineHalted
+from services.engine.risk_halt import HaltFlag, halt_at_start
+from services.engine.views import EngineMode
+
+_log = get_logger(__name__)
+
+
+class HaltFlagStore(Protocol):
+    """Where the halt is kept apart from the journal; its calls block and are made in a thread."""
+
+    def read(self) -> HaltFlag:
+        """Return what stands there; what cannot be read comes back as `problem`."""
+        ...
+
+    def write(self, flag: HaltFlag) -> None:
+        """Replace it durably; raises OSError."""
+        ...
+
+
+class HaltDesk:
+    """Latches in memory first, then writes the flag; the journal's row comes from the caller.
+
+    Without a store the journal alone remembers.
+    """
+
+    def __init__(self, book: PositionBook, clock: Clock, store: HaltFlagStore | None) -> None:
+        self._book = book
+        self._clock = clock
+        self._store = store
+        self._flag = HaltFlag(known=store is not None)
+        self.reason = ""
+        """Why nothing may be opened, by this switch; empty while it is off."""
+
+    async def start(self) -> None:
+        """Compare flag and journal once the journal is loaded, and halt where either says so."""
+        if self._store is None:
+            return
+        found = await asyncio.to_thread(self._store.read)
+        is_empty = not self._book.all() and not self._book.engine.commands
+        mode = self._book.engine.mode
+        self.reason = halt_at_start(found, mode, journal_is_empty=is_empty)
+        self._flag = HaltFlag(known=True, used=found.used or not is_empty, halted=found.halted)
+        if self.reason and mode is not EngineMode.HALTED:
+            _log.error("started_halted", reason=self.reason)
+            self._book.record_soon(EngineHalted(self._clock.now(), self.reason))
+        await self._try_write(replace(self._flag, halted=bool(self.reason), reason=self.reason))
+
+    async def engage(self, reason: str) -> None:
+        """Stop opening now; a flag that cannot be written is told in the log, the latch stands."""
+        self.reason = reason or "halted"
+        await self._try_write(replace(self._flag, halted=True, reason=self.reason))
+
+    async def release(self) -> None:
+        """Allow opening again, once the flag says so durably.
+
+        Raises FatalError (HALT_FLAG_UNWRITABLE): the next start would be halted, so this run stays
+        so too.
+        """
+        problem = await self._try_write(replace(self._flag, halted=False, reason=""))
+        if problem:
+            raise FatalError(
+                f"the halt flag cannot be written: {problem}", reason="HALT_FLAG_UNWRITABLE"
+            )
+        self.reason = ""
+
+    async def note_use(self) -> None:
+        """Remember that the journal has rows: an empty one is a lost one from here on."""
+        if self._store is not None and not self._flag.used:
+            await self._try_write(replace(self._flag, used=True))
+
+    async def _try_write(self, flag: HaltFlag) -> str:
+        if self._store is None:
+            return ""
+        try:
+            await asyncio.to_thread(self._store.write, flag)
+        except OSError as error:
+            _log.error("halt_flag_unwritable", problem=str(error))
+            return str(error)
+        self._flag = flag
+        return ""

@@ -24,7 +24,8 @@ ROOM_SECONDS: Final = 5.0
 
 _ON_SHARES: Final = (0.0, 0.15, 0.35, 0.6)
 _FAULT_SHARES: Final = (0.05, 0.15, 0.3, 0.6)
-_QUANTITIES: Final = (Decimal("0.3"), Decimal("1.2"), Decimal(3))
+_NOTIONALS: Final = (Decimal(400), Decimal(1_500), Decimal(6_000))
+_SLICES: Final = (None, None, Decimal(1_000))
 
 
 class Deed(StrEnum):
@@ -72,8 +73,13 @@ class FaultMix:
             kind = BY_NAME[name]
             if kind.target is target and self.random.random() < share:
                 self.counts[name] += 1
-                return DrawnFault(kind, self.random.uniform(kind.low, kind.high))
+                return DrawnFault(kind, self.draw(name))
         return None
+
+    def draw(self, name: str) -> float:
+        """Return a figure for a kind, within its bounds."""
+        kind = BY_NAME[name]
+        return self.random.uniform(kind.low, kind.high)
 
     def heal(self) -> None:
         """End all faults for good."""
@@ -85,7 +91,7 @@ class Plan:
     """A life as its seed draws it, whole before it begins: a replay needs the seed alone."""
 
     seed: int
-    quantity: Decimal
+    notional: Decimal
     lead_leg: LegSide | None
     deeds: tuple[DeedAt, ...]
     shares: Mapping[str, float]
@@ -134,11 +140,11 @@ def draw_plan(seed: int, kinds: Collection[str] = frozenset(BY_NAME)) -> Plan:
             shares[kind.name] = share
     return Plan(
         seed=seed,
-        quantity=random.choice(_QUANTITIES),
+        notional=random.choice(_NOTIONALS),
         lead_leg=random.choice((None, LegSide.LONG, LegSide.SHORT)),
         deeds=_draw_deeds(random),
         shares=shares,
-        slice_notional=random.choice((None, None, Decimal(40))),
+        slice_notional=random.choice(_SLICES),
     )
 
 

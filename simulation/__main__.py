@@ -1,0 +1,62 @@
+"""Simulate: `python -m simulation --seeds N`, one seed again, planted bugs, or crash points."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from simulation.plants_table import PLANTS
+from simulation.report import failure_lines, plant_lines, swarm_lines
+from simulation.swarm import LifeReport, draw_plan, live
+from simulation.swarm_stages import system_stage
+from simulation.swarm_workers import Run, find_plants, swarm
+
+_REPLAY = "python -m simulation --replay {seed}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for and return the exit code: 1 where anything was wrong."""
+    asked = _parser().parse_args(arguments)
+    if asked.replay is not None:
+        return _replay(asked.replay)
+    run = Run(system_stage, asked.seeds, asked.first, asked.workers)
+    if asked.plants is not None:
+        names = asked.plants or list(PLANTS)
+        findings = find_plants(run, names)
+        _tell(plant_lines(findings))
+        return int(any(finding.seed is None for finding in findings))
+    tally, seconds = swarm(run)
+    _tell(swarm_lines(tally, seconds, _REPLAY))
+    return int(bool(tally.failed))
+
+
+def _replay(seed: int) -> int:
+    lives = system_stage()
+    report: LifeReport = live(seed, lives.make, lives.kinds)
+    _tell([f"{draw_plan(seed, lives.kinds)}", f"trace {report.trace_hash}"])
+    _tell(["sound"] if report.is_sound else failure_lines(report, _REPLAY))
+    return int(not report.is_sound)
+
+
+def _tell(lines: Sequence[str]) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="lives, one for each seed")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes that share the seeds"
+    )
+    parser.add_argument("--replay", type=int, help="live one seed again and tell all of it")
+    parser.add_argument(
+        "--plants", nargs="*", metavar="NAME", help="look for these planted bugs, or for all"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

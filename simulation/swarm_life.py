@@ -1,0 +1,270 @@
+"""One life of the whole system: a seed's plan and faults in a `World`, judged to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Final
+
+from services.common.errors import OpensqtError
+from services.engine import commands as cmd
+from services.engine.views import PositionStatus, PositionView
+from services.simulator.core.faults import FaultRule
+from simulation.invariants import Judge
+from simulation.invariants_exposure import exits_are_taken
+from simulation.swarm import Deed, DeedAt, FaultMix, LifeReport, Plan, settle_bound
+from simulation.swarm_witness import DurableEvents, VenueWitness
+from simulation.world import ENGINE, KINDS, DiedError, World, WorldConfig
+
+_PLACE: Final = {"operation": "place_order"}
+_READ: Final = {"method": "GET"}
+_EVENT: Final = {"operation": "order_event"}
+_HTML: Final = "<html>"
+_REJECT: Final = {"type": "reject", "code": -2010, "msg": "Account has insufficient balance"}
+# Row by row what the simulator's venue does for a kind; `{figure}` is drawn within its bounds.
+_ACTIONS: Final[Mapping[str, tuple[Mapping[str, str], Mapping[str, Any]]]] = {
+    "request_lost": (_PLACE, {"type": "drop_before"}),
+    "reply_lost": (_PLACE, {"type": "drop_after"}),
+    "executes_late": (_PLACE, {"type": "late_execution", "seconds": "figure"}),
+    "server_error_after": (
+        _PLACE,
+        {"type": "http_status", "status": 502, "body": _HTML, "when": "after"},
+    ),
+    "server_error_before": (_PLACE, {"type": "http_status", "status": 503, "body": ""}),
+    "body_broken": (_PLACE, {"type": "truncate_body", "bytes": 40}),
+    "body_empty": (_PLACE, {"type": "empty_body"}),
+    "waf_page": (_PLACE, {"type": "http_status", "status": 403, "body": _HTML}),
+    "rejected": (_PLACE, _REJECT),
+    "partial_fill": (_PLACE, {"type": "partial", "ratio": "figure"}),
+    "zero_fill": (_PLACE, {"type": "zero_fill"}),
+    "slow_reply": (_PLACE, {"type": "delay", "seconds": "figure", "when": "after"}),
+    "read_fails": (_READ, {"type": "drop_before"}),
+    "read_slow": (_READ, {"type": "delay", "seconds": "figure", "when": "before"}),
+    "event_late": (_EVENT, {"type": "event_late", "seconds": "figure"}),
+    "event_duplicate": (_EVENT, {"type": "event_duplicate"}),
+    "event_reorder": (_EVENT, {"type": "event_reorder"}),
+    "stream_cut": (_EVENT, {"type": "stream_cut"}),
+}
+_DISKS: Final = frozenset({"journal_full", "ledger_full"})
+_DISK_SECONDS: Final = 0.5
+KNOWN_KINDS: Final = frozenset(_ACTIONS) | _DISKS | {"channel_cut"}
+"""Kinds of fault that this world can do."""
+
+_SYMBOL: Final = "BTCUSDT"
+_MOVING: Final = (
+    PositionStatus.OPENING,
+    PositionStatus.UNWINDING,
+    PositionStatus.REDUCING,
+    PositionStatus.CLOSING,
+)
+_LOOK_SECONDS: Final = 0.05
+_MARGIN_SECONDS: Final = 1.0
+"""What a connector adds to the fence that its settings sum to."""
+
+
+class SystemLife:
+    """A `Life` in a whole system."""
+
+    def __init__(self, plan: Plan, mix: FaultMix, config: WorldConfig | None = None) -> None:
+        config = config or WorldConfig()
+        policy = replace(config.policy, max_slice_notional=plan.slice_notional)
+        self.world = World(plan.seed, replace(config, policy=policy))
+        self._plan = plan
+        self._mix = mix
+        durable = DurableEvents(lambda: self.world.journal.rows)
+        self.judge = Judge(durable)
+        self._durable = durable
+        self._crashes = 0
+        self._faults: Counter[str] = Counter()
+        self._healed_at = 0.0
+
+    @property
+    def bound(self) -> float:
+        """Seconds after healing within which everything must be at rest."""
+        return settle_bound(self.world.config.fence + _MARGIN_SECONDS)
+
+    def run(self) -> LifeReport:
+        """Live the plan; see `swarm.Life`."""
+        error = ""
+        try:
+            self.world.run(self._live)
+        except Exception as problem:
+            error = f"{type(problem).__name__}: {problem}"
+        return LifeReport(
+            seed=self._plan.seed,
+            violations=tuple(self.judge.violations),
+            faults=dict(self._faults),
+            order_count=len(self.judge.books.orders),
+            crash_count=self._crashes,
+            event_count=sum(self.world.trace.counts.values()),
+            trace_hash=self.world.trace.hash,
+            error=error,
+        )
+
+    async def _live(self, world: World) -> None:
+        witness = VenueWitness(self.judge, world.loop.time)
+        world.simulation.exchange.listeners.append(witness)
+        await world.start()
+        self._arm(only_orders=True)
+        await self._try_open()
+        self._arm(only_orders=False)
+        for deed in self._plan.deeds:
+            await asyncio.sleep(deed.after)
+            await self._do(deed)
+        await self._heal()
+        await self._rest()
+        await self._try(world.ask(lambda engine: engine.close_all(cmd.CloseAllCommand("last"))))
+        await self._rest()
+        self.judge.books_agree(self._durable(), None)
+        unclosed = [
+            (view.position_id, view.status.value)
+            for view in world.living_engine().positions()
+            if not view.status.is_final
+        ]
+        self.judge.violations += exits_are_taken(unclosed)
+
+    async def _try_open(self, request_id: str = "first") -> PositionView | None:
+        return await self._try(
+            self.world.open(
+                _SYMBOL,
+                notional=self._plan.notional,
+                lead=self._plan.lead_leg,
+                request_id=request_id,
+            )
+        )
+
+    async def _try(self, work: Any) -> Any:
+        """Do what may be refused or die half-way; None then."""
+        try:
+            async with asyncio.timeout(self.bound):
+                return await work
+        except (OpensqtError, DiedError, TimeoutError):
+            return None
+
+    async def _do(self, deed: DeedAt) -> None:
+        world = self.world
+        match deed.deed:
+            case Deed.CRASH_ENGINE:
+                await self._crash(ENGINE)
+            case Deed.CRASH_CONNECTOR:
+                await self._crash(self._mix.random.choice(sorted(KINDS)))
+            case Deed.HALT:
+                halt = cmd.HaltCommand(f"halt {world.loop.time()}", "drill")
+                told = await self._try(world.ask(lambda engine: engine.halt(halt)))
+                self.judge.is_halted = self.judge.is_halted or told is not None
+                await self._try_open("after the halt")
+            case Deed.CLOSE | Deed.REDUCE:
+                await self._shrink(deed.deed)
+            case Deed.WAIT:
+                # A repeat of the first command: it must be answered, not done again.
+                await self._try_open()
+
+    async def _shrink(self, deed: Deed) -> None:
+        world = self.world
+        with contextlib.suppress(DiedError):
+            for view in world.living_engine().positions()[:1]:
+                if deed is Deed.REDUCE:
+                    await self._try(world.reduce(view.position_id, Decimal("0.5")))
+                    continue
+                try:
+                    async with asyncio.timeout(self.bound):
+                        await world.close(view.position_id)
+                except OpensqtError as error:
+                    # A full disk is told as such and tried again; anything else blocks an exit.
+                    if error.reason != "JOURNAL_UNAVAILABLE":
+                        self.judge.refused_exits.append((view.position_id, error.reason))
+                except TimeoutError:
+                    self.judge.refused_exits.append((view.position_id, "no answer"))
+
+    async def _crash(self, name: str) -> None:
+        self._crashes += 1
+        self.world.crash(name)
+        await self._revive(name)
+
+    async def _revive(self, name: str) -> None:
+        if self.world.process(name) is None:
+            with contextlib.suppress(OpensqtError, DiedError):
+                await self.world.restart(name)
+
+    def _arm(self, *, only_orders: bool) -> None:
+        """Put the venue's faults of the mix in force; those of reads once the entry is taken."""
+        rules = []
+        for name, share in self._mix.shares.items():
+            match, action = _ACTIONS.get(name, ({}, {}))
+            if not action or (only_orders and match is not _PLACE):
+                continue
+            rules.append(self._rule(name, match, action, share))
+        self.world.simulation.faults.add([rule for rule in rules if rule is not None])
+        if not only_orders:
+            self._arm_wires_and_disks()
+
+    def _rule(
+        self, name: str, match: Mapping[str, str], action: Mapping[str, Any], share: float
+    ) -> FaultRule | None:
+        if any(row["rule"]["id"] == name for row in self._counts()):  # type: ignore[index]  # JSON
+            return None
+        drawn = self._mix.draw(name)
+        settings = {key: _figure(value, drawn) for key, value in action.items()}
+        seed = self._mix.random.getrandbits(32)
+        return FaultRule.model_validate(
+            {
+                "id": name,
+                "match": {**match, "probability": share, "seed": seed},
+                "action": settings,
+            }
+        )
+
+    def _counts(self) -> list[dict[str, Any]]:
+        return self.world.simulation.faults.counts()
+
+    def _arm_wires_and_disks(self) -> None:
+        world = self.world
+        if "channel_cut" in self._mix.shares:
+            share = self._mix.shares["channel_cut"] / 3
+            for name in KINDS:
+                link = f"{ENGINE}-{name}"
+                kept = world.network.links[link]
+                world.network.links[link] = replace(kept, request_lost=share, reply_lost=share)
+        if "journal_full" in self._mix.shares:
+            world.journal.is_full = True
+            self._faults["journal_full"] += 1
+            world.loop.call_later(_DISK_SECONDS, setattr, world.journal, "is_full", False)
+        if "ledger_full" in self._mix.shares:
+            image = world.connectors[self._mix.random.choice(sorted(KINDS))].image
+            image.is_full = True
+            self._faults["ledger_full"] += 1
+            world.loop.call_later(_DISK_SECONDS, setattr, image, "is_full", False)
+
+    async def _heal(self) -> None:
+        for row in self._counts():
+            self._faults[str(row["rule"]["id"])] += int(row["applied"])
+        self._faults.update(self.world.network.injected)
+        self._mix.heal()
+        self.world.heal()
+        for name in (*sorted(KINDS), ENGINE):
+            await self._revive(name)
+        self._healed_at = self.world.loop.time()
+
+    async def _rest(self) -> None:
+        """Wait until nothing moves, at most the bound, and judge what is then."""
+        world = self.world
+        begun = world.loop.time()
+        end = world.loop.time() + self.bound
+        while world.loop.time() < end and self._is_moving():  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(_LOOK_SECONDS)
+        views = world.living_engine().positions()
+        waited = world.loop.time() - begun
+        self.judge.rested(views, healed_for=waited, bound=self.bound)
+
+    def _is_moving(self) -> bool:
+        engine = self.world.living_engine()
+        moving = any(view.status in _MOVING for view in engine.positions())
+        return moving or not engine.status().reconciled
+
+
+def _figure(value: Any, drawn: float) -> Any:
+    return round(drawn, 6) if value == "figure" else value

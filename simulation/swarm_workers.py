@@ -1,0 +1,90 @@
+"""Seeds, plants and crash points over several processes; what each did comes back as a tally."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+from simulation.plants import planted
+from simulation.plants_table import PLANTS
+from simulation.report import PlantFinding, SwarmTally, first_rule
+from simulation.swarm import LifeMaker, live
+
+_CHUNK: Final = 25
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How a worker makes lives: by the name of a stage, so that it can be sent to a process."""
+
+    make: LifeMaker
+    kinds: frozenset[str]
+
+
+Stage = Callable[[], Lives]
+"""Makes the lives of a kind of world; a function of a module, which a worker imports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What to live: seeds from `first` on, over so many processes."""
+
+    stage: Stage
+    seeds: int
+    first: int = 0
+    workers: int = 2
+
+
+def swarm(run: Run) -> tuple[SwarmTally, float]:
+    """Live all seeds; return the tally and the seconds it took."""
+    started = time.monotonic()
+    chunks = [
+        range(begin, min(begin + _CHUNK, run.first + run.seeds))
+        for begin in range(run.first, run.first + run.seeds, _CHUNK)
+    ]
+    tally = SwarmTally()
+    for part in _over(partial(_live_chunk, run.stage), chunks, run.workers):
+        tally.merge(part)
+    return tally, time.monotonic() - started
+
+
+def find_plants(run: Run, names: Sequence[str]) -> list[PlantFinding]:
+    """Look for each planted bug, each until its first violation; in the order of `names`."""
+    search = partial(_find_plant, run.stage, run.first, run.seeds)
+    found = {finding.plant.name: finding for finding in _over(search, names, run.workers)}
+    return [found[name] for name in names]
+
+
+def _over(work: Callable[[_In], _Out], parts: Sequence[_In], workers: int) -> Iterator[_Out]:
+    if workers <= 1 or len(parts) <= 1:
+        yield from map(work, parts)
+        return
+    # Spawned, not forked: a child must not share what the parent has planted or opened.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        for done in as_completed([pool.submit(work, part) for part in parts]):
+            yield done.result()
+
+
+def _live_chunk(stage: Stage, seeds: range) -> SwarmTally:
+    lives, tally = stage(), SwarmTally()
+    for seed in seeds:
+        tally.add(live(seed, lives.make, lives.kinds))
+    return tally
+
+
+def _find_plant(stage: Stage, first: int, seeds: int, name: str) -> PlantFinding:
+    lives, plant = stage(), PLANTS[name]
+    with planted(plant):
+        for seed in range(first, first + seeds):
+            report = live(seed, lives.make, lives.kinds)
+            if not report.is_sound:
+                return PlantFinding(plant, seed, first_rule([report]), seed - first + 1)
+    return PlantFinding(plant, None, "", seeds)

@@ -53,7 +53,8 @@ def remaining(position: Position, leg: LegSide) -> Decimal:
 def settle_exit(position: Position) -> Settle:
     """Return how a position ends once both legs are done."""
     if position.exit is not None and not position.exit.is_final:
-        return Settle(PositionStatus.OPEN, "")
+        # Why it shrank stays readable where nobody asked for it: a leg that was taken in part.
+        return Settle(PositionStatus.OPEN, position.exit.reason)
     hedged = any(r.executed > 0 for r in position.of(position.hedge_leg))
     ended = PositionStatus.CLOSED if position.was_open or hedged else PositionStatus.FLAT
     return Settle(ended, position.reason)

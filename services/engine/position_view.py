@@ -143,6 +143,13 @@ def _trading_pnl(position: Position) -> Decimal | None:
                 return None
             sign = -1 if record.plan.side is OrderSide.BUY else 1
             total += sign * quote_of(record) + (record.executed - record.net) * price
+        gone = position.gone_quantity(leg)
+        if gone:
+            # What the venue took was traded too; at which price only its forced fills tell.
+            price = position.gone[leg].average_price
+            if price is None:
+                return None
+            total += gone * price if leg is LegSide.LONG else -gone * price
         # What stays as dust is still the user's: it is worth its last price, not nothing.
         if price is not None:
             total += position.quantity(leg) * price

@@ -1,0 +1,449 @@
+"""Exits in every state, losses at the venue and late fills, against the venues' own books."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from services.common.errors import OpensqtError
+from services.engine import events as ev
+from services.engine.commands import CloseAllCommand, CloseCommand, ReduceAllCommand, ReduceCommand
+from services.engine.instruments import LegSide
+from services.engine.leg_gone import ForcedFill, by_reading
+from services.engine.orders import GoneCause, OrderClass, OrderOutcome, OrderSide, OrderState
+from services.engine.policy import EngineLimits, EnginePolicy
+from services.engine.position import Position
+from services.engine.views import PositionStatus, PositionView
+from tests.support.crash_gate import CrashGate
+from tests.support.engine_rig import EngineRig, MemoryJournal
+from tests.support.fake_venue import FakeVenue, Fault
+from tests.support.virtual_clock import VirtualClock
+
+D = Decimal
+HANGS = Fault(latency=9.0)
+COUNT = 100
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[EngineRig]:
+    """Give a started engine: long spot with its fee in base, short perpetual."""
+    made = EngineRig(VirtualClock(), MemoryJournal())
+    await made.start()
+    yield made
+    await made.close_rig()
+
+
+def ledger(rig: EngineRig, position_id: str) -> Position:
+    """Return a position as the engine's book has it."""
+    position = rig.engine._book.get(position_id)
+    assert position is not None
+    return position
+
+
+async def begin(rig: EngineRig) -> str:
+    """Start an entry and return its id while it runs."""
+    return (await rig.call(rig.engine.open(rig.open_command("1")))).position_id
+
+
+def exits(view: PositionView, leg: LegSide) -> int:
+    """Return how many exit orders a leg had."""
+    return sum(o.leg is leg and o.order_class is OrderClass.EXIT for o in view.orders)
+
+
+async def close_now(rig: EngineRig, position_id: str) -> None:
+    """Ask for an exit and return while it runs."""
+    await rig.call(rig.engine.close(CloseCommand(rig.request_id(), position_id)))
+
+
+@pytest.mark.parametrize(
+    ("lead", "hedge", "closed_after"),
+    [
+        ([Fault(latency=0.5)], [], 0.1),
+        ([Fault(fill_ratio=D("0.5"), late_ratio=D("0.3"))], [], 0.1),
+        ([], [Fault(latency=0.5)], 0.1),
+        ([], [Fault(fill_ratio=D("0.5")), Fault(latency=0.5)], 0.1),
+        ([], [Fault(reply_lost=True)], 0.1),
+        ([], [Fault(arrives_after=1.0)], 0.1),
+        ([Fault(reply_lost=True)], [], 0.005),
+        ([Fault(lost=True)], [], 0.02),
+        ([Fault(), Fault(latency=0.5)], [Fault(reject=True)], 0.1),
+        ([Fault(), Fault(arrives_after=0.7)], [Fault(reject=True)], 0.1),
+    ],
+)
+async def test_an_exit_in_the_middle_of_an_entry_ends_flat(
+    rig: EngineRig, lead: list[Fault], hedge: list[Fault], closed_after: float
+) -> None:
+    """Entering, hedging, unwinding and in doubt: the exit is taken and nothing stays on."""
+    rig.long_venue.script.extend(lead)
+    rig.short_venue.script.extend(hedge)
+    position_id = await begin(rig)
+    await rig.clock.pass_time(closed_after)
+    await close_now(rig, position_id)
+    view = await rig.settled(position_id)
+    assert view.status in (PositionStatus.CLOSED, PositionStatus.FLAT)
+    assert abs(rig.net_delta()) < D("0.001") + abs(view.dust_quantity)
+    assert rig.short_venue.filled() == 0
+    rig.check_books()
+
+
+async def test_an_exit_does_not_wait_for_an_entry_order_that_hangs() -> None:
+    """While a slice of the lead hangs, the hedge of the first slice leaves at once."""
+    policy = EnginePolicy(max_slice_notional=D(50))
+    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=policy)
+    await rig.start()
+    rig.long_venue.script.extend([Fault(), HANGS])
+    position_id = await begin(rig)
+    await rig.clock.run_until(lambda: len(rig.long_venue.offered) == 2)
+    await rig.clock.pass_time(0.5)
+    asked = rig.clock.monotonic()
+    await close_now(rig, position_id)
+    await rig.clock.run_until(lambda: rig.short_venue.filled() == 0)
+    assert rig.clock.monotonic() - asked < 0.1
+    view = await rig.settled(position_id)
+    assert view.status is PositionStatus.CLOSED
+    assert [o.state for o in view.orders] == [OrderState.ENDED] * len(view.orders)
+    rig.check_books()
+    await rig.close_rig()
+
+
+async def test_an_exit_does_not_wait_for_a_question_that_hangs(rig: EngineRig) -> None:
+    """While the venue of a lead in doubt answers no question, an exit is taken up at once."""
+    rig.long_venue.script.append(Fault(reply_lost=True))
+    position_id = await begin(rig)
+    rig.long_venue.reads_fail = lambda: True
+    await rig.clock.pass_time(1)
+    await close_now(rig, position_id)
+    await rig.clock.pass_time(1)
+    assert rig.engine.get(position_id).status is PositionStatus.CLOSING
+    rig.long_venue.reads_fail = lambda: False
+    assert (await rig.settled(position_id)).status is PositionStatus.FLAT
+    assert rig.long_venue.filled() < D("0.001")
+    rig.check_books()
+
+
+async def test_exits_at_the_same_time_send_one_attempt_per_leg(rig: EngineRig) -> None:
+    """Close, close-all and a reduce at once are one exit of each leg."""
+    opened = await rig.open("1")
+    key = opened.position_id
+    commands = asyncio.gather(
+        rig.engine.close(CloseCommand("a", key)),
+        rig.engine.close_all(CloseAllCommand("b")),
+        rig.engine.close(CloseCommand("c", key)),
+        rig.engine.reduce_all(ReduceAllCommand("d", D("0.5"))),
+        return_exceptions=True,
+    )
+    await rig.clock.run_until(commands.done)
+    view = await rig.settled(key)
+    assert view.status is PositionStatus.CLOSED
+    assert [exits(view, leg) for leg in LegSide] == [1, 1]
+    rig.check_books()
+
+
+async def test_a_close_in_a_reduces_backoff_leaves_at_once(rig: EngineRig) -> None:
+    """A wider exit does not wait for the pause of the one before."""
+    opened = await rig.open("1")
+    rig.short_venue.choose = lambda _: Fault(reject=True, retryable=True)
+    reduce = ReduceCommand("half", opened.position_id, ratio=D("0.5"))
+    await rig.call(rig.engine.reduce(reduce))
+    await rig.clock.pass_time(30)
+    rig.short_venue.choose = None
+    sent = len(rig.short_venue.arrivals)
+    await close_now(rig, opened.position_id)
+    await rig.clock.pass_time(0.1)
+    assert len(rig.short_venue.arrivals) == sent + 1
+    assert (await rig.settled(opened.position_id)).status is PositionStatus.CLOSED
+    rig.check_books()
+
+
+async def lose(rig: EngineRig, position_id: str, quantity: str, cause: GoneCause) -> bool:
+    """Let the short leg's venue take a quantity, and tell the engine of it."""
+    rig.short_venue.foreign += D(quantity)
+    ref = rig.short_venue.instrument.ref
+    if cause is GoneCause.UNEXPLAINED:
+        position = ledger(rig, position_id)
+        event = by_reading(position, LegSide.SHORT, D(quantity), rig.clock.now())
+        assert event is not None
+        return await rig.call(rig.engine.news.leg_gone(event))
+    fill = ForcedFill(ref.exchange, ref.symbol, OrderSide.BUY, D(quantity), "77", cause, D(100))
+    return await rig.call(rig.engine.news.forced_fill(fill))
+
+
+def check_gone(rig: EngineRig, view: PositionView) -> None:
+    """Assert that what is on is hedged by the venues' own books, and nothing crossed zero."""
+    for venue in rig.venues:
+        assert venue.problems == []
+    short = rig.short_venue.filled() + rig.short_venue.foreign
+    assert view.short_leg.quantity == short <= 0
+    assert view.long_leg.quantity == rig.long_venue.filled() >= 0
+    assert abs(rig.long_venue.filled() + short) < D("0.001") + abs(view.dust_quantity)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "cause", "status", "left"),
+    [
+        ("0.999", GoneCause.LIQUIDATED, PositionStatus.CLOSED, "0"),
+        ("0.4", GoneCause.LIQUIDATED, PositionStatus.CLOSED, "0"),
+        ("0.4", GoneCause.AUTO_DELEVERAGED, PositionStatus.OPEN, "-0.599"),
+        ("0.4", GoneCause.UNEXPLAINED, PositionStatus.OPEN, "-0.599"),
+        ("0.999", GoneCause.UNEXPLAINED, PositionStatus.CLOSED, "0"),
+        ("0.98", GoneCause.AUTO_DELEVERAGED, PositionStatus.CLOSED, "0"),
+    ],
+)
+async def test_a_leg_that_is_gone_takes_the_other_down(
+    rig: EngineRig, quantity: str, cause: GoneCause, status: PositionStatus, left: str
+) -> None:
+    """What the venue took of one leg is traded off the other; the lost leg stays lost."""
+    opened = await rig.open("1")
+    sent = len(rig.short_venue.arrivals)
+    assert await lose(rig, opened.position_id, quantity, cause)
+    await rig.clock.pass_time(0.1)
+    view = await rig.settled(opened.position_id)
+    assert view.status is status
+    assert view.short_leg.quantity == D(left)
+    assert view.state_reason.startswith("LEG_")
+    check_gone(rig, view)
+    more = rig.short_venue.arrivals[sent:]
+    assert all(rig.short_venue.orders[key].plan.reduce_only for key in more)
+    closed = await rig.close(opened.position_id)
+    check_gone(rig, closed)
+
+
+async def test_a_loss_told_twice_is_one_loss(rig: EngineRig) -> None:
+    """A forced fill and the reading that finds it missing count once."""
+    opened = await rig.open("1")
+    key = opened.position_id
+    event = by_reading(ledger(rig, key), LegSide.SHORT, D("0.4"), rig.clock.now())
+    assert event is not None
+    assert await lose(rig, key, "0.4", GoneCause.AUTO_DELEVERAGED)
+    assert not await rig.call(rig.engine.news.leg_gone(replace(event, cause=GoneCause.UNEXPLAINED)))
+    await rig.clock.pass_time(0.1)
+    view = await rig.settled(key)
+    assert view.short_leg.quantity == D("-0.599")
+    check_gone(rig, view)
+
+
+@pytest.mark.parametrize("waits", [0.001, 0.012, 0.022, 0.5])
+async def test_a_leg_that_goes_while_the_position_moves(rig: EngineRig, waits: float) -> None:
+    """A loss in the middle of an entry with a slow hedge, or of its exit, ends flat."""
+    rig.short_venue.script.extend([Fault(fill_ratio=D("0.6")), Fault(latency=0.3)])
+    key = await begin(rig)
+    await rig.clock.run_until(lambda: rig.short_venue.filled() != 0)
+    await rig.clock.pass_time(waits)
+    await lose(rig, key, "0.3", GoneCause.LIQUIDATED)
+    view = await rig.settled(key)
+    assert view.status is PositionStatus.CLOSED
+    check_gone(rig, view)
+
+
+async def test_a_leg_that_goes_while_its_exit_is_refused_ends_the_waiting(rig: EngineRig) -> None:
+    """Reduce-only orders of a leg that is gone are refused for ever: the loss ends them."""
+    opened = await rig.open("1")
+    rig.short_venue.choose = lambda _: Fault(reject=True)
+    await close_now(rig, opened.position_id)
+    await rig.clock.pass_time(20)
+    assert rig.engine.get(opened.position_id).status is PositionStatus.CLOSING
+    sent = len(rig.short_venue.arrivals)
+    await lose(rig, opened.position_id, "0.999", GoneCause.UNEXPLAINED)
+    await rig.clock.pass_time(0.01)
+    view = rig.engine.get(opened.position_id)
+    assert view.status is PositionStatus.CLOSED
+    assert len(rig.short_venue.arrivals) == sent
+    check_gone(rig, view)
+
+
+async def test_a_loss_that_cannot_be_journaled_is_told_again(rig: EngineRig) -> None:
+    """Without a durable row nothing changes, so the next reading finds the loss again."""
+    opened = await rig.open("1")
+    journal = rig.journal
+    assert isinstance(journal, MemoryJournal)
+    journal.fails = True
+    with pytest.raises(OpensqtError):
+        await lose(rig, opened.position_id, "0.4", GoneCause.UNEXPLAINED)
+    assert ledger(rig, opened.position_id).gone_quantity(LegSide.SHORT) == 0
+    journal.fails = False
+    rig.short_venue.foreign = D(0)
+    await lose(rig, opened.position_id, "0.4", GoneCause.UNEXPLAINED)
+    view = await rig.settled(opened.position_id)
+    check_gone(rig, await rig.close(view.position_id))
+
+
+def late(rig: EngineRig, position_id: str, leg: LegSide, executed: str) -> ev.OrderObserved:
+    """Return the word of a venue that the first order of a leg has filled more than it said."""
+    venue = rig.long_venue if leg is LegSide.LONG else rig.short_venue
+    record = ledger(rig, position_id).of(leg)[0]
+    order = venue.orders[record.plan.client_order_id]
+    order.executed = D(executed)
+    net = order.executed * (1 - (D("0.001") if leg is LegSide.LONG else 0))
+    outcome = OrderOutcome(record.plan.client_order_id, True, D(executed), net, order.price)
+    return ev.OrderObserved(position_id, rig.clock.now(), leg, outcome)
+
+
+async def test_a_late_fill_at_rest_is_traded_back(rig: EngineRig) -> None:
+    """A fill after the venue had closed the order counts, and the larger leg comes down."""
+    rig.long_venue.script.append(Fault(fill_ratio=D("0.5")))
+    opened = await rig.open("1")
+    event = late(rig, opened.position_id, LegSide.LONG, "0.8")
+    assert await rig.call(rig.engine.news.late_fill(event))
+    await rig.clock.pass_time(0.1)
+    view = await rig.settled(opened.position_id)
+    assert (view.status, view.state_reason) == (PositionStatus.OPEN, "LATE_FILL")
+    assert view.short_leg.quantity == D("-0.499")
+    assert abs(rig.net_delta()) < D("0.001")
+    assert not await rig.call(rig.engine.news.late_fill(event))
+    await rig.close(opened.position_id)
+    rig.check_books()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_late_fill_after_the_end_resumes_the_exit(
+    rig: EngineRig, *, is_killed: bool
+) -> None:
+    """A position that had ended gets a drive again, also after a crash at once."""
+    rig.long_venue.script.append(Fault(fill_ratio=D(0)))
+    flat = await rig.open("1")
+    assert flat.status is PositionStatus.FLAT
+    event = late(rig, flat.position_id, LegSide.LONG, "0.7")
+    assert await rig.call(rig.engine.news.late_fill(event))
+    if is_killed:
+        await rig.kill()
+        rig.new_engine()
+        await rig.start()
+    view = await rig.settled(flat.position_id)
+    assert view.status is PositionStatus.FLAT
+    assert view.state_reason == "LATE_FILL"
+    assert rig.long_venue.filled() < D("0.001")
+    rig.check_books()
+
+
+@pytest.mark.parametrize("cause", [GoneCause.LIQUIDATED, GoneCause.AUTO_DELEVERAGED])
+async def test_a_kill_at_any_await_after_a_loss_ends_hedged_or_flat(cause: GoneCause) -> None:
+    """Killed at each moment from the news on, the restart ends by the books, told again or not."""
+    moment, is_dead = 0, True
+    while is_dead:
+        moment += 1
+        rig = EngineRig(VirtualClock(), MemoryJournal())
+        await rig.start()
+        key = (await rig.open("1")).position_id
+        await rig.kill()
+        rig.new_engine(CrashGate())
+        await rig.start()
+        rig.gate._dies_at = rig.gate.passed + moment
+        task = asyncio.get_running_loop().create_task(lose(rig, key, "0.4", cause))
+        gate = rig.gate
+
+        def is_over(rig: EngineRig = rig, key: str = key, gate: CrashGate = gate) -> bool:
+            known = ledger(rig, key)
+            rests = known.is_settled and known.gone and known.exit is None
+            return gate.is_dead or bool(rests) or known.status.is_final
+
+        await rig.clock.run_until(is_over)
+        is_dead = rig.gate.is_dead
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OpensqtError):
+            await task
+        await rig.kill()
+        rig.new_engine()
+        await rig.start()
+        told = ledger(rig, key).gone_quantity(LegSide.SHORT) > 0
+        if not told:
+            rig.short_venue.foreign = D(0)
+            await lose(rig, key, "0.4", cause)
+        await rig.clock.pass_time(10)
+        check_gone(rig, await rig.settled(key))
+        await rig.close_rig()
+    assert moment > 8
+
+
+def symbols(count: int) -> tuple[str, ...]:
+    """Return so many symbols."""
+    return tuple(f"C{index}USDT" for index in range(count))
+
+
+async def open_many(policy: EnginePolicy | None = None, count: int = COUNT) -> EngineRig:
+    """Return a rig with so many positions open, one per symbol."""
+    limits = EngineLimits(max_open_positions=count)
+    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=policy, limits=limits)
+    await rig.start()
+    commands = [
+        rig.engine.open(
+            rig.open_command(
+                long_leg=replace(rig.long_venue.instrument.ref, symbol=symbol),
+                short_leg=replace(rig.short_venue.instrument.ref, symbol=symbol),
+            )
+        )
+        for symbol in symbols(count)
+    ]
+    opening = asyncio.gather(*commands)
+    await rig.clock.run_until(opening.done)
+    for view in await opening:
+        assert (await rig.settled(view.position_id)).status is PositionStatus.OPEN
+    return rig
+
+
+def all_closed(rig: EngineRig) -> bool:
+    """Tell whether every position is closed."""
+    return all(view.status is PositionStatus.CLOSED for view in rig.engine.positions())
+
+
+async def test_a_hundred_positions_leave_in_one_departure() -> None:
+    """Two hundred orders leave together and close-all takes as long as one exit does."""
+    rig = await open_many()
+    asked = rig.clock.monotonic()
+    await rig.call(rig.engine.close_all(CloseAllCommand("all")))
+    await rig.clock.run_until(lambda: all_closed(rig))
+    # A read of the price of a millisecond, an order of ten, and the rests that are too small.
+    assert rig.clock.monotonic() - asked < 0.02
+    assert rig.recorder.skews == [0.0]
+    assert {view.dispatch_skew for view in rig.engine.positions()} == {timedelta(0)}
+    assert [len(venue.arrivals) for venue in rig.venues] == [2 * COUNT] * 2
+    rig.check_books()
+    await rig.close_rig()
+
+
+def most_at_once(venue: FakeVenue, clock: VirtualClock) -> Callable[[], int]:
+    """Count the orders at one venue that are under way in the same instant."""
+    arrivals: list[float] = []
+    venue.on_arrival = lambda _: arrivals.append(clock.monotonic())
+    return lambda: max(arrivals.count(at) for at in arrivals)
+
+
+async def test_exits_are_bounded_at_each_venue_and_a_slow_one_holds_up_no_other() -> None:
+    """With ten at once, a hundred exits take ten turns at a venue, whatever the other one does."""
+    rig = await open_many(EnginePolicy(exits_at_once=10))
+    rig.short_venue.choose = lambda _: Fault(latency=1.0)
+    most = most_at_once(rig.long_venue, rig.clock), most_at_once(rig.short_venue, rig.clock)
+    asked = rig.clock.monotonic()
+    await rig.call(rig.engine.close_all(CloseAllCommand("all")))
+    await rig.clock.run_until(lambda: rig.long_venue.filled() < D("0.1"))
+    assert rig.clock.monotonic() - asked < 0.2
+    await rig.clock.run_until(lambda: all_closed(rig))
+    assert rig.clock.monotonic() - asked == pytest.approx(10, abs=0.1)
+    assert [count() for count in most] == [10, 10]
+    assert rig.recorder.skews[-1] == pytest.approx(9, abs=0.1)
+    rig.check_books()
+    await rig.close_rig()
+
+
+async def test_a_share_of_a_hundred_positions_leaves_together() -> None:
+    """Halving many is one departure, and each position is as well matched as before."""
+    rig = await open_many()
+    rig.recorder.skews.clear()
+    command = ReduceAllCommand("half", D("0.5"), "MARGIN")
+    views = await rig.call(rig.engine.reduce_all(command))
+    assert len(views) == COUNT
+    for view in views:
+        reduced = await rig.settled(view.position_id)
+        assert (reduced.status, reduced.state_reason) == (PositionStatus.OPEN, "REDUCE_ALL MARGIN")
+        assert abs(reduced.residual_quantity) < D("0.001")
+        assert reduced.short_leg.quantity == D("-0.500")
+    assert len(rig.recorder.skews) == 1
+    repeated = await rig.call(rig.engine.reduce_all(command))
+    assert {view.short_leg.quantity for view in repeated} == {D("-0.500")}
+    rig.check_books()
+    await rig.close_rig()

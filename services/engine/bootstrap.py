@@ -21,23 +21,29 @@ from services.common.metrics import ServiceMetrics
 from services.common.secrets_files import read_secret
 from services.common.server import GrpcServer, serve
 from services.engine.connector_gateway import ConnectorGateway
+from services.engine.connector_risk_reader import ConnectorRiskReader
 from services.engine.engine import Engine, EngineDependencies
+from services.engine.guard_desk import GuardNeeds
+from services.engine.halt_flag import HaltFlagFile, halt_path
 from services.engine.instruments import InstrumentKind
 from services.engine.metrics import EngineMetrics
 from services.engine.order_entry import open_order_entry
 from services.engine.order_news import OrderNews
 from services.engine.order_watch import open_order_watch
+from services.engine.risk_alerts import AlertFeed
 from services.engine.scanner_client import NoScanner, ScannerClient
 from services.engine.servicer import EngineServicer
 from services.engine.servicer_portfolio import PortfolioServicer
+from services.engine.servicer_risk import RiskServicer
 from services.engine.sqlite_journal import SqliteJournal
-from services.engine.unserved import UnservedPositionService, UnservedRiskService
+from services.engine.unserved import UnservedPositionService
 from services.engine.watching import PositionFeed
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
+    from services.engine.guard_ports import RiskReader
     from services.engine.settings import EngineSettings
 
 _PACKAGE = "opensqt.market_maker.v1"
@@ -71,10 +77,12 @@ async def engine_server(
         scanner = await _scanner(settings, stack, clock)
         news = OrderNews()
         feed = PositionFeed(ids.new_id(), clock)
+        alerts = AlertFeed(clock)
+        readers: dict[str, RiskReader] = {}
         engine = Engine(
             EngineDependencies(
                 journal=journal,
-                gateways=await _gateways(settings, stack, clock, news, journal.epoch),
+                gateways=await _gateways(settings, stack, clock, news, journal.epoch, readers),
                 opportunities=scanner,
                 listener=feed,
                 observer=EngineMetrics(metrics),
@@ -83,6 +91,9 @@ async def engine_server(
                 policy=settings.policy.policy(),
                 limits=settings.limits.limits(),
                 order_events=news,
+                risk=settings.risk.limits(),
+                halt_flag=HaltFlagFile(halt_path(settings.journal_path)),
+                guards=_guards(settings, readers, alerts),
             )
         )
         # Before the server: a client that can call must find the positions of the last run.
@@ -90,13 +101,26 @@ async def engine_server(
         stack.push_async_callback(engine.stop, timedelta(seconds=settings.grpc.drain_seconds))
         # Streams must end before the server waits for its calls, else it waits for them in vain.
         stack.callback(feed.close)
+        stack.callback(alerts.close)
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
-        _register(server, engine, feed, scanner)
+        _register(server, engine, feed, alerts, scanner)
         yield server
 
 
+def _guards(
+    settings: EngineSettings, readers: dict[str, RiskReader], alerts: AlertFeed
+) -> GuardNeeds | None:
+    if not settings.guards.enabled:
+        return None
+    return GuardNeeds(readers, alerts, settings.guards.limits(), settings.guards.pace())
+
+
 def _register(
-    server: GrpcServer, engine: Engine, feed: PositionFeed, scanner: ScannerClient | NoScanner
+    server: GrpcServer,
+    engine: Engine,
+    feed: PositionFeed,
+    alerts: AlertFeed,
+    scanner: ScannerClient | NoScanner,
 ) -> None:
     server.add(
         engine_pb2_grpc.add_EngineServiceServicer_to_server,
@@ -110,7 +134,7 @@ def _register(
     )
     server.add(
         risk_pb2_grpc.add_RiskServiceServicer_to_server,
-        UnservedRiskService(),
+        RiskServicer(engine.risk, alerts),
         f"{_PACKAGE}.RiskService",
     )
     server.add(
@@ -139,7 +163,12 @@ async def _scanner(
 
 
 async def _gateways(
-    settings: EngineSettings, stack: AsyncExitStack, clock: Clock, news: OrderNews, epoch: int
+    settings: EngineSettings,
+    stack: AsyncExitStack,
+    clock: Clock,
+    news: OrderNews,
+    epoch: int,
+    readers: dict[str, RiskReader],
 ) -> dict[str, ConnectorGateway]:
     gateways: dict[str, ConnectorGateway] = {}
     for venue in settings.venues:
@@ -147,9 +176,14 @@ async def _gateways(
         stub = exchange_pb2_grpc.ExchangeServiceStub(channel)
         entry = await stack.enter_async_context(open_order_entry(venue.name, stub, clock, epoch))
         await stack.enter_async_context(open_order_watch(venue.name, stub, clock, news.tell))
+        kind = InstrumentKind(venue.kind)
+        guard_seconds = settings.guards.call_timeout.total_seconds()
+        readers[venue.name] = ConnectorRiskReader(
+            venue.name, kind, stub, call_seconds=guard_seconds
+        )
         gateways[venue.name] = ConnectorGateway(
             venue.name,
-            InstrumentKind(venue.kind),
+            kind,
             stub,
             call_seconds=settings.policy.call_timeout.total_seconds(),
             place_seconds=settings.policy.place_timeout.total_seconds(),

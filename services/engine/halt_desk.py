@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Protocol
 
 from services.common.clock import Clock
@@ -39,7 +38,8 @@ class HaltDesk:
         self._book = book
         self._clock = clock
         self._store = store
-        self._flag = HaltFlag(known=store is not None)
+        self._used = False
+        self._writing = asyncio.Lock()
         self.reason = ""
         """Why nothing may be opened, by this switch; empty while it is off."""
 
@@ -49,44 +49,50 @@ class HaltDesk:
             return
         found = await asyncio.to_thread(self._store.read)
         is_empty = not self._book.all() and not self._book.engine.commands
-        mode = self._book.engine.mode
-        self.reason = halt_at_start(found, mode, journal_is_empty=is_empty)
-        self._flag = HaltFlag(known=True, used=found.used or not is_empty, halted=found.halted)
-        if self.reason and mode is not EngineMode.HALTED:
+        record = self._book.engine
+        was_halted = record.mode is EngineMode.HALTED
+        journal_word = (record.reason or "halted before") if was_halted else ""
+        self.reason = halt_at_start(found, journal_word, journal_is_empty=is_empty)
+        self._used = found.used or not is_empty
+        if self.reason and not was_halted:
             _log.error("started_halted", reason=self.reason)
             self._book.record_soon(EngineHalted(self._clock.now(), self.reason))
-        await self._try_write(replace(self._flag, halted=bool(self.reason), reason=self.reason))
+        await self._write_flag()
 
     async def engage(self, reason: str) -> None:
         """Stop opening now; a flag that cannot be written is told in the log, the latch stands."""
         self.reason = reason or "halted"
-        await self._try_write(replace(self._flag, halted=True, reason=self.reason))
+        await self._write_flag()
 
     async def release(self) -> None:
-        """Allow opening again, once the flag says so durably.
+        """Allow opening again.
 
-        Raises FatalError (HALT_FLAG_UNWRITABLE): the next start would be halted, so this run stays
-        so too.
+        Raises FatalError (HALT_FLAG_UNWRITABLE) where the flag would halt the next start: then this
+        run stays halted too.
         """
-        problem = await self._try_write(replace(self._flag, halted=False, reason=""))
-        if problem:
+        halted, self.reason = self.reason, ""
+        if problem := await self._write_flag():
+            self.reason = halted
             raise FatalError(
                 f"the halt flag cannot be written: {problem}", reason="HALT_FLAG_UNWRITABLE"
             )
-        self.reason = ""
 
     async def note_use(self) -> None:
         """Remember that the journal has rows: an empty one is a lost one from here on."""
-        if self._store is not None and not self._flag.used:
-            await self._try_write(replace(self._flag, used=True))
+        if self._store is not None and not self._used:
+            self._used = True
+            await self._write_flag()
 
-    async def _try_write(self, flag: HaltFlag) -> str:
+    async def _write_flag(self) -> str:
+        """Write what holds now, and return what went wrong with it."""
         if self._store is None:
             return ""
-        try:
-            await asyncio.to_thread(self._store.write, flag)
-        except OSError as error:
-            _log.error("halt_flag_unwritable", problem=str(error))
-            return str(error)
-        self._flag = flag
+        # One at a time, each with what holds when its turn comes: an older word never comes last.
+        async with self._writing:
+            flag = HaltFlag(True, self._used, bool(self.reason), self.reason)
+            try:
+                await asyncio.to_thread(self._store.write, flag)
+            except OSError as error:
+                _log.error("halt_flag_unwritable", problem=str(error))
+                return str(error)
         return ""

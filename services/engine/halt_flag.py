@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
+from services.common.durable_file import replace_file
 from services.engine.risk_halt import HaltFlag
 
 _MOST_BYTES = 64 * 1024
+
+
+def halt_path(journal_path: Path) -> Path:
+    """Return where the halt flag of a journal lies: beside it."""
+    return journal_path.with_name(f"{journal_path.name}.halt")
 
 
 class HaltFlagFile:
@@ -38,23 +42,5 @@ class HaltFlagFile:
 
     def write(self, flag: HaltFlag) -> None:
         """Replace the flag durably; raises OSError when that failed, with the old one in place."""
-        folder = self._path.parent
-        folder.mkdir(parents=True, exist_ok=True)
         plain = {"used": flag.used, "halted": flag.halted, "reason": flag.reason}
-        body = json.dumps(plain).encode()
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{self._path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-        # The name is in the folder: without this a power cut brings the old flag back.
-        listing = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(listing)
-        finally:
-            os.close(listing)
+        replace_file(self._path, json.dumps(plain))

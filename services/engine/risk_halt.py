@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.engine.views import EngineMode
-
 
 @dataclass(frozen=True, slots=True)
 class HaltFlag:
@@ -22,10 +20,10 @@ class HaltFlag:
     problem: str = ""
 
 
-def halt_at_start(flag: HaltFlag, mode: EngineMode, *, journal_is_empty: bool) -> str:
+def halt_at_start(flag: HaltFlag, journal_word: str, *, journal_is_empty: bool) -> str:
     """Return why an engine starts halted; empty when nothing is against entries.
 
-    Either word of a halt stands. A journal with rows beside no flag, or an empty one beside a flag
+    `journal_word` is why the journal says so, empty when it does not. Either word of a halt stands. A journal with rows beside no flag, or an empty one beside a flag
     that knew of rows, tells that one of the two was lost: that is a halt as well. With neither,
     this is the first start.
     """
@@ -33,8 +31,8 @@ def halt_at_start(flag: HaltFlag, mode: EngineMode, *, journal_is_empty: bool) -
         return f"the halt flag cannot be read: {flag.problem}"
     if flag.halted:
         return flag.reason or "halted before"
-    if mode is EngineMode.HALTED:
-        return "halted before"
+    if journal_word:
+        return journal_word
     if flag.used and journal_is_empty:
         return "the journal is empty, yet this engine has traded before: it was lost or moved"
     if not flag.known and not journal_is_empty:

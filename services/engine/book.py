@@ -15,6 +15,7 @@ from services.engine.pockets import Pocket
 from services.engine.ports import EngineObserver, PositionListener
 from services.engine.position import Position, begin, fold
 from services.engine.position_view import view_of
+from services.engine.strategy_requests import entered_by
 from services.engine.views import EngineMode
 
 KEPT_DECISIONS = 500
@@ -44,6 +45,7 @@ class EngineRecord:
     baselines: dict[Pocket, Decimal] = field(default_factory=dict)
     breaks: dict[Pocket, ev.ReconciliationBroke] = field(default_factory=dict)
     strategy: ev.StrategySwitched | None = None
+    strategy_entries: dict[str, tuple[str, int]] = field(default_factory=dict)
     decisions: deque[ev.DecisionTaken] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
 
 
@@ -158,6 +160,9 @@ class PositionBook:
             case ev.CommandAccepted():
                 command = AcceptedCommand(event.content_hash, event.position_ids)
                 self.engine.commands[event.request_id] = command
+                entered = entered_by(event.request_id)
+                if entered is not None:
+                    self.engine.strategy_entries.update(dict.fromkeys(event.position_ids, entered))
             case _:
                 return self._fold_position(event)
         return None

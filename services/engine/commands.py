@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.engine.instruments import InstrumentRef, LegSide
+from services.engine.strategy_words import StrategyMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,15 @@ class ReduceAllCommand:
     position_ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SwitchStrategyCommand:
+    """Set who takes opportunities."""
+
+    request_id: str
+    mode: StrategyMode
+    reason: str
+
+
 Command = (
     OpenCommand
     | CloseCommand
@@ -93,4 +103,5 @@ Command = (
     | HaltCommand
     | ResumeCommand
     | ReduceAllCommand
+    | SwitchStrategyCommand
 )

@@ -50,10 +50,11 @@ class Quoted:
 class Situation:
     """Everything a round of decisions knows.
 
-    `quotes` are by the pair of legs. `entries_problem` is why nothing may be entered at all. `is_whole` says that the offers are all
-    there are: only then does an absent one mean anything. `taken` are the revisions of
-    opportunities that were entered before. `flipped_for` and `missing_for` are how long a
-    position's coming settlements have cost, and its pair was not offered.
+    `quotes` are by the pair of legs. `entries_problem` is why nothing may be entered at all.
+    `is_whole` says that the offers are all there are: only then does an absent one mean anything.
+    `taken` are the revisions of opportunities that were entered before. `flipped_for` and
+    `missing_for` are how long a position's coming settlements have cost, and its pair was not
+    offered.
     """
 
     now: datetime
@@ -84,6 +85,11 @@ class Situation:
     def quote_of(self, held: Held) -> Quoted | None:
         """Return what is offered now for the pair of legs a position has."""
         return self.quotes.get(held.legs)
+
+    def sees_venues_of(self, held: Held) -> bool:
+        """Whether an offer that stands names both venues of a position: the scanner reads them."""
+        seen = {ref.exchange for q in self.quotes.values() if not q.problem for ref in q.offer.legs}
+        return {ref.exchange for ref in held.legs} <= seen
 
     def resized(self, position_id: str, notional: Decimal) -> Situation:
         """Return the situation once a position has the notional that was decided."""

@@ -44,7 +44,8 @@ def judge_holding(held: Held, situation: Situation, policy: StrategyPolicy) -> D
 
 
 def _unoffered(held: Held, situation: Situation, policy: StrategyPolicy) -> Decision:
-    if not situation.is_whole:
+    # A scanner that was just started, or lost a venue, offers nothing there either.
+    if not situation.is_whole or not situation.sees_venues_of(held):
         return about_position(DecisionAction.HOLD, "NO_EVIDENCE", held)
     missing = situation.missing_for.get(held.position_id)
     if missing is None or missing < policy.gone_patience:

@@ -15,10 +15,13 @@ from services.engine.strategy_words import DecisionAction
 from services.engine.views import PositionStatus
 
 _LEAVING = frozenset({DecisionAction.EXIT, DecisionAction.REDUCE})
+MAX_JUDGED = 50
+"""Offers that are judged in one round, the best: hedges share the event loop with it."""
 
 
 def decide(situation: Situation, policy: StrategyPolicy) -> tuple[Decision, ...]:
-    """Return a decision for each own position, worst carry first, then for each offer, best first.
+    """Return a decision for each own position, worst carry first, then for each offer
+    that pays enough, best first.
 
     Every decision sees those before it, so that all together keep the caps.
     """
@@ -35,7 +38,7 @@ def decide(situation: Situation, policy: StrategyPolicy) -> tuple[Decision, ...]
 
 def _entries(situation: Situation, policy: StrategyPolicy) -> list[Decision]:
     decisions = []
-    for quoted in _ranked(situation):
+    for quoted in _ranked(situation, policy):
         decision = judge_entry(quoted, situation, policy)
         decisions.append(decision)
         if decision.action is DecisionAction.ENTER and decision.notional is not None:
@@ -63,7 +66,7 @@ def _rotated(
 
 
 def _waiting(situation: Situation, policy: StrategyPolicy) -> list[Offer]:
-    for quoted in _ranked(situation):
+    for quoted in _ranked(situation, policy):
         decision = judge_entry(quoted, situation, policy)
         # The best that may be entered has room: nothing need be left for it.
         if decision.action is DecisionAction.ENTER:
@@ -73,11 +76,11 @@ def _waiting(situation: Situation, policy: StrategyPolicy) -> list[Offer]:
     return []
 
 
-def _ranked(situation: Situation) -> list[Quoted]:
+def _ranked(situation: Situation, policy: StrategyPolicy) -> list[Quoted]:
+    enough = [q for q in situation.quotes.values() if q.offer.net_apr >= policy.enter_net_apr]
     # By id where figures are equal, so that a replay of the facts decides alike.
-    return sorted(
-        situation.quotes.values(), key=lambda q: (-q.offer.net_apr, q.offer.opportunity_id)
-    )
+    ranked = sorted(enough, key=lambda q: (-q.offer.net_apr, q.offer.opportunity_id))
+    return ranked[:MAX_JUDGED]
 
 
 def _carry(held: Held, situation: Situation) -> tuple[Decimal, str]:

@@ -1,0 +1,205 @@
+"""The strategy's rounds: gather the facts, decide, journal, and in auto mode carry it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.common.clock import Clock
+from services.common.errors import OpensqtError
+from services.common.logs import get_logger
+from services.engine import commands as cmd
+from services.engine import events as ev
+from services.engine.book import PositionBook
+from services.engine.follower_board import OfferBoard
+from services.engine.idempotency import CommandDesk, Stamp
+from services.engine.owned_tasks import OwnedTasks
+from services.engine.ports import EngineApi
+from services.engine.strategy_decision import Decision
+from services.engine.strategy_facts import Quoted, Situation, cooldowns_of, held_of, quotes_of
+from services.engine.strategy_plan import decide
+from services.engine.strategy_policy import StrategyPolicy
+from services.engine.strategy_requests import enter_request, exit_request, reduce_request
+from services.engine.strategy_watch import Persistence, flipped, missing
+from services.engine.strategy_words import DecisionAction, StrategyMode
+from services.engine.views import EngineMode
+
+_log = get_logger(__name__)
+_MAX_TEXT = 500
+
+
+class StrategyDesk:
+    """Decides about what is held and offered; `setting` is the mode the settings ask for."""
+
+    def __init__(
+        self,
+        engine: EngineApi,
+        book: PositionBook,
+        board: OfferBoard,
+        clock: Clock,
+        policy: StrategyPolicy,
+        setting: StrategyMode,
+    ) -> None:
+        self._engine = engine
+        self._book = book
+        self._board = board
+        self._clock = clock
+        self._policy = policy
+        self._setting = setting
+        self._tasks = OwnedTasks()
+        self._commands = CommandDesk(book, clock, self._tasks)
+        self._flipped = Persistence()
+        self._missing = Persistence()
+        self._refused: dict[str, datetime] = {}
+        self._told: dict[str, tuple[DecisionAction, str, datetime]] = {}
+        self.latest: tuple[Decision, ...] = ()
+        """Everything the last round decided, offers that were passed included."""
+
+    @property
+    def mode(self) -> StrategyMode:
+        """Return the mode in force: the last command's, unless the setting was changed since."""
+        switched = self._book.engine.strategy
+        if switched is not None and switched.setting is self._setting:
+            return switched.mode
+        return self._setting
+
+    async def switch(self, command: cmd.SwitchStrategyCommand) -> StrategyMode:
+        """Set the mode, durably; returns the one in force."""
+
+        async def work(stamp: Stamp) -> tuple[str, ...]:
+            now = self._clock.now()
+            event = ev.StrategySwitched(now, command.mode, self._setting, command.reason)
+            await self._book.record(event, stamp())
+            return ()
+
+        await self._commands.run(command, work)
+        return self.mode
+
+    def start(self) -> None:
+        """Begin the rounds."""
+        self._tasks.spawn(self._rounds(), "strategy")
+
+    async def stop(self) -> None:
+        """End the rounds; what was begun is the engine's."""
+        await self._tasks.close()
+
+    async def decide_once(self) -> tuple[Decision, ...]:
+        """Decide once about everything, journal what is new, and in auto mode act on it."""
+        mode = self.mode
+        if mode is StrategyMode.MANUAL:
+            self.latest = ()
+            return ()
+        self.latest = decide(self._situation(), self._policy)
+        self._journal(self.latest, mode)
+        if mode is StrategyMode.AUTO:
+            await self._act(self.latest)
+        return self.latest
+
+    async def _rounds(self) -> None:
+        while True:
+            try:
+                await self.decide_once()
+            except OpensqtError as error:
+                # The next round sees the facts anew; ending here would leave positions alone.
+                _log.warning("strategy_round_failed", reason=error.reason)
+            await self._clock.sleep(self._policy.decide_interval.total_seconds())
+
+    def _situation(self) -> Situation:
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        positions, record = self._book.all(), self._book.engine
+        self._refused = {s: until for s, until in self._refused.items() if until > now}
+        bare = Situation(
+            now=now,
+            quotes=quotes_of(
+                Quoted(offer, self._board.problem(offer, now, monotonic))
+                for offer in self._board.all()
+            ),
+            held=held_of(positions, record.strategy_entries),
+            is_whole=self._board.caught_up,
+        )
+        self._flipped.note(*flipped(bare), monotonic)
+        self._missing.note(*missing(bare), monotonic)
+        return Situation(
+            now=now,
+            quotes=bare.quotes,
+            held=bare.held,
+            is_whole=bare.is_whole,
+            entries_problem=self._entries_problem(),
+            cooldowns=cooldowns_of(positions, self._policy.symbol_cooldown, self._refused),
+            taken=frozenset(record.strategy_entries.values()),
+            flipped_for=self._flipped.of(monotonic),
+            missing_for=self._missing.of(monotonic),
+        )
+
+    def _entries_problem(self) -> str:
+        status = self._engine.status()
+        if status.mode is not EngineMode.ACTIVE:
+            return "ENGINE_HALTED"
+        return "" if status.reconciled else "ENGINE_NOT_RECONCILED"
+
+    def _journal(self, decisions: Sequence[Decision], mode: StrategyMode) -> None:
+        now = self._clock.now()
+        told: dict[str, tuple[DecisionAction, str, datetime]] = {}
+        for decision in decisions:
+            # Offers nobody takes come and go by the hundred: they are shown, not journaled.
+            if decision.action is DecisionAction.PASS:
+                continue
+            known = self._told.get(decision.subject)
+            said = known is not None and known[:2] == (decision.action, decision.reason)
+            if known is not None and said and now - known[2] < self._policy.repeat_interval:
+                told[decision.subject] = known
+                continue
+            self._book.record_soon(decision.event(now, mode))
+            told[decision.subject] = (decision.action, decision.reason, now)
+        self._told = told
+
+    async def _act(self, decisions: Sequence[Decision]) -> None:
+        # Leaving first, and no wait of an entry before it.
+        for decision in decisions:
+            if decision.action is DecisionAction.EXIT:
+                request = exit_request(decision.position_id)
+                await self._engine.close(cmd.CloseCommand(request, decision.position_id))
+            elif decision.action is DecisionAction.REDUCE:
+                await self._reduce(decision)
+        # One, and then the facts anew: while the venues answered, others may have come to pass.
+        entry = next((d for d in decisions if d.action is DecisionAction.ENTER), None)
+        if entry is not None:
+            await self._enter(entry)
+
+    async def _reduce(self, decision: Decision) -> None:
+        position = self._book.get(decision.position_id)
+        if position is None:
+            return
+        request = reduce_request(decision.position_id, position.revision)
+        command = cmd.ReduceCommand(request, decision.position_id, ratio=decision.ratio)
+        await self._engine.reduce(command)
+
+    async def _enter(self, decision: Decision) -> None:
+        offer = self._board.get(decision.opportunity_id)
+        # A journal that took its time may have let a newer revision come in.
+        if offer is None or offer.revision != decision.revision:
+            return
+        command = cmd.OpenCommand(
+            enter_request(decision.opportunity_id, decision.revision),
+            opportunity_id=decision.opportunity_id,
+            notional=decision.notional,
+        )
+        try:
+            await self._engine.open(command)
+        except OpensqtError as error:
+            now = self._clock.now()
+            self._refused[decision.symbol] = now + self._policy.refusal_cooldown
+            refusal = ev.DecisionTaken(
+                now,
+                StrategyMode.AUTO,
+                DecisionAction.PASS,
+                error.reason,
+                decision.symbol,
+                decision.opportunity_id,
+                decision.revision,
+                "",
+                decision.notional,
+                decision.figures,
+                error.message[:_MAX_TEXT],
+            )
+            self._book.record_soon(refusal)

@@ -24,6 +24,7 @@ from services.engine.orders import (
     OrderSide,
     OrderState,
 )
+from services.engine.pockets import Pocket, PocketKind
 from services.engine.position import Position, begin, fold, fold_all
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import make_rules
@@ -51,6 +52,7 @@ PLAN = OrderPlan(
     f"{KEY}le0000", SPOT.ref, LegSide.LONG, OrderClass.ENTRY, OrderSide.BUY, D(1), D("100.2")
 )
 INTENDED = ev.OrderIntended(KEY, AT, PLAN)
+POCKET = Pocket("spot", PocketKind.SPOT, "BTC")
 
 
 def observed(executed: str, *, closed: bool, at: datetime = AT) -> ev.OrderObserved:
@@ -95,6 +97,9 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.BreakerReset(AT, "BTCUSDT", "looked at"),
     ev.DayOpened(AT, D("-12.5")),
     ev.GuardActed(AT, "basis_stop", "BTCUSDT", KEY, "close", "basis moved by 0.02"),
+    ev.BaselineTaken(AT, POCKET, D("1.5"), "FIRST_TRADE"),
+    ev.ReconciliationBroke(AT, POCKET, D("2.499"), D("1.499"), ("BTCUSDT",)),
+    ev.ReconciliationHealed(AT, POCKET, D("2.499")),
 )
 
 

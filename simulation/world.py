@@ -16,104 +16,43 @@ import gc
 import logging
 import random
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from unittest import mock
 
 import structlog
-from pydantic import SecretStr
 
-from services.common.metrics import ServiceMetrics
-from services.connector import bootstrap as connector_bootstrap
-from services.connector.connector_metrics import ConnectorMetrics
-from services.connector.settings import ConnectorPart
 from services.engine import commands as cmd
 from services.engine.connector_gateway import ConnectorGateway
 from services.engine.engine import Engine, EngineDependencies
 from services.engine.events import Event
-from services.engine.instruments import InstrumentKind, InstrumentRef, LegSide
-from services.engine.policy import EngineLimits, EnginePolicy
+from services.engine.instruments import InstrumentRef, LegSide
+from services.engine.order_news import OrderNews
+from services.engine.order_watch import OrderWatch
 from services.engine.scanner_client import NoScanner
 from services.engine.views import PositionStatus, PositionView
 from services.simulator.bootstrap import make_simulation
 from services.simulator.core.events import Event as VenueEvent
 from services.simulator.core.events import OrderEvent
-from services.simulator.gateway import Gateway
-from simulation.loop import PROCESS, Process, SimLoop, context_of
+from simulation.loop import Process, SimLoop, context_of
 from simulation.loop_time import SeededIds, SimClock, own_time
-from simulation.transport import SimSession, VenueDoor
-from simulation.transport_calls import CallDoor, ConnectorStub
-from simulation.transport_network import LinkFaults, Network
-from simulation.transport_sockets import SocketDoor
-from simulation.world_disk import JournalImage, LedgerImage, SimJournal, SimLedger
+from simulation.transport_calls import ConnectorStub
+from simulation.transport_network import Network
+from simulation.world_config import ENGINE, KINDS, PERPETUAL, SPOT, DiedError, WorldConfig, link_to
+from simulation.world_connectors import Connector, Connectors, Wires
+from simulation.world_disk import JournalImage, SimJournal
 from simulation.world_listener import Listener
-from simulation.world_markets import (
-    API_KEY,
-    API_SECRET,
-    BASE_URL,
-    KeptLoader,
-    loaded_markets,
-    market_source,
-    simulator_settings,
-)
+from simulation.world_markets import loaded_markets, market_source, simulator_settings
 from simulation.world_trace import Trace
 
+__all__ = ["ENGINE", "KINDS", "PERPETUAL", "SPOT", "DiedError", "World", "WorldConfig"]
+
 T = TypeVar("T")
-SPOT: Final = "binance"
-PERPETUAL: Final = "binanceusdm"
-ENGINE: Final = "engine"
-KINDS: Final[Mapping[str, InstrumentKind]] = {
-    SPOT: InstrumentKind.SPOT,
-    PERPETUAL: InstrumentKind.PERPETUAL,
-}
-_POLICY: Final = EnginePolicy(funding_read_interval=timedelta(seconds=60))
-_LIMITS: Final = EngineLimits()
-_VENUE_LINK: Final = LinkFaults(0.001, 0.02)
-_ENGINE_LINK: Final = LinkFaults(0.0001, 0.001)
 _TICK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.02
 _SILENT: Final = logging.CRITICAL + 1
-
-
-class DiedError(Exception):
-    """The process that was to answer has died."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorldConfig:
-    """What worlds differ in beside their seed; times in seconds, the fence is the sum of three."""
-
-    symbol_count: int = 12
-    market_seed: int = 7
-    recv_window: float = 1.0
-    processing: float = 0.5
-    clock_bound: float = 0.1
-    policy: EnginePolicy = _POLICY
-    limits: EngineLimits = _LIMITS
-    venue_link: LinkFaults = _VENUE_LINK
-    engine_link: LinkFaults = _ENGINE_LINK
-    longest_seconds: float = 900.0
-
-    @property
-    def fence(self) -> float:
-        """Return after how many seconds "not found" is proof."""
-        return self.recv_window + self.processing + self.clock_bound
-
-
-# Not frozen: processes come and go.
-@dataclass(slots=True)
-class Connector:
-    """One venue account's connector: what outlives a crash of it, and its present life."""
-
-    name: str
-    part: ConnectorPart
-    image: LedgerImage
-    door: CallDoor
-    process: Process | None = None
+_RESTING: Final = (PositionStatus.OPEN, PositionStatus.CLOSED, PositionStatus.FLAT)
 
 
 # Mutable: the world goes on inside. Its parts are made when it is run.
@@ -130,13 +69,29 @@ class World:
         self.network = Network(self.loop, self._chance())
         self.journal = JournalImage()
         self.listener = Listener(self.trace)
-        self.connectors: dict[str, Connector] = {}
         self.engine: Engine | None = None
         self.engine_process: Process | None = None
         self._disk_chance = self._chance()
+        self._epoch = 0
         self._ids = SeededIds(self._chance())
         self._past: list[Process] = []
         self._venue = Process("venue")
+        self.simulation = make_simulation(
+            simulator_settings(
+                self.config.symbol_count, self.config.market_seed, self.config.processing
+            ),
+            wire=self.clock,
+            source=market_source(self.config.symbol_count, self.config.market_seed),
+        )
+        self.wires = Wires.of(self.simulation, self.network, self.trace, self._venue)
+        self._connectors = Connectors(
+            self.config, self.wires, self.trace, self._disk_chance, self._ids
+        )
+
+    @property
+    def connectors(self) -> dict[str, Connector]:
+        """The connectors by name."""
+        return self._connectors.by_name
 
     def run(self, scenario: Callable[[World], Awaitable[T]]) -> T:
         """Live a scenario and return its result.
@@ -154,7 +109,7 @@ class World:
             stack.enter_context(own_time(self.clock, self._chance()))
             stack.callback(self._end)
             self._make(folder)
-            stack.enter_context(self._own_connector_parts())
+            stack.enter_context(self._connectors.installed())
             asyncio.set_event_loop(self.loop)
             return self.loop.run_until_complete(scenario(self))
 
@@ -169,8 +124,11 @@ class World:
         process = Process(name)
         self._past.append(process)
         self.trace.tell("start", name)
-        begin = self._begin_engine if name == ENGINE else self._begin_connector
-        await self.within(process, begin(process))
+        process.mourners.append(lambda: self.trace.tell("crash", name))
+        if name == ENGINE:
+            await self.within(process, self._begin_engine(process))
+        else:
+            await self.within(process, self._connectors.begin(process, self.clock))
         self.trace.tell("serving", name)
 
     def crash(self, name: str) -> None:
@@ -243,9 +201,8 @@ class World:
 
     async def settled(self, position_id: str, seconds: float | None = None) -> PositionView:
         """Wait until a position rests; raises TimeoutError when it does not in time."""
-        resting = (PositionStatus.OPEN, PositionStatus.CLOSED, PositionStatus.FLAT)
         async with asyncio.timeout(self.config.fence + 5.0 if seconds is None else seconds):
-            await self._until(lambda: self.living_engine().get(position_id).status in resting)
+            await self._until(lambda: self.living_engine().get(position_id).status in _RESTING)
         return self.living_engine().get(position_id)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
@@ -292,105 +249,32 @@ class World:
 
     def _make(self, folder: Path) -> None:
         config = self.config
-        self.simulation = make_simulation(
-            simulator_settings(config.symbol_count, config.market_seed, config.processing),
-            wire=self.clock,
-            source=market_source(config.symbol_count, config.market_seed),
-        )
         self.simulation.exchange.listeners.append(self._venue_event)
-        gateway = Gateway(self.simulation)
-        self._rest = VenueDoor(gateway, self.network, self.trace.tell, self._venue)
-        self._sockets = SocketDoor(self.simulation, gateway, self.network, self._venue)
         self.loop.call_later(_TICK_SECONDS, self._tick, context=context_of(self._venue))
         for name in KINDS:
             self.network.links[name] = config.venue_link
-            self.network.links[f"{ENGINE}-{name}"] = config.engine_link
-            self.connectors[name] = Connector(
-                name, self._part(name, folder), LedgerImage(), CallDoor(self.network)
-            )
-
-    def _part(self, name: str, folder: Path) -> ConnectorPart:
-        config = self.config
-        return ConnectorPart(
-            exchange=name,
-            base_url=BASE_URL,
-            api_key=SecretStr(API_KEY),
-            api_secret=SecretStr(API_SECRET),
-            ledger_path=folder / f"{name}.ledger",
-            recv_window_ms=round(config.recv_window * 1_000),
-            venue_processing_seconds=config.processing,
-            clock_bound_seconds=config.clock_bound,
-            request_timeout_seconds=5.0,
-            allowance_scale=4.0,
-        )
-
-    @contextlib.contextmanager
-    def _own_connector_parts(self) -> Any:
-        """Give the connector's composition root what stands here for disk, wire and chance."""
-        config = self.config
-
-        def session(*gates: Any) -> SimSession:
-            return SimSession(_here(), self.network, self._rest, self._sockets, gates)
-
-        def ledger(path: Path, venue: str) -> SimLedger:
-            image = self.connectors[_here()].image
-            return SimLedger(image, self._disk_chance, self._ledger_written, path, venue)
-
-        def loader(build: Any, profile: Any, allowed: Any) -> KeptLoader:
-            del build, profile, allowed
-            name = _here()
-            return KeptLoader(
-                self.network,
-                name,
-                lambda: loaded_markets(name, config.symbol_count, config.market_seed),
-            )
-
-        with mock.patch.multiple(
-            connector_bootstrap,
-            new_session=session,
-            Ledger=ledger,
-            MarketLoader=loader,
-            RandomIds=lambda: self._ids,
-        ):
-            yield
-
-    async def _begin_connector(self, process: Process) -> None:
-        connector = self.connectors[process.name]
-        connector.process = process
-        process.mourners.append(lambda: self.trace.tell("crash", process.name))
-        serving: asyncio.Future[None] = self.loop.create_future()
-
-        async def live() -> None:
-            opened = connector_bootstrap.open_servicer(
-                connector.part, _connector_metrics(process.name), self.clock
-            )
-            async with opened as servicer:
-                connector.door.open(process, servicer)
-                serving.set_result(None)
-                await asyncio.Event().wait()
-
-        life = self.loop.create_task(live())
-        # A start that fails must be heard of, not waited for.
-        await asyncio.wait({life, serving}, return_when=asyncio.FIRST_COMPLETED)
-        if life.done():
-            life.result()
+            self.network.links[link_to(name)] = config.engine_link
+        self._connectors.make(folder)
 
     async def _begin_engine(self, process: Process) -> None:
         self.engine_process, self.engine = process, None
-        process.mourners.append(lambda: self.trace.tell("crash", process.name))
         config = self.config
-        gateways = {
-            name: ConnectorGateway(
+        self._epoch += 1
+        news = OrderNews()
+        gateways = {}
+        for name, kind in KINDS.items():
+            door = self.connectors[name].door
+            stub: Any = ConnectorStub(link_to(name), self.network, door, process)
+            # Owned by the process, which ends it as it ends everything.
+            self.loop.create_task(OrderWatch(name, stub, self.clock, news.tell).run())
+            gateways[name] = ConnectorGateway(
                 name,
                 kind,
-                ConnectorStub(  # type: ignore[arg-type]  # stands for the generated stub
-                    f"{ENGINE}-{name}", self.network, self.connectors[name].door, process
-                ),
+                stub,
                 call_seconds=config.policy.call_timeout.total_seconds(),
                 place_seconds=config.policy.place_timeout.total_seconds(),
+                epoch=self._epoch,
             )
-            for name, kind in KINDS.items()
-        }
         engine = Engine(
             EngineDependencies(
                 journal=SimJournal(self.journal, self._disk_chance, self._journal_written),
@@ -402,6 +286,7 @@ class World:
                 ids=self._ids,
                 policy=config.policy,
                 limits=config.limits,
+                order_events=news,
             )
         )
         await engine.start()
@@ -409,7 +294,7 @@ class World:
 
     def _tick(self) -> None:
         self.simulation.exchange.advance()
-        self._sockets.users.poll()
+        self.wires.sockets.users.poll()
         self.loop.call_later(_TICK_SECONDS, self._tick)
 
     def _venue_event(self, event: VenueEvent) -> None:
@@ -425,9 +310,6 @@ class World:
     def _journal_written(self, kind: str) -> None:
         self.trace.tell("journal", kind)
 
-    def _ledger_written(self) -> None:
-        self.trace.tell("ledger", _here())
-
     def _chance(self) -> random.Random:
         return random.Random(self.random.getrandbits(64))  # noqa: S311 - a seed must repeat
 
@@ -437,15 +319,9 @@ class World:
             process.mourners.clear()
             process.is_dead = True
             process.bury()
-        for connector in self.connectors.values():
-            connector.image.close()
+        self._connectors.close()
         asyncio.set_event_loop(None)
         self.loop.close()
-
-
-def _here() -> str:
-    process = PROCESS.get()
-    return "" if process is None else process.name
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
@@ -453,22 +329,12 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
         future.set_exception(error)
 
 
-_METRICS: Final[dict[str, ConnectorMetrics]] = {}
-
-
-def _connector_metrics(name: str) -> ConnectorMetrics:
-    # Nothing decides by them, and to register a set of them takes longer than a start.
-    if name not in _METRICS:
-        _METRICS[name] = ConnectorMetrics(ServiceMetrics("connector"))
-    return _METRICS[name]
-
-
 def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of one's own in it
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Log nothing, and collect no garbage: when it would is not the seed's to say."""
     before, was_on = logging.root.manager.disable, gc.isenabled()
     told = structlog.get_config()

@@ -1,0 +1,170 @@
+"""The connectors of a world: the real composition root, on a disk and a wire of the world's."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+from pydantic import SecretStr
+
+from services.common.metrics import ServiceMetrics
+from services.connector import bootstrap
+from services.connector.connector_metrics import ConnectorMetrics
+from services.connector.settings import ConnectorPart
+from services.simulator.gateway import Gateway
+from services.simulator.simulation import Simulation
+from simulation.loop import PROCESS, Process
+from simulation.loop_time import SeededIds, SimClock
+from simulation.transport import SimSession, VenueDoor
+from simulation.transport_calls import CallDoor
+from simulation.transport_network import Network
+from simulation.transport_sockets import SocketDoor
+from simulation.world_config import KINDS, WorldConfig
+from simulation.world_disk import LedgerImage, SimLedger
+from simulation.world_markets import API_KEY, API_SECRET, BASE_URL, KeptLoader, loaded_markets
+from simulation.world_trace import Trace
+
+
+# Not frozen: processes come and go.
+@dataclass(slots=True)
+class Connector:
+    """One venue account's connector: what outlives a crash of it, and its present life."""
+
+    name: str
+    part: ConnectorPart
+    image: LedgerImage
+    door: CallDoor
+    process: Process | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """What the connectors of a world meet outside of their processes."""
+
+    network: Network
+    rest: VenueDoor
+    sockets: SocketDoor
+
+    @classmethod
+    def of(cls, simulation: Simulation, network: Network, trace: Trace, venue: Process) -> Wires:
+        """Return the doors of a venue that acts in a process of its own."""
+        gateway = Gateway(simulation)
+        rest = VenueDoor(gateway, network, trace.tell, venue)
+        return cls(network, rest, SocketDoor(simulation, gateway, network, venue))
+
+
+class Connectors:
+    """All connectors of a world; what they write beside their ledgers is in a folder in memory."""
+
+    def __init__(
+        self, config: WorldConfig, wires: Wires, trace: Trace, chance: random.Random, ids: SeededIds
+    ) -> None:
+        self._config = config
+        self._wires = wires
+        self._trace = trace
+        self._chance = chance
+        self._ids = ids
+        self.by_name: dict[str, Connector] = {}
+
+    def make(self, folder: Path) -> None:
+        """Make their disks; none is started."""
+        for name in KINDS:
+            self.by_name[name] = Connector(
+                name,
+                _part(name, folder, self._config),
+                LedgerImage(),
+                CallDoor(self._wires.network),
+            )
+
+    async def begin(self, process: Process, clock: SimClock) -> None:
+        """Start a connector in its process, in which this runs; returns when it serves."""
+        connector = self.by_name[process.name]
+        connector.process = process
+        loop = asyncio.get_running_loop()
+        serving: asyncio.Future[None] = loop.create_future()
+
+        async def live() -> None:
+            metrics = _metrics(process.name)
+            async with bootstrap.open_servicer(connector.part, metrics, clock) as servicer:
+                connector.door.open(process, servicer)
+                serving.set_result(None)
+                await asyncio.Event().wait()
+
+        life = loop.create_task(live())
+        # A start that fails must be heard of, not waited for.
+        await asyncio.wait({life, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if life.done():
+            life.result()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Give the composition root what stands here for disk, wire and chance."""
+        with mock.patch.multiple(
+            bootstrap,
+            new_session=self._session,
+            Ledger=self._ledger,
+            MarketLoader=self._loader,
+            RandomIds=lambda: self._ids,
+        ):
+            yield
+
+    def close(self) -> None:
+        """Give the disks back."""
+        for connector in self.by_name.values():
+            connector.image.close()
+
+    def _session(self, *gates: Any) -> SimSession:
+        wires = self._wires
+        return SimSession(_here(), wires.network, wires.rest, wires.sockets, gates)
+
+    def _ledger(self, path: Path, venue: str) -> SimLedger:
+        name = _here()
+
+        def written() -> None:
+            self._trace.tell("ledger", name)
+
+        return SimLedger(self.by_name[name].image, self._chance, written, path, venue)
+
+    def _loader(self, _build: Any, _profile: Any, _allowed: Any) -> KeptLoader:
+        name, config = _here(), self._config
+        return KeptLoader(
+            self._wires.network,
+            name,
+            lambda: loaded_markets(name, config.symbol_count, config.market_seed),
+        )
+
+
+def _part(name: str, folder: Path, config: WorldConfig) -> ConnectorPart:
+    return ConnectorPart(
+        exchange=name,
+        base_url=BASE_URL,
+        api_key=SecretStr(API_KEY),
+        api_secret=SecretStr(API_SECRET),
+        ledger_path=folder / f"{name}.ledger",
+        recv_window_ms=round(config.recv_window * 1_000),
+        venue_processing_seconds=config.processing,
+        clock_bound_seconds=config.clock_bound,
+        request_timeout_seconds=5.0,
+        allowance_scale=4.0,
+    )
+
+
+def _here() -> str:
+    process = PROCESS.get()
+    return "" if process is None else process.name
+
+
+_METRICS: Final[dict[str, ConnectorMetrics]] = {}
+
+
+def _metrics(name: str) -> ConnectorMetrics:
+    # Nothing decides by them, and to register a set of them takes longer than a start.
+    if name not in _METRICS:
+        _METRICS[name] = ConnectorMetrics(ServiceMetrics("connector"))
+    return _METRICS[name]

@@ -30,6 +30,8 @@ from services.engine.metrics import EngineMetrics
 from services.engine.order_entry import open_order_entry
 from services.engine.order_news import OrderNews
 from services.engine.order_watch import open_order_watch
+from services.engine.owned_tasks import OwnedTasks
+from services.engine.readiness import tell_readiness
 from services.engine.risk_alerts import AlertFeed
 from services.engine.scanner_client import NoScanner, ScannerClient
 from services.engine.servicer import EngineServicer
@@ -104,6 +106,9 @@ async def engine_server(
         stack.callback(alerts.close)
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
         _register(server, engine, feed, alerts, scanner)
+        telling = OwnedTasks()
+        telling.spawn(tell_readiness(server, lambda: engine.takes_entries, clock), "readiness")
+        stack.push_async_callback(telling.close)
         yield server
 
 
@@ -175,7 +180,8 @@ async def _gateways(
         channel = await stack.enter_async_context(open_channel(venue))
         stub = exchange_pb2_grpc.ExchangeServiceStub(channel)
         entry = await stack.enter_async_context(open_order_entry(venue.name, stub, clock, epoch))
-        await stack.enter_async_context(open_order_watch(venue.name, stub, clock, news.tell))
+        watch = open_order_watch(venue.name, stub, clock, news.tell, news.tell_forced)
+        await stack.enter_async_context(watch)
         kind = InstrumentKind(venue.kind)
         guard_seconds = settings.guards.call_timeout.total_seconds()
         readers[venue.name] = ConnectorRiskReader(

@@ -250,6 +250,18 @@ class Engine:
             venues=tuple(gateway.view() for gateway in self._gateways.values()),
         )
 
+    @property
+    def takes_entries(self) -> bool:
+        """Whether entries are taken at all; one symbol may be stopped even so."""
+        broken = tuple(self._book.engine.breaks.values())
+        if stopping("", broken, self._needs.policy.reconcile_break_limit):
+            return False
+        try:
+            self._check_mode()
+        except PreconditionError:
+            return False
+        return not self._book.journal_problem
+
     def _troubles(self) -> list[str]:
         """Return everything that keeps the engine from its work, the worst first."""
         record = self._book.engine

@@ -5,9 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc, resources_pb2, types_pb2
+from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc, resources_pb2
 from services.common.call_errors import retry_read, translated
-from services.common.codec import decimal_to_proto
 from services.common.engine_epoch import epoch_metadata
 from services.common.errors import (
     AlreadyExistsError,
@@ -30,6 +29,7 @@ from services.engine.connector_codec import (
 )
 from services.engine.holdings_codec import balances_from_proto, positions_from_proto
 from services.engine.instruments import Book, InstrumentKind, InstrumentRules
+from services.engine.order_request import place_request
 from services.engine.orders import OrderOutcome, OrderPlan
 from services.engine.pockets import Holdings
 from services.engine.ports import (
@@ -192,6 +192,19 @@ class ConnectorGateway:
                 request, timeout=self._place_seconds, metadata=self._shown
             )
 
+    async def cancel_order(
+        self, symbol: str, client_order_id: str, *, use_margin: bool
+    ) -> OrderOutcome | None:
+        """Take a resting order back; None where its state could not be read afterwards."""
+        request = exchange_pb2.CancelOrderRequest(
+            symbol=symbol, client_order_id=client_order_id, use_margin=use_margin
+        )
+        with translated():
+            answer = await self._stub.CancelOrder(request, timeout=self._call_seconds)
+        if answer is None or not answer.HasField("order"):
+            return None
+        return self._checked(answer.order, client_order_id)
+
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
     ) -> OrderOutcome | None:
@@ -293,22 +306,3 @@ class ConnectorGateway:
         return await self._read(
             lambda: self._stub.GetFundingPayments(request, timeout=self._call_seconds)
         )
-
-
-def place_request(plan: OrderPlan) -> resources_pb2.PlaceOrderRequest:
-    """Encode an order: limit and immediate-or-cancel at its worst price, or a market order."""
-    is_limit = plan.worst_price is not None
-    return resources_pb2.PlaceOrderRequest(
-        symbol=plan.instrument.symbol,
-        side=wire.SIDE_TO_WIRE[plan.side],
-        type=types_pb2.ORDER_TYPE_LIMIT if is_limit else types_pb2.ORDER_TYPE_MARKET,
-        time_in_force=types_pb2.TIME_IN_FORCE_IOC
-        if is_limit
-        else types_pb2.TIME_IN_FORCE_UNSPECIFIED,
-        quantity=decimal_to_proto(plan.quantity),
-        price=decimal_to_proto(plan.worst_price),
-        reduce_only=plan.reduce_only,
-        client_order_id=plan.client_order_id,
-        use_margin=plan.use_margin,
-        order_class=wire.CLASS_TO_WIRE[plan.order_class],
-    )

@@ -8,7 +8,7 @@ booked as dust; the next slice goes out; the position settles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
@@ -17,12 +17,13 @@ from services.engine.instruments import LegSide
 from services.engine.neutrality import is_neutral
 from services.engine.order_ids import client_order_id
 from services.engine.orders import OrderClass, OrderPlan, OrderState
+from services.engine.passive import QuoteFacts, first_quote, next_quote_step
 from services.engine.policy import EnginePolicy
 from services.engine.position import OrderRecord, Position, opening_side
 from services.engine.pricing import is_within, worst_price
 from services.engine.reduction import backoff, next_reduction
 from services.engine.sizing import floor_to_lot, meets_minimum, scale_hedge_to_fills
-from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle, Wait
+from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle, Wait, Withdraw
 from services.engine.views import PositionStatus
 
 _ZERO = Decimal(0)
@@ -40,6 +41,8 @@ class EntryFacts:
     unhedged_for: timedelta
     no_more_slices: bool = False
     in_flight: frozenset[LegSide] = frozenset()
+    # Of a passive entry only.
+    quote: QuoteFacts = field(default_factory=QuoteFacts)
 
 
 def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy) -> EntryStep:
@@ -54,13 +57,22 @@ def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy)
     # Before an unknown lead is asked about: what has filled is naked now.
     if hedge > 0 and _may_hedge(position, facts, policy):
         return SendOrder(hedge_plan(position, hedge, policy), _pause(position, policy))
-    if facts.in_flight or position.unresolved():
+    if facts.in_flight:
+        return _ask(position, facts)
+    if position.intent.passive:
+        # What cannot be hedged any more must not grow.
+        may_open = hedge == 0 and not facts.no_more_slices and not _unwinds(position)
+        quoting = next_quote_step(position, facts.quote, policy, may_open=may_open)
+        if quoting is not None:
+            return quoting
+    if position.unresolved():
         return _ask(position, facts)
     if not is_neutral(open_quantity, position.larger_lot):
         if open_quantity < 0:
             return _give_back(position, -open_quantity, policy)
         return _relieve(position, open_quantity, hedge, policy)
-    if not facts.no_more_slices and (plan := next_lead_plan(position)) is not None:
+    is_taking = not position.intent.passive and not facts.no_more_slices
+    if is_taking and (plan := next_lead_plan(position)) is not None:
         return SendOrder(plan)
     return _settle(position, policy)
 
@@ -102,10 +114,13 @@ def hedge_plan(position: Position, quantity: Decimal, policy: EnginePolicy) -> O
 def next_lead_plan(position: Position) -> OrderPlan | None:
     """Return the next slice of the lead; None when all was asked or the last one came back short.
 
-    A short slice has emptied the book within the bound: asking again would chase the price.
+    A passive lead begins with its first quote. A short slice has emptied the book within the bound:
+    asking again would chase the price.
     """
     intent, leg = position.intent, position.lead_leg
     sent = position.of(leg, OrderClass.ENTRY)
+    if intent.passive:
+        return None if sent else first_quote(position)
     # Also true of a slice that was refused: nothing new after a first failure.
     if any(r.executed < r.plan.quantity for r in sent) or position.of(leg, OrderClass.UNWIND):
         return None
@@ -128,17 +143,27 @@ def next_lead_plan(position: Position) -> OrderPlan | None:
 
 def _in_doubt(position: Position) -> bool:
     """Tell whether a hedge or an unwind is unknown: sending either again could do it twice."""
-    unwinds = position.of(order_class=OrderClass.UNWIND)
-    return bool(position.unresolved(position.hedge_leg)) or any(not r.is_resolved for r in unwinds)
+    unresolved = any(not r.is_resolved for r in _unwinds(position))
+    return bool(position.unresolved(position.hedge_leg)) or unresolved
+
+
+def _unwinds(position: Position) -> tuple[OrderRecord, ...]:
+    return position.of(order_class=OrderClass.UNWIND)
 
 
 def _ask(position: Position, facts: EntryFacts) -> EntryStep:
-    """Ask for what is unknown; what is in flight is about to tell of itself."""
+    """Ask for what is unknown; what is in flight is about to tell of itself.
+
+    A lead that rests meanwhile would go on filling, with nobody to hedge it: it is taken back.
+    """
     keys = tuple(
         r.plan.client_order_id
         for r in position.of()
         if not r.is_resolved and r.plan.leg not in facts.in_flight
     )
+    resting = (key for key in keys if position.orders[key].plan.post_only)
+    if (key := next(resting, None)) is not None:
+        return Withdraw(key)
     return Resolve(keys) if keys else Wait()
 
 
@@ -183,10 +208,14 @@ def _short_hedges(position: Position) -> list[OrderRecord]:
 def _may_hedge(position: Position, facts: EntryFacts, policy: EnginePolicy) -> bool:
     tried = _short_hedges(position)
     # Once the way back has begun, a hedge would race the unwind for the same quantity.
-    if _is_refused(tried) or position.of(order_class=OrderClass.UNWIND):
+    if _is_refused(tried) or _unwinds(position):
         return False
+    largest = policy.unhedged_notional_budget
+    naked = exposure(position) * position.intent.lead_reference
     in_budget = (
-        len(tried) < policy.hedge_attempts and facts.unhedged_for < policy.unhedged_time_budget
+        len(tried) < policy.hedge_attempts
+        and facts.unhedged_for < policy.unhedged_time_budget
+        and (largest is None or naked <= largest)
     )
     # The first hedge leaves whatever time the lead took to be known: it is cheaper than the way
     # back.
@@ -248,7 +277,7 @@ def _open_reason(position: Position) -> str:
 
 
 def _flat_reason(position: Position) -> str:
-    if position.of(order_class=OrderClass.UNWIND):
+    if _unwinds(position):
         refused = (r.reason for r in _short_hedges(position) if r.state is OrderState.REJECTED)
         return f"HEDGE_FAILED_LEAD_UNWOUND {next(refused, '')}".strip()
     leads = position.of(order_class=OrderClass.ENTRY)

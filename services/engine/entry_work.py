@@ -20,10 +20,21 @@ from services.engine.executor import Dispatch, PlaceResult
 from services.engine.exposure_meter import ExposureMeter
 from services.engine.instruments import LegSide
 from services.engine.order_desk import OrderDesk
-from services.engine.orders import OrderClass, OrderPlan, OrderState
+from services.engine.orders import OrderClass, OrderOutcome, OrderPlan, OrderState
 from services.engine.ports import OrderEvent
+from services.engine.quote_watch import QuoteWatch
 from services.engine.reduction import closing_side, reduction_plan
-from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle, Wait, WorkDown
+from services.engine.steps import (
+    BookDust,
+    EntryStep,
+    Resolve,
+    SendOrder,
+    Settle,
+    Wait,
+    Watch,
+    Withdraw,
+    WorkDown,
+)
 
 _T = TypeVar("_T")
 
@@ -59,6 +70,7 @@ class EntryWork:
         self._wake = wake
         self._opens_nothing = opens_nothing
         self._flights: dict[LegSide, _Flight] = {}
+        self._quotes = QuoteWatch(context.clock.monotonic())
         position = desk.position
         # Measured from here on: what an earlier run was exposed to nobody timed.
         self.meter = ExposureMeter(position.larger_lot, position.intent.lead_reference)
@@ -73,6 +85,8 @@ class EntryWork:
             self._lead_known_at = None
         answer = asyncio.create_task(dispatch.result(plan.client_order_id))
         answer.add_done_callback(lambda _: self._wake.set())
+        if plan.post_only:
+            self._quotes.sent_at = self._context.clock.monotonic()
         self._flights[plan.leg] = _Flight(dispatch, plan.client_order_id, answer)
 
     def hear(self, event: OrderEvent) -> None:
@@ -110,9 +124,13 @@ class EntryWork:
             case WorkDown():
                 await self._unwind(step)
             case Resolve(keys):
-                await self._resolve(keys)
+                await self._learn(self._desk.resolve_once(keys), keys)
             case Wait():
                 await self._wait()
+            case Watch(delay):
+                await self._watch(delay)
+            case Withdraw(key):
+                await self._learn(self._desk.withdraw_once(key), (key,))
             case BookDust():
                 self._desk.book_dust(step)
                 # The one step that waits for nothing: a wrong decision must not stop every drive.
@@ -145,6 +163,8 @@ class EntryWork:
     async def _note(self, result: PlaceResult) -> None:
         lead = self._desk.position.held(self._desk.position.lead_leg)
         await self._desk.note(result)
+        if result.plan.post_only and isinstance(result.answer, OrderOutcome):
+            self._quotes.taken = result.plan.client_order_id
         # The clock of the hedge starts when the fill is known to us, not when it was booked.
         self._measure(lead, result.ended_at)
 
@@ -208,8 +228,25 @@ class EntryWork:
         await self._intend(plan)
         self.launch(plan)
 
-    async def _resolve(self, keys: tuple[str, ...]) -> None:
-        learned = await self._unless_woken(self._desk.resolve_once(keys))
+    async def withdraw(self) -> None:
+        """Take back a lead that still rests when an exit comes, until the venue says it is gone."""
+        while resting := self._quotes.resting(self._desk.position):
+            try:
+                if not await self._desk.withdraw_once(resting):
+                    wait = self._desk.wait_seconds((resting,))
+                    await self._context.clock.sleep(wait)
+            except Exception as error:
+                await self._context.recover_from(error, self._desk.position, "withdrawal")
+
+    async def _watch(self, delay: timedelta) -> None:
+        """Let a resting lead be, then look at it and at both books; a fill ends either at once."""
+        if delay:
+            await self._unless_woken(self._context.clock.sleep(delay.total_seconds()))
+        if not self._wake.is_set():
+            await self._unless_woken(self._quotes.look(self._context, self._desk))
+
+    async def _learn(self, asking: Coroutine[Any, Any, bool], keys: tuple[str, ...]) -> None:
+        learned = await self._unless_woken(asking)
         if learned is False:
             await self._unless_woken(self._context.clock.sleep(self._desk.wait_seconds(keys)))
 

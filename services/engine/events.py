@@ -52,6 +52,8 @@ class EntryIntended:
     # A row before each hedge would stand between a fill and its hedge; this stands for all of them.
     hedge: OrderAllowance
     opportunity_id: str = ""
+    # The lead rests post-only and is quoted anew instead of taking what the book has.
+    passive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

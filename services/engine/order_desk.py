@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+from services.common.errors import OpensqtError
 from services.common.logs import get_logger
 from services.engine import events as ev
 from services.engine.drive_context import DriveContext
@@ -29,6 +30,7 @@ class OrderDesk:
         self._id = position_id
         self._asked: dict[str, int] = {}
         self._unknown_since: dict[str, float] = {}
+        self._withdrawn: dict[str, float] = {}
 
     @property
     def position(self) -> Position:
@@ -101,6 +103,35 @@ class OrderDesk:
     async def resolve_once(self, keys: tuple[str, ...]) -> bool:
         """Ask for these orders once, all at the same time; true when anything was learned."""
         return any(await asyncio.gather(*(self._resolve(key) for key in keys)))
+
+    async def withdraw_once(self, key: str) -> bool:
+        """Take a resting order back, then ask for all that is unresolved; true when it taught.
+
+        Only what the venue says of the order afterwards counts: a cancel that was refused may have
+        come too late, one that was taken may have crossed a fill.
+        """
+        plan = self.position.orders[key].plan
+        # Until now it was meant to rest: the doubt, and the alarm about it, begins here.
+        self._unknown_since[key] = self._withdrawn.setdefault(key, self._context.clock.monotonic())
+        gateway = self._context.gateways[plan.instrument.exchange]
+        try:
+            async with asyncio.timeout(self._context.policy.call_timeout.total_seconds()):
+                outcome = await gateway.cancel_order(
+                    plan.instrument.symbol, key, use_margin=plan.use_margin
+                )
+        except (OpensqtError, TimeoutError):
+            outcome = None
+        if outcome is not None and self._book_finding(self.position.orders[key], outcome):
+            return True
+        return await self.resolve_once(self.position.unresolved())
+
+    async def look_at(self, key: str) -> bool:
+        """Ask once what a resting order has filled; true when it taught anything."""
+        record = self.position.orders[key]
+        rules = self.position.rules(record.plan.leg)
+        finding = await self._context.resolver.ask(rules, key)
+        # A reading that failed says nothing of an order that is known to rest.
+        return isinstance(finding, OrderOutcome) and self._book_finding(record, finding)
 
     def wait_seconds(self, keys: tuple[str, ...]) -> float:
         """Return how long to wait before these orders are asked for again."""

@@ -67,7 +67,8 @@ class AssetAmount:
 class OrderPlan:
     """One order, complete: what a gateway sends exactly once.
 
-    With `worst_price` the order is a limit order, immediate-or-cancel; without it a market order.
+    With `worst_price` the order is a limit order, immediate-or-cancel unless it is `post_only`;
+    without it a market order.
     `quantity` is in base units and already a multiple of the lot.
     """
 
@@ -81,6 +82,8 @@ class OrderPlan:
     # Where the venue has it, it is the last guard against crossing zero.
     reduce_only: bool = False
     use_margin: bool = False
+    # It rests at `worst_price` and is refused where it would execute at once.
+    post_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,13 @@ class EnginePolicy:
 
     Entry: the lead goes at `lead_bound_ratio` from the touch (a request may name its own); hedge
     attempt k at the k-th of `hedge_bound_ratios` (the last one repeats); hedging goes on for
-    `unhedged_time_budget` and `hedge_attempts`, then the rest is unwound on the lead. A lead above
-    `max_slice_notional` is sent in slices, each hedged before the next; None sends it whole.
+    `unhedged_time_budget` and `hedge_attempts`, and while no more than `unhedged_notional_budget`
+    is naked (None: any), then the rest is unwound on the lead. A lead above `max_slice_notional` or
+    that budget is sent in slices, each hedged before the next; None sends it whole. What both books
+    bear within the bound is entered where it is `min_size_ratio` of what was asked.
+
+    With `passive_entry` the lead rests at the best price of its own side, post-only, and is quoted
+    anew at most once in `requote_interval`, for `passive_timeout` in all; each fill is hedged.
 
     Exit and unwind: attempt k at the k-th of `exit_bound_ratios` from a fresh touch; after that,
     market orders when `exit_market_fallback`, else the last bound again. `exit_backoff_first` and
@@ -85,6 +90,11 @@ class EnginePolicy:
     book_depth: int = 50
     funding_read_interval: timedelta = timedelta(seconds=15)
     funding_read_spacing: timedelta = timedelta(seconds=6)
+    unhedged_notional_budget: Decimal | None = None
+    min_size_ratio: Decimal = Decimal("0.8")
+    passive_entry: bool = False
+    requote_interval: timedelta = timedelta(seconds=1)
+    passive_timeout: timedelta = timedelta(seconds=60)
     reconcile_interval: timedelta = timedelta(seconds=5)
     reconcile_confirm_wait: timedelta = timedelta(seconds=1)
     reconcile_break_limit: int = 2

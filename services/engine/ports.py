@@ -27,6 +27,7 @@ from services.engine.instruments import (
     InstrumentRules,
     PositionMode,
 )
+from services.engine.leg_gone import ForcedFill
 from services.engine.orders import OrderClass, OrderOutcome, OrderPlan
 from services.engine.pockets import Holdings
 from services.engine.views import PositionStatus, PositionView, StatusView
@@ -93,6 +94,15 @@ class VenueGateway(Protocol):
         Raises `RejectedError` or `RetryableError` where the answer proves that nothing was
         executed, `OutcomeUnknownError` for everything else: every transport error, deadline and
         broken answer included, since over a wire nothing proves that a call was not delivered.
+        """
+        ...
+
+    async def cancel_order(
+        self, symbol: str, client_order_id: str, *, use_margin: bool
+    ) -> OrderOutcome | None:
+        """Take a resting order back; its state afterwards, fills included, None where unread.
+
+        Whatever it raises proves nothing: the order may rest on, have filled or have ended.
         """
         ...
 
@@ -258,4 +268,10 @@ class OrderEvents(Protocol):
 
     def unfollow(self, position_id: str) -> None:
         """Stop handing them over."""
+        ...
+
+    def follow_rest(
+        self, others: Callable[[OrderEvent], None], forced: Callable[[ForcedFill], None]
+    ) -> None:
+        """Hand over what no drive follows; neither may block or raise."""
         ...

@@ -44,6 +44,11 @@ def touch(book: Book, side: OrderSide) -> Decimal | None:
     return opposite[0].price if opposite and opposite[0].price > 0 else None
 
 
+def best_price(book: Book, side: OrderSide) -> Decimal | None:
+    """Return the best price orders of this side rest at; None where none rests."""
+    return touch(book, side.opposite)
+
+
 def depth_within(book: Book, side: OrderSide, bound: Decimal) -> Decimal:
     """Return the base quantity on offer no worse than `bound`."""
     return sum(

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from services.engine.depth import bearable, size_by_depth, thinner_leg
 from services.engine.events import EntryIntended, OrderAllowance
 from services.engine.instruments import LegSide
 from services.engine.policy import EnginePolicy
 from services.engine.pretrade import LegFacts, Proposal
-from services.engine.pricing import depth_within, touch, worst_price
+from services.engine.pricing import best_price, touch, worst_price
 from services.engine.sizing import common_lot, entry_quantity, floor_to_lot, order_quantity
 
 
@@ -25,7 +26,7 @@ class EntryWish:
 
 
 def propose(long: LegFacts, short: LegFacts, wish: EntryWish, policy: EnginePolicy) -> Proposal:
-    """Return the sized entry: rounded down to the common lot, the thinner book leads.
+    """Return the sized entry: what both books bear, in common lots; the thinner book leads.
 
     Raises ValueError where a book has no touch; `pretrade.check_pair` comes before.
     """
@@ -43,8 +44,13 @@ def propose(long: LegFacts, short: LegFacts, wish: EntryWish, policy: EnginePoli
     if wanted is None:
         # By the dearer leg: neither leg's notional may exceed what was asked.
         wanted = (wish.notional or Decimal(0)) / max(references.values())
+    borne = {leg: bearable(fact, worst[leg]) for leg, fact in facts.items()}
+    wanted = size_by_depth(wanted, borne, policy.min_size_ratio)
     quantity = entry_quantity(wanted, long.rules, short.rules)
-    lead = wish.lead_leg or _thinner(long, short, worst)
+    lead = wish.lead_leg or thinner_leg(borne)
+    if policy.passive_entry and (best := best_price(facts[lead].book, facts[lead].side)):
+        # It joins the queue on its own side, so that is where it is priced from.
+        references[lead] = best
     return Proposal(
         lead, quantity, _slice(quantity, long, short, references, policy), references, worst
     )
@@ -81,14 +87,8 @@ def intent_of(
         hedge_reference=reference,
         hedge=OrderAllowance(hedge.leg, hedge.side, largest, widest),
         opportunity_id=opportunity_id,
+        passive=policy.passive_entry,
     )
-
-
-def _thinner(long: LegFacts, short: LegFacts, worst: dict[LegSide, Decimal]) -> LegSide:
-    """Return the leg with less depth within the bound: what it fills is what can be hedged."""
-    long_depth = depth_within(long.book, long.side, worst[LegSide.LONG])
-    short_depth = depth_within(short.book, short.side, worst[LegSide.SHORT])
-    return LegSide.LONG if long_depth <= short_depth else LegSide.SHORT
 
 
 def _slice(
@@ -102,5 +102,8 @@ def _slice(
     bounds = [quantity]
     if policy.max_slice_notional is not None:
         bounds.append(policy.max_slice_notional / max(references.values()))
+    if policy.unhedged_notional_budget is not None:
+        # A slice may fill whole before its hedge leaves: it is the most that can ever be naked.
+        bounds.append(policy.unhedged_notional_budget / max(references.values()))
     bounds += [r.max_quantity for r in (long.rules, short.rules) if r.max_quantity is not None]
     return max(floor_to_lot(min(bounds), lot), min(lot, quantity))

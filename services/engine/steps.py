@@ -46,6 +46,20 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Let the resting lead be for `delay`, then look at it and at both books again."""
+
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take the resting lead back and learn what it filled."""
+
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class BookDust:
     """Give up a signed rest of a leg that cannot be traded."""
 
@@ -67,5 +81,6 @@ class LegDone:
     """Nothing more can be done for this leg in this pass."""
 
 
-EntryStep = SendOrder | WorkDown | Resolve | Wait | BookDust | Settle
+QuoteStep = SendOrder | Watch | Withdraw
+EntryStep = QuoteStep | WorkDown | Resolve | Wait | BookDust | Settle
 LegStep = WorkDown | Resolve | BookDust | LegDone

@@ -56,6 +56,14 @@ class WatchedGateway:
         """See `VenueGateway.place`."""
         return await self._watch(self._inner.place(plan))
 
+    async def cancel_order(
+        self, symbol: str, client_order_id: str, *, use_margin: bool
+    ) -> OrderOutcome | None:
+        """See `VenueGateway.cancel_order`."""
+        return await self._watch(
+            self._inner.cancel_order(symbol, client_order_id, use_margin=use_margin)
+        )
+
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
     ) -> OrderOutcome | None:

@@ -29,7 +29,8 @@ from services.common.errors import (
     UnreachableError,
 )
 from services.engine.connector_codec import order_from_proto
-from services.engine.connector_gateway import ConnectorGateway, place_request
+from services.engine.connector_gateway import ConnectorGateway
+from services.engine.order_request import place_request
 from services.engine.ports import VenueGateway
 from tests.support.connector_messages import (
     order,

@@ -132,6 +132,14 @@ class GatedVenue:
         """Pass on."""
         return await self._gate.through(self._inner.place(plan))
 
+    async def cancel_order(
+        self, symbol: str, client_order_id: str, *, use_margin: bool
+    ) -> OrderOutcome | None:
+        """Pass on."""
+        return await self._gate.through(
+            self._inner.cancel_order(symbol, client_order_id, use_margin=use_margin)
+        )
+
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
     ) -> OrderOutcome | None:

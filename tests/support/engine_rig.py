@@ -17,6 +17,7 @@ from services.engine.event_codec import VERSION, decode_event, encode_event
 from services.engine.events import Event
 from services.engine.instruments import InstrumentKind, InstrumentRef, InstrumentRules, LegSide
 from services.engine.journal import Journal, JournalError
+from services.engine.order_news import OrderNews
 from services.engine.orders import OrderClass
 from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.ports import OpportunityLegs
@@ -186,6 +187,7 @@ class EngineRig:
         self.short_venue = FakeVenue(
             short_rules.ref.exchange, short_rules.ref.kind, clock, short_rules
         )
+        self.order_events = OrderNews()
         self.engine = self.new_engine()
         self._requests = itertools.count()
 
@@ -208,9 +210,15 @@ class EngineRig:
                 ids=self.ids,
                 policy=self.policy,
                 limits=self.limits,
+                order_events=self.order_events,
             )
         )
         return self.engine
+
+    def stream_orders(self) -> None:
+        """Let both venues tell of fills as they happen; without it only answers do."""
+        for venue in self.venues:
+            venue.tell = self.order_events.tell
 
     async def start(self) -> None:
         """Start the engine and wait until it accepts entries."""

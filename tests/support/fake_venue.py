@@ -30,7 +30,7 @@ from services.engine.instruments import (
 )
 from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderPlan, OrderSide
 from services.engine.pockets import Holdings
-from services.engine.ports import FundingPayment, VenueProfile
+from services.engine.ports import FundingPayment, OrderEvent, VenueProfile
 from services.engine.pricing import is_within
 from services.engine.sizing import floor_to_lot
 
@@ -43,7 +43,7 @@ class Fault:
     seconds, the answer being "not closed" until then. `reject` is a definite refusal (`retryable`
     perhaps), in the words of `refusal` where one is given. `lost` loses the request before it
     arrives, `reply_lost` only the answer; `arrives_after` delays a request whose answer was already
-    given up.
+    given up. With `answers_closed` the answer waits for the late part, as a connector's does.
     """
 
     fill_ratio: Decimal = Decimal(1)
@@ -56,6 +56,7 @@ class Fault:
     reply_lost: bool = False
     arrives_after: float = 0.0
     latency: float = 0.01
+    answers_closed: bool = False
 
 
 @dataclass(slots=True)
@@ -103,6 +104,10 @@ class FakeVenue:
     offered: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     payments: list[FundingPayment] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    fills_in_cancel: Decimal = Decimal(0)
+    cancel_reply_lost: bool = False
+    tell: Callable[[OrderEvent], None] = lambda _: None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def profile(self) -> VenueProfile:
@@ -162,6 +167,8 @@ class FakeVenue:
             raise OutcomeUnknownError("lost", client_order_id=plan.client_order_id)
         task = self._spawn(self._arrive_later(plan, fault))
         await asyncio.shield(task)
+        if fault.answers_closed:
+            await self.clock.sleep(fault.late_after)
         if fault.reply_lost:
             raise OutcomeUnknownError("no reply", client_order_id=plan.client_order_id)
         order = self.orders[plan.client_order_id]
@@ -172,6 +179,37 @@ class FakeVenue:
                 raise RetryableError("slow down")
             raise RejectedError("refused")
         return self._outcome(order)
+
+    async def cancel_order(
+        self, symbol: str, client_order_id: str, *, use_margin: bool
+    ) -> OrderOutcome | None:
+        """Close a resting order; what `fills_in_cancel` names of it fills just before."""
+        await self._read()
+        order = self.orders.get(client_order_id)
+        if order is None or order.rejected or order.closed:
+            raise RejectedError("no such live order", reason="ORDER_NOT_FOUND")
+        self.cancels.append(client_order_id)
+        crossing = min(self.fills_in_cancel, order.plan.quantity - order.executed)
+        order.executed += crossing
+        order.closed = True
+        self._tell(order)
+        if self.cancel_reply_lost:
+            raise OutcomeUnknownError("no reply", client_order_id=client_order_id)
+        return self._outcome(order)
+
+    def fill_resting(self, quantity: Decimal) -> str:
+        """Let the one resting order fill by this much; returns its id."""
+        (key,) = [key for key, order in self.orders.items() if not order.closed]
+        order = self.orders[key]
+        order.executed += quantity
+        order.closed = order.executed >= order.plan.quantity
+        self._tell(order)
+        return key
+
+    @property
+    def resting(self) -> tuple[FakeOrder, ...]:
+        """Orders that may still fill."""
+        return tuple(order for order in self.orders.values() if not order.closed)
 
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
@@ -240,6 +278,9 @@ class FakeVenue:
                 plan, Decimal(0), True, self.price, self.clock.now(), rejected=True
             )
             return
+        if plan.post_only:
+            self._rest(plan)
+            return
         crosses = plan.worst_price is None or is_within(
             plan.side, self._touch(plan.side), plan.worst_price
         )
@@ -249,14 +290,31 @@ class FakeVenue:
         late = min(late, plan.quantity - executed)
         order = FakeOrder(plan, executed, late == 0, self._touch(plan.side), self.clock.now())
         self.orders[key] = order
+        self._tell(order)
         if late:
             self._spawn(self._fill_late(order, late, fault.late_after))
+
+    def _rest(self, plan: OrderPlan) -> None:
+        """Take a post-only order; one that would execute at once is refused."""
+        live = [key for key, order in self.orders.items() if not order.closed]
+        if live:
+            self.problems.append(f"two live leads: {live} and {plan.client_order_id}")
+        price = plan.worst_price or Decimal(0)
+        crosses = is_within(plan.side, self._touch(plan.side), price)
+        self.orders[plan.client_order_id] = FakeOrder(
+            plan, Decimal(0), crosses, price, self.clock.now(), rejected=crosses
+        )
+
+    def _tell(self, order: FakeOrder) -> None:
+        order.at = self.clock.now()
+        ref = order.plan.instrument
+        self.tell(OrderEvent(ref.exchange, ref.symbol, self._outcome(order)))
 
     async def _fill_late(self, order: FakeOrder, quantity: Decimal, after: float) -> None:
         await self.clock.sleep(after)
         order.executed += quantity
         order.closed = True
-        order.at = self.clock.now()
+        self._tell(order)
 
     def _check(self, plan: OrderPlan) -> None:
         """Note what a real venue would refuse, and what would touch what is not the position's."""

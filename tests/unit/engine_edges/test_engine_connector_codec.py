@@ -26,7 +26,6 @@ from services.engine.connector_codec import (
     order_from_proto,
     rules_from_proto,
 )
-from services.engine.connector_gateway import place_request
 from services.engine.instruments import (
     Book,
     BookLevel,
@@ -34,6 +33,7 @@ from services.engine.instruments import (
     InstrumentRef,
     InstrumentRules,
 )
+from services.engine.order_request import place_request
 from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderSide
 from services.engine.ports import FundingPayment
 from tests.support.connector_messages import (

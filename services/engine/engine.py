@@ -24,6 +24,7 @@ from services.engine.halt_desk import HaltDesk, HaltFlagStore
 from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.instruments import InstrumentRef
 from services.engine.journal import Journal
+from services.engine.leg_gone import ForcedFill
 from services.engine.order_ids import position_key
 from services.engine.order_news import OrderNews
 from services.engine.orders import OrderClass, OrderPlan
@@ -32,6 +33,7 @@ from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.ports import (
     EngineObserver,
     OpportunitySource,
+    OrderEvent,
     OrderEvents,
     PositionListener,
     VenueGateway,
@@ -102,6 +104,7 @@ class Engine:
         self._fleet = DriveFleet(context, funding, self._tasks, self._stops_slices)
         self.news = self._fleet.news
         """Where readings and streams report what venues tell unasked."""
+        needs.order_events.follow_rest(self._hear_late, self._hear_forced)
         self._commands = CommandDesk(self._book, needs.clock, self._tasks)
         self.risk = RiskDesk(self._book, needs.clock, needs.limits, needs.risk)
         """Limits, breakers and exposure as the ledger has them."""
@@ -432,6 +435,14 @@ class Engine:
                 f"no hedged position {position_id}", reason="HEDGED_POSITION_NOT_FOUND"
             )
         return position
+
+    def _hear_late(self, event: OrderEvent) -> None:
+        late = self.news.find_late(event)
+        if late is not None:
+            self._tasks.spawn(self.news.late_fill(late), "late-fill")
+
+    def _hear_forced(self, fill: ForcedFill) -> None:
+        self._tasks.spawn(self.news.forced_fill(fill), "forced-fill")
 
     def _stops_slices(self) -> bool:
         return self._stopping or self._is_stopped()

@@ -14,6 +14,9 @@ from services.engine import events as ev
 from services.engine.book import PositionBook
 from services.engine.correction import correction
 from services.engine.leg_gone import ForcedFill, by_forced_fill
+from services.engine.order_ids import KEY_LENGTH
+from services.engine.placing import is_plausible
+from services.engine.ports import OrderEvent
 from services.engine.position import Position, fold
 
 _log = get_logger(__name__)
@@ -68,6 +71,23 @@ class NewsDesk:
                 executed=str(event.outcome.executed),
             )
         return is_new
+
+    def find_late(self, event: OrderEvent) -> ev.OrderObserved | None:
+        """Return what an order's event says of a position that no drive works any more.
+
+        None for an order of somebody else, a word nobody can believe, and what was known.
+        """
+        outcome = event.outcome
+        position = self._book.get(outcome.client_order_id[:KEY_LENGTH])
+        record = position and position.orders.get(outcome.client_order_id)
+        if position is None or record is None or not is_plausible(record.plan, outcome):
+            return None
+        ref = record.plan.instrument
+        is_its_own = (event.exchange, event.symbol) == (ref.exchange, ref.symbol)
+        if not is_its_own or outcome.executed <= record.executed:
+            return None
+        now = self._clock.now()
+        return ev.OrderObserved(position.position_id, now, record.plan.leg, outcome)
 
     async def _book_news(self, event: ev.LegGone | ev.OrderObserved) -> bool:
         async with self._turn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from services.engine.leg_gone import ForcedFill
 from services.engine.order_ids import KEY_LENGTH
 from services.engine.ports import OrderEvent
 
@@ -17,6 +18,8 @@ class OrderNews:
 
     def __init__(self) -> None:
         self._takers: dict[str, Callable[[OrderEvent], None]] = {}
+        self._others: Callable[[OrderEvent], None] = _pass_over
+        self._forced: Callable[[ForcedFill], None] = _pass_over
 
     def follow(self, position_id: str, take: Callable[[OrderEvent], None]) -> None:
         """Hand the events of a position's orders to `take`, in place of whoever had them before."""
@@ -26,8 +29,21 @@ class OrderNews:
         """Hand them to nobody any more."""
         self._takers.pop(position_id, None)
 
+    def follow_rest(
+        self, others: Callable[[OrderEvent], None], forced: Callable[[ForcedFill], None]
+    ) -> None:
+        """Hand over what no drive follows: orders of other positions or of nobody, forced fills."""
+        self._others, self._forced = others, forced
+
     def tell(self, event: OrderEvent) -> None:
-        """Take one event of a venue; an order of somebody else is passed over."""
-        take = self._takers.get(event.outcome.client_order_id[:KEY_LENGTH])
-        if take is not None:
-            take(event)
+        """Take one event of a venue."""
+        take = self._takers.get(event.outcome.client_order_id[:KEY_LENGTH], self._others)
+        take(event)
+
+    def tell_forced(self, fill: ForcedFill) -> None:
+        """Take one forced fill of a venue, of whoever's position."""
+        self._forced(fill)
+
+
+def _pass_over(_: object) -> None:
+    """Leave it to the next reading of the venue."""

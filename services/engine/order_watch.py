@@ -20,6 +20,8 @@ from services.common.errors import FatalError, OpensqtError
 from services.common.logs import get_logger
 from services.engine import wire_enums as wire
 from services.engine.connector_codec import fees_from_proto, optional_figure, required_figure
+from services.engine.forced_fill_codec import forced_fill_from_proto
+from services.engine.leg_gone import ForcedFill
 from services.engine.orders import OrderOutcome
 from services.engine.ports import OrderEvent
 
@@ -68,11 +70,13 @@ class OrderWatch:
         stub: exchange_pb2_grpc.ExchangeServiceAsyncStub,
         clock: Clock,
         tell: Callable[[OrderEvent], None],
+        tell_forced: Callable[[ForcedFill], None] = lambda _: None,
     ) -> None:
         self._venue = venue
         self._stub = stub
         self._clock = clock
         self._tell = tell
+        self._tell_forced = tell_forced
 
     async def run(self) -> None:
         """Keep the stream open, with growing waits between attempts that bring nothing."""
@@ -103,10 +107,13 @@ class OrderWatch:
 
     def _take(self, row: events_pb2.OrderUpdate) -> None:
         try:
-            event = event_from_proto(self._venue, row)
+            fill = forced_fill_from_proto(self._venue, row)
+            event = event_from_proto(self._venue, row) if fill is None else None
         except FatalError as error:
             _log.debug("order_event_left_out", venue=self._venue, problem=error.message)
             return
+        if fill is not None:
+            self._tell_forced(fill)
         if event is not None:
             self._tell(event)
 
@@ -117,9 +124,10 @@ async def open_order_watch(
     stub: exchange_pb2_grpc.ExchangeServiceAsyncStub,
     clock: Clock,
     tell: Callable[[OrderEvent], None],
+    tell_forced: Callable[[ForcedFill], None],
 ) -> AsyncIterator[None]:
     """Keep a venue's order stream open beside the block."""
-    task = asyncio.create_task(OrderWatch(venue, stub, clock, tell).run())
+    task = asyncio.create_task(OrderWatch(venue, stub, clock, tell, tell_forced).run())
     try:
         yield
     finally:

@@ -23,9 +23,9 @@ class HaltFlag:
 def halt_at_start(flag: HaltFlag, journal_word: str, *, journal_is_empty: bool) -> str:
     """Return why an engine starts halted; empty when nothing is against entries.
 
-    `journal_word` is why the journal says so, empty when it does not. Either word of a halt stands. A journal with rows beside no flag, or an empty one beside a flag
-    that knew of rows, tells that one of the two was lost: that is a halt as well. With neither,
-    this is the first start.
+    `journal_word` is why the journal says so, empty when it does not: either word of a halt stands.
+    A journal with rows beside no flag, or an empty one beside a flag that knew of rows, tells that
+    one of the two was lost: that is a halt as well. With neither, this is the first start.
     """
     if flag.problem:
         return f"the halt flag cannot be read: {flag.problem}"

@@ -13,7 +13,7 @@ from services.engine.orders import OrderClass
 from services.engine.policy import EnginePolicy
 from services.engine.position import Position
 from services.engine.reduction import next_reduction
-from services.engine.steps import BookDust, LegDone, LegStep, Resolve, Settle
+from services.engine.steps import BookDust, LegDone, LegStep, Resolve, Settle, Withdraw
 from services.engine.views import PositionStatus
 
 _ZERO = Decimal(0)
@@ -26,6 +26,10 @@ def next_exit_step(position: Position, leg: LegSide, policy: EnginePolicy) -> Le
     order of this leg is resolved first: its fill would change what is left.
     """
     unresolved = position.unresolved(leg)
+    for key in unresolved:
+        # A quote of the entry would rest for ever: only taken back does it tell what it filled.
+        if position.orders[key].plan.post_only:
+            return Withdraw(key)
     if unresolved:
         return Resolve(unresolved)
     if position.held(leg) < 0:

@@ -11,7 +11,7 @@ from services.engine.instruments import LegSide
 from services.engine.order_desk import OrderDesk
 from services.engine.orders import OrderClass, OrderPlan
 from services.engine.reduction import closing_side, reduction_plan
-from services.engine.steps import BookDust, LegDone, LegStep, Resolve, WorkDown
+from services.engine.steps import BookDust, LegDone, LegStep, Resolve, Withdraw, WorkDown
 
 
 class LegExit:
@@ -88,6 +88,9 @@ class LegExit:
             case Resolve(keys):
                 if not await self._desk.resolve_once(keys):
                     await self._context.clock.sleep(self._desk.wait_seconds(keys))
+            case Withdraw(key):
+                if not await self._desk.withdraw_once(key):
+                    await self._context.clock.sleep(self._desk.wait_seconds((key,)))
             case BookDust() as dust:
                 self._desk.book_dust(dust)
                 await asyncio.sleep(0)

@@ -83,4 +83,4 @@ class LegDone:
 
 QuoteStep = SendOrder | Watch | Withdraw
 EntryStep = QuoteStep | WorkDown | Resolve | Wait | BookDust | Settle
-LegStep = WorkDown | Resolve | BookDust | LegDone
+LegStep = WorkDown | Resolve | Withdraw | BookDust | LegDone

@@ -7,8 +7,11 @@ all, in which everything must settle within the fence and five seconds.
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -21,6 +24,9 @@ from simulation.swarm_faults import BY_NAME, KINDS, FaultKind, Target
 
 ROOM_SECONDS: Final = 5.0
 """What a position may take beyond the fence once the last fault is over."""
+
+_MOST_WORK_SECONDS: Final = 5.0
+"""A life takes a small part of it; what takes so much makes no progress in virtual time."""
 
 _ON_SHARES: Final = (0.0, 0.15, 0.35, 0.6)
 _FAULT_SHARES: Final = (0.05, 0.15, 0.3, 0.6)
@@ -153,13 +159,22 @@ def mix_of(plan: Plan) -> FaultMix:
     return FaultMix(_random_of(plan.seed, "faults"), plan.shares)
 
 
+class SpinningError(KeyboardInterrupt):
+    """A life has computed for so long that it must go round in circles.
+
+    A KeyboardInterrupt, because a task hands on no other error at once, and `except Exception`
+    would take it for one of a venue.
+    """
+
+
 def live(seed: int, make: LifeMaker, kinds: Collection[str] = frozenset(BY_NAME)) -> LifeReport:
     """Live one seed; an error of the world itself is reported like a violation."""
     plan = draw_plan(seed, kinds)
     mix = mix_of(plan)
     try:
-        return make(plan, mix).run()
-    except Exception as error:
+        with _bounded_work():
+            return make(plan, mix).run()
+    except (Exception, SpinningError) as error:
         text = f"{type(error).__name__}: {error}"
         return LifeReport(seed, (), dict(mix.counts), 0, 0, 0, error=text)
 
@@ -167,6 +182,26 @@ def live(seed: int, make: LifeMaker, kinds: Collection[str] = frozenset(BY_NAME)
 def settle_bound(fence_seconds: float) -> float:
     """Return how long after healing everything must be at rest."""
     return fence_seconds + ROOM_SECONDS
+
+
+@contextlib.contextmanager
+def _bounded_work() -> Iterator[None]:
+    """Raise SpinningError in the middle of what takes too much of the processor's time."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise SpinningError(f"no end after {_MOST_WORK_SECONDS} s of work")
+
+    # The processor's time and not the wall's: a loaded machine must not change a finding.
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, _MOST_WORK_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _random_of(seed: int, purpose: str) -> Random:
@@ -179,7 +214,7 @@ def _draw_deeds(random: Random) -> tuple[DeedAt, ...]:
     weights = {
         Deed.CLOSE: 3,
         Deed.REDUCE: 2,
-        Deed.HALT: 1,
+        Deed.HALT: 2,
         Deed.CRASH_ENGINE: 4,
         Deed.CRASH_CONNECTOR: 2,
         Deed.WAIT: 2,

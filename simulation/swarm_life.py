@@ -119,6 +119,10 @@ class SystemLife:
         await self._rest()
         await self._try(world.ask(lambda engine: engine.close_all(cmd.CloseAllCommand("last"))))
         await self._rest()
+        if self.judge.is_halted:
+            # Both instruments are free now: nothing but the halt refuses this one.
+            await self._try_open("after all")
+            await self._rest()
         self.judge.books_agree(self._durable(), None)
         unclosed = [
             (view.position_id, view.status.value)
@@ -172,7 +176,9 @@ class SystemLife:
                     continue
                 try:
                     async with asyncio.timeout(self.bound):
-                        await world.close(view.position_id)
+                        # Twice, as an operator does who saw no answer: it is one command.
+                        for _ in range(2):
+                            await world.close(view.position_id, request_id="close")
                 except OpensqtError as error:
                     # A full disk is told as such and tried again; anything else blocks an exit.
                     if error.reason != "JOURNAL_UNAVAILABLE":

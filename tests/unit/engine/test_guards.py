@@ -1,0 +1,407 @@
+"""Every guard just below its bound, at it and just above it; and the desk that acts for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from services.common.errors import UnreachableError
+from services.engine import events as ev
+from services.engine.guard_basis import guard_basis
+from services.engine.guard_delta import guard_delta
+from services.engine.guard_desk import GuardDesk, GuardNeeds, judge
+from services.engine.guard_facts import (
+    GuardAction,
+    GuardFinding,
+    GuardLimits,
+    GuardPace,
+    LegAccount,
+    LegMarket,
+    PairAccount,
+    PairMarket,
+)
+from services.engine.guard_forced_fill import guard_forced_fill
+from services.engine.guard_funding import guard_funding, hourly_rate
+from services.engine.guard_liquidation import guard_liquidation
+from services.engine.guard_margin import guard_margin, margin_ratio
+from services.engine.guard_ports import AccountFacts, HoldingFacts
+from services.engine.guard_venue import guard_venue
+from services.engine.instruments import LegSide
+from services.engine.position import Position, fold
+from tests.support.risk_positions import PERP, closed, entering, opened
+from tests.support.virtual_clock import START, VirtualClock
+
+D = Decimal
+LONG, SHORT = LegSide.LONG, LegSide.SHORT
+HOUR = timedelta(hours=1)
+ALERT, TRIP = GuardAction.ALERT, GuardAction.TRIP
+REDUCE, CLOSE = GuardAction.REDUCE, GuardAction.CLOSE
+LIMITS = GuardLimits(max_adverse_basis=D("0.02"))
+QUIET = PairMarket({LONG: LegMarket(), SHORT: LegMarket()})
+EASY = PairAccount({LONG: LegAccount(), SHORT: LegAccount()})
+
+
+def market(**short: object) -> PairMarket:
+    """Return a market whose short leg has these figures."""
+    return replace(QUIET, legs={LONG: LegMarket(), SHORT: LegMarket(**short)})  # type: ignore[arg-type]  # test builder
+
+
+def account(leg: LegSide = SHORT, **figures: object) -> PairAccount:
+    """Return accounts of which one leg's has these figures."""
+    legs = {LONG: LegAccount(), SHORT: LegAccount()}
+    legs[leg] = LegAccount(**figures)  # type: ignore[arg-type]  # test builder
+    return PairAccount(legs)
+
+
+def actions(findings: tuple[GuardFinding, ...]) -> list[GuardAction]:
+    """Return what is to be done."""
+    return [finding.action for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [
+        ("115.01", []),
+        ("115", [TRIP]),
+        ("114.99", [TRIP]),
+        ("105.01", [TRIP]),
+        ("105", [CLOSE]),
+        ("104.99", [CLOSE]),
+        ("99", [CLOSE]),
+    ],
+)
+def test_a_short_leg_keeps_its_distance(price: str, expected: list[GuardAction]) -> None:
+    """The nearer the price at which the venue liquidates, the stronger the answer."""
+    found = guard_liquidation(
+        opened(), market(mark=D(100)), account(liquidation_price=D(price)), LIMITS
+    )
+    assert actions(found) == expected
+
+
+@pytest.mark.parametrize(("price", "expected"), [("84.99", []), ("85", [TRIP]), ("95", [CLOSE])])
+def test_a_long_leg_keeps_its_distance(price: str, expected: list[GuardAction]) -> None:
+    """A long is liquidated below its mark."""
+    legs = {LONG: LegMarket(mark=D(100)), SHORT: LegMarket()}
+    found = guard_liquidation(
+        opened(), PairMarket(legs), account(LONG, liquidation_price=D(price)), LIMITS
+    )
+    assert actions(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        ("0.59", []),
+        ("0.60", [REDUCE]),
+        ("0.61", [REDUCE]),
+        ("0.79", [REDUCE]),
+        ("0.80", [CLOSE]),
+        ("0.81", [CLOSE]),
+        ("2", [CLOSE]),
+    ],
+)
+def test_margin_halves_then_closes(ratio: str, expected: list[GuardAction]) -> None:
+    """At the warning a half goes, in the emergency all."""
+    found = guard_margin(opened(), QUIET, account(margin_ratio=D(ratio), unified=True), LIMITS)
+    assert actions(found) == expected
+    assert {f.guard for f in found} <= {"unified_margin"}
+
+
+@pytest.mark.parametrize(
+    ("maintenance", "balance", "expected"),
+    [
+        ("10", "100", "0.1"),
+        ("0", "0", "0"),
+        ("10", "0", "10"),
+        ("0.1", "-5", "1"),
+    ],
+)
+def test_a_margin_balance_eaten_up_is_the_worst(
+    maintenance: str, balance: str, expected: str
+) -> None:
+    """Nothing demanded is no danger; something demanded of nothing is all of it."""
+    assert margin_ratio(D(maintenance), D(balance)) == D(expected)
+
+
+def test_unknown_margin_is_no_ratio() -> None:
+    """A figure that is missing is not zero."""
+    assert margin_ratio(None, D(1)) is None
+    assert margin_ratio(D(1), None) is None
+
+
+@pytest.mark.parametrize(
+    ("bases", "expected"),
+    [
+        (("0.0199", "0.03", "0.03"), []),
+        (("0.02", "0.03", "0.03"), [CLOSE]),
+        (("0.0201", "0.0201", "0.0201"), [CLOSE]),
+        (("0.05", "0.05"), []),
+        (("0", "0.02", "0.02", "0.02"), [CLOSE]),
+        (("-0.05", "-0.05", "-0.05"), []),
+    ],
+)
+def test_the_basis_stops_when_it_stays(bases: tuple[str, ...], expected: list[GuardAction]) -> None:
+    """Every one of the last three samples must stand past the bound."""
+    stretch = replace(QUIET, bases=tuple(map(D, bases)))
+    assert actions(guard_basis(opened(), stretch, EASY, LIMITS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("carries", "expected"),
+    [
+        (("-0.0001", "-0.0001", "0"), []),
+        (("-0.0001", "0.0001", "-0.0001"), []),
+        (("-0.0001", "-0.0001"), []),
+        (("-0.0001", "-0.0001", "-0.00000001"), [ALERT]),
+        (("0.1", "-0.0001", "-0.0001", "-0.0001"), [ALERT]),
+    ],
+)
+def test_a_flip_is_several_readings(carries: tuple[str, ...], expected: list[GuardAction]) -> None:
+    """The last three readings must all be below what is wanted at least."""
+    stretch = replace(QUIET, carries=tuple(map(D, carries)))
+    assert actions(guard_funding(opened(), stretch, EASY, LIMITS)) == expected
+    closing = replace(LIMITS, close_on_flip=True)
+    assert actions(guard_funding(opened(), stretch, EASY, closing)) == [CLOSE] * len(expected)
+
+
+def test_rates_of_different_intervals_compare_by_the_hour() -> None:
+    """Eight hours' rate is eight times one hour's."""
+    assert hourly_rate(LegMarket(funding_rate=D("0.0008"), funding_interval=8 * HOUR)) == D(
+        "0.0001"
+    )
+    assert hourly_rate(LegMarket(funding_rate=D("0.0008"))) is None
+    assert hourly_rate(LegMarket(funding_rate=D(1), funding_interval=timedelta(0))) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("-1.5", []),
+        ("-1", []),
+        ("-0.9991", []),
+        ("-0.999", [CLOSE]),
+        ("0", [CLOSE]),
+        ("3", [CLOSE]),
+    ],
+)
+def test_what_a_venue_took_is_noticed(size: str, expected: list[GuardAction]) -> None:
+    """A lot missing closes the other leg; more than ours is no forced fill."""
+    found = guard_forced_fill(opened(), QUIET, account(size=D(size)), LIMITS)
+    assert actions(found) == expected
+
+
+def test_a_moving_position_has_no_forced_fills() -> None:
+    """While its orders are on their way the venue may hold less."""
+    assert guard_forced_fill(entering(), QUIET, account(size=D(0)), LIMITS) == ()
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(59, []), (60, []), (61, [ALERT])])
+def test_a_venue_may_be_silent_for_a_while(seconds: int, expected: list[GuardAction]) -> None:
+    """Silence past the bound is told; nothing is closed for it."""
+    silent = account(silent_for=timedelta(seconds=seconds))
+    assert actions(guard_venue(opened(), QUIET, silent, LIMITS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("hedged", "expected"),
+    [("0.999", [TRIP]), ("0.9991", []), ("1", []), ("0.998", [TRIP])],
+)
+def test_a_leak_of_a_lot_is_told(hedged: str, expected: list[GuardAction]) -> None:
+    """At rest less than a lot may be without a hedge."""
+    assert actions(guard_delta(opened(short_filled=hedged), QUIET, EASY, LIMITS)) == expected
+
+
+def test_dust_that_was_booked_is_no_leak() -> None:
+    """What was given up in the open counts as known."""
+    position = fold(
+        opened(short_filled="0.999"), ev.DustBooked("p1", START, LONG, D("0.001"), "REST")
+    )
+    assert guard_delta(position, QUIET, EASY, LIMITS) == ()
+
+
+def test_without_bounds_or_figures_nothing_is_found() -> None:
+    """Unknown is not zero, and a bound that is left out judges nothing."""
+    none = GuardLimits(None, None, None, None, None, min_carry=None)
+    worst = account(liquidation_price=D(100), margin_ratio=D(1))
+    assert judge(opened(), market(mark=D(100)), worst, none) == ()
+    assert judge(opened(), QUIET, EASY, LIMITS) == ()
+
+
+@dataclass(slots=True)
+class FakeReader:
+    """A venue's figures; mutable: the test moves them."""
+
+    facts: AccountFacts = field(default_factory=AccountFacts)
+    rows: dict[str, LegMarket] = field(default_factory=dict)
+    silent: bool = False
+    calls: int = 0
+
+    async def account(self) -> AccountFacts:
+        """Answer the account."""
+        self.calls += 1
+        if self.silent:
+            raise UnreachableError("nobody answers")
+        return self.facts
+
+    async def markets(self) -> Mapping[str, LegMarket]:
+        """Answer the market."""
+        return self.rows
+
+
+@dataclass(slots=True)
+class FakeHands:
+    """Notes what guards do; mutable: it collects."""
+
+    tripped: dict[str, str] = field(default_factory=dict)
+    closed: list[Mapping[str, str]] = field(default_factory=list)
+    reduced: list[tuple[str, Decimal]] = field(default_factory=list)
+    notes: list[ev.GuardActed] = field(default_factory=list)
+    alerts: list[GuardFinding] = field(default_factory=list)
+
+    def trip(self, symbol: str, reason: str) -> None:
+        """Keep the first reason."""
+        self.tripped.setdefault(symbol, reason)
+
+    async def close_positions(self, reasons: Mapping[str, str]) -> None:
+        """Keep them."""
+        self.closed.append(reasons)
+
+    async def reduce_position(self, position_id: str, ratio: Decimal, reason: str) -> None:
+        """Keep it."""
+        self.reduced.append((position_id, ratio))
+
+    def note(self, event: ev.GuardActed) -> None:
+        """Keep it."""
+        self.notes.append(event)
+
+    def raised(self, finding: GuardFinding) -> None:
+        """Keep it."""
+        self.alerts.append(finding)
+
+
+class DeskRig:
+    """A guard desk over two fake venues and a list of positions."""
+
+    def __init__(self, *positions: Position, limits: GuardLimits = LIMITS) -> None:
+        self.positions = list(positions)
+        self.clock = VirtualClock()
+        self.hands = FakeHands()
+        self.spot, self.perp = FakeReader(), FakeReader()
+        self.perp.facts = AccountFacts({"BTCUSDT": HoldingFacts(D(-1), D(100))}, D("0.1"))
+        self.perp.rows = {"BTCUSDT": LegMarket(D(100), D(100), D("0.0008"), 8 * HOUR)}
+        readers = {"spot": self.spot, "perp": self.perp}
+        needs = GuardNeeds(readers, self.hands, limits, GuardPace())
+        self.desk = GuardDesk(lambda: tuple(self.positions), self.hands, self.clock, needs)
+
+    def demand(self, ratio: str) -> None:
+        """Let the perpetual venue demand this share of the margin balance."""
+        self.perp.facts = replace(self.perp.facts, margin_ratio=D(ratio))
+
+
+async def test_a_calm_round_does_nothing() -> None:
+    """Two calls per venue, no action; marks are known afterwards."""
+    rig = DeskRig(opened())
+    await rig.desk.round()
+    assert rig.hands == FakeHands()
+    assert (rig.spot.calls, rig.perp.calls) == (1, 1)
+    assert rig.desk.marks()[PERP.ref] == D(100)
+
+
+async def test_an_idle_engine_reads_nothing() -> None:
+    """Closed positions cost no call."""
+    rig = DeskRig(closed())
+    await rig.desk.round()
+    assert (rig.spot.calls, rig.perp.calls) == (0, 0)
+
+
+async def test_many_positions_cost_no_more_calls() -> None:
+    """A round reads each venue once, however many positions are on it."""
+    rig = DeskRig(*(opened(f"p{i}") for i in range(50)))
+    await rig.desk.round()
+    assert (rig.spot.calls, rig.perp.calls) == (1, 1)
+
+
+async def test_a_halving_waits_for_its_effect() -> None:
+    """Warned again at once, no second half goes; after the pause one does."""
+    rig = DeskRig(opened())
+    rig.demand("0.7")
+    await rig.desk.round()
+    await rig.desk.round()
+    assert rig.hands.reduced == [("p1", D("0.5"))]
+    assert rig.hands.tripped == {"BTCUSDT": "MARGIN_RATIO"}
+    await rig.clock.pass_time(60)
+    await rig.desk.round()
+    assert len(rig.hands.reduced) == 2
+    assert [note.action for note in rig.hands.notes] == ["reduce", "reduce"]
+
+
+async def test_an_emergency_closes_every_position_of_the_account() -> None:
+    """All leave with one write; the reason names the guard."""
+    rig = DeskRig(opened("p1"), opened("p2"))
+    rig.demand("0.9")
+    await rig.desk.round()
+    assert rig.hands.closed == [{"p1": "MARGIN_RATIO", "p2": "MARGIN_RATIO"}]
+    assert rig.hands.reduced == []
+
+
+async def test_what_closes_already_is_not_closed_again() -> None:
+    """A guard adds nothing to an exit that is under way."""
+    rig = DeskRig(fold(opened(), ev.ExitRequested("p1", START, "CLOSE_REQUESTED")))
+    rig.demand("0.9")
+    await rig.desk.round()
+    assert rig.hands.closed == []
+
+
+async def test_an_alert_is_told_once_until_it_is_worse() -> None:
+    """Repeats are silent; a stronger answer is told again, and so is one that came back."""
+    rig = DeskRig(opened())
+    for ratio in ("0.7", "0.7", "0.9", "0.9", "0.1", "0.7"):
+        rig.demand(ratio)
+        await rig.desk.round()
+    assert actions(tuple(rig.hands.alerts)) == [REDUCE, CLOSE, REDUCE]
+
+
+async def test_old_figures_close_nothing() -> None:
+    """A venue that fell silent is told; what it said before it did counts no more."""
+    rig = DeskRig(opened())
+    await rig.desk.round()
+    rig.perp.silent = True
+    await rig.clock.pass_time(61)
+    rig.demand("0.9")
+    await rig.desk.round()
+    assert rig.hands.closed == []
+    assert [row.guard for row in rig.hands.alerts] == ["venue_unreachable"]
+    assert PERP.ref not in rig.desk.marks()
+
+
+async def test_samples_add_up_over_rounds() -> None:
+    """Three rounds of a basis that is off close; two do not."""
+    rig = DeskRig(opened())
+    rig.perp.rows = {"BTCUSDT": LegMarket(D(103), D(100))}
+    for _ in range(2):
+        await rig.desk.round()
+    assert rig.hands.closed == []
+    await rig.desk.round()
+    assert rig.hands.closed == [{"p1": "BASIS_STOP"}]
+
+
+async def test_a_flip_is_told_after_three_readings() -> None:
+    """A short that pays is found by the rates as they are read."""
+    rig = DeskRig(opened())
+    rig.perp.rows = {"BTCUSDT": LegMarket(D(100), D(100), D("-0.0008"), 8 * HOUR)}
+    for _ in range(3):
+        await rig.desk.round()
+    assert [(row.guard, row.action) for row in rig.hands.alerts] == [("funding_flip", ALERT)]
+
+
+async def test_one_silent_venue_does_not_blind_the_other() -> None:
+    """Spot does not answer, and the perpetual's account is judged all the same."""
+    rig = DeskRig(opened())
+    rig.spot.silent = True
+    rig.demand("0.9")
+    await rig.desk.round()
+    assert len(rig.hands.closed) == 1

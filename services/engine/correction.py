@@ -63,9 +63,8 @@ def _lower_targets(position: Position, at: datetime) -> Correction | None:
     """Return a deeper reduce where a leg is below what the running one leaves of the other."""
     targets = position.exit.targets if position.exit is not None else {}
     highest = max(targets.values(), default=_ZERO)
-    if is_neutral(highest - min(_quantities(position)), position.larger_lot):
-        return None
-    return _shrink(position, at)
+    is_deeper = highest - min(_quantities(position)) >= position.larger_lot
+    return _shrink(position, at) if is_deeper else None
 
 
 def _shrink(position: Position, at: datetime) -> Correction:

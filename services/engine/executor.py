@@ -50,16 +50,6 @@ class Dispatch:
         # Cancelling the wait must not cancel the order: its answer would be lost for nothing.
         return await asyncio.shield(self._tasks[client_order_id])
 
-    async def result_or(self, client_order_id: str, signal: asyncio.Event) -> PlaceResult | None:
-        """Wait for one order or for the signal; None where the signal came first."""
-        task = self._tasks[client_order_id]
-        signalled = asyncio.create_task(signal.wait())
-        try:
-            await asyncio.wait({task, signalled}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            signalled.cancel()
-        return task.result() if task.done() else None
-
     async def started(self) -> None:
         """Return once every order has been handed to its gateway."""
         await self._all_sent.wait()

@@ -38,8 +38,11 @@ class NewsDesk:
     async def leg_gone(self, event: ev.LegGone) -> bool:
         """Book what left a leg; false where that was known. Raises `JournalError`.
 
-        From here on the leg is never opened again and the other one comes down to it.
+        From here on the leg is never opened again and the other one comes down to it. Of an ended
+        position nothing can go: what is missing there was the user's own.
         """
+        if self._require(event.position_id).status.is_final:
+            return False
         is_new = await self._book_news(event)
         if is_new:
             _log.error(

@@ -23,6 +23,8 @@ from services.common.server import GrpcServer, serve
 from services.engine.connector_gateway import ConnectorGateway
 from services.engine.connector_risk_reader import ConnectorRiskReader
 from services.engine.engine import Engine, EngineDependencies
+from services.engine.follower import OpportunityFollower
+from services.engine.follower_board import OfferBoard
 from services.engine.guard_desk import GuardNeeds
 from services.engine.halt_flag import HaltFlagFile, halt_path
 from services.engine.instruments import InstrumentKind
@@ -36,9 +38,11 @@ from services.engine.risk_alerts import AlertFeed
 from services.engine.scanner_client import NoScanner, ScannerClient
 from services.engine.servicer import EngineServicer
 from services.engine.servicer_portfolio import PortfolioServicer
+from services.engine.servicer_positions import PositionServicer
 from services.engine.servicer_risk import RiskServicer
 from services.engine.sqlite_journal import SqliteJournal
-from services.engine.unserved import UnservedPositionService
+from services.engine.strategy_desk import StrategyDesk
+from services.engine.strategy_words import StrategyMode
 from services.engine.watching import PositionFeed
 
 if TYPE_CHECKING:
@@ -76,7 +80,7 @@ async def engine_server(
         journal = SqliteJournal(settings.journal_path, clock=clock)
         await journal.open()
         stack.push_async_callback(journal.close)
-        scanner = await _scanner(settings, stack, clock)
+        scanner, opportunities = await _scanner(settings, stack, clock)
         news = OrderNews()
         feed = PositionFeed(ids.new_id(), clock)
         alerts = AlertFeed(clock)
@@ -101,6 +105,8 @@ async def engine_server(
         # Before the server: a client that can call must find the positions of the last run.
         await engine.start()
         stack.push_async_callback(engine.stop, timedelta(seconds=settings.grpc.drain_seconds))
+        strategy = _strategy(settings, engine, opportunities, clock)
+        stack.push_async_callback(strategy.stop)
         # Streams must end before the server waits for its calls, else it waits for them in vain.
         stack.callback(feed.close)
         stack.callback(alerts.close)
@@ -139,22 +145,22 @@ def _register(
     )
     server.add(
         risk_pb2_grpc.add_RiskServiceServicer_to_server,
-        RiskServicer(engine.risk, alerts),
+        RiskServicer(engine.risk, alerts, engine.comparisons),
         f"{_PACKAGE}.RiskService",
     )
     server.add(
         position_pb2_grpc.add_PositionServiceServicer_to_server,
-        UnservedPositionService(),
+        PositionServicer(engine.ledger, feed),
         f"{_PACKAGE}.PositionService",
     )
 
 
 async def _scanner(
     settings: EngineSettings, stack: AsyncExitStack, clock: Clock
-) -> ScannerClient | NoScanner:
+) -> tuple[ScannerClient | NoScanner, scanner_pb2_grpc.ScannerServiceAsyncStub | None]:
     endpoint = settings.scanner
     if endpoint is None:
-        return NoScanner()
+        return NoScanner(), None
     channel = await stack.enter_async_context(
         open_channel(
             endpoint.address,
@@ -164,7 +170,22 @@ async def _scanner(
         )
     )
     stub = scanner_pb2_grpc.ScannerServiceStub(channel)
-    return ScannerClient(stub, clock, call_seconds=endpoint.call_timeout.total_seconds())
+    return ScannerClient(stub, clock, call_seconds=endpoint.call_timeout.total_seconds()), stub
+
+
+def _strategy(
+    settings: EngineSettings,
+    engine: Engine,
+    stub: scanner_pb2_grpc.ScannerServiceAsyncStub | None,
+    clock: Clock,
+) -> StrategyDesk:
+    ours = settings.strategy
+    board = OfferBoard(ours.max_offer_age)
+    desk = StrategyDesk(engine, engine.ledger, board, clock, ours.policy(), ours.mode)
+    if stub is not None:
+        follower = OpportunityFollower(stub, clock, board, silence=ours.stream_silence)
+        desk.start(follower.run(lambda: desk.mode is not StrategyMode.MANUAL))
+    return desk
 
 
 async def _gateways(

@@ -41,6 +41,7 @@ from services.engine.ports import (
 from services.engine.position import Position, begin
 from services.engine.position_view import view_of
 from services.engine.proposal import intent_of
+from services.engine.reconcile_desk import ReconcileDesk
 from services.engine.reconciliation import stopping, text_of
 from services.engine.reducing import plan_reduction, plan_reductions
 from services.engine.resolver import OrderResolver
@@ -105,6 +106,14 @@ class Engine:
         self.news = self._fleet.news
         """Where readings and streams report what venues tell unasked."""
         needs.order_events.follow_rest(self._hear_late, self._hear_forced)
+        self.comparisons = ReconcileDesk(
+            self._fleet.reconciler.compare_all,
+            lambda: self._book.engine.breaks,
+            needs.clock,
+            needs.ids,
+            self._tasks,
+        )
+        """Comparisons with the venues that somebody asks for."""
         self._commands = CommandDesk(self._book, needs.clock, self._tasks)
         self.risk = RiskDesk(self._book, needs.clock, needs.limits, needs.risk)
         """Limits, breakers and exposure as the ledger has them."""
@@ -122,6 +131,11 @@ class Engine:
         # Between check and journal an entry exists nowhere else: two at once would both pass.
         self._entering: set[InstrumentRef] = set()
         self._stopping = False
+
+    @property
+    def ledger(self) -> PositionBook:
+        """All positions and the engine's own record; the strategy journals its decisions here."""
+        return self._book
 
     async def start(self) -> None:
         """Load the journal and take up every position that is not closed.

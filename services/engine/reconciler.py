@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 
 from services.common.errors import OpensqtError, UnreachableError
 from services.common.logs import get_logger
@@ -51,6 +52,16 @@ class Look:
         return frozenset(self.told) - self.moving
 
 
+@dataclass(frozen=True, slots=True)
+class PocketFigures:
+    """Both numbers of one pocket; `told` is None where the venue could not be read."""
+
+    pocket: Pocket
+    symbols: tuple[str, ...]
+    expected: Decimal
+    told: Decimal | None
+
+
 class Reconciler:
     """Reads each venue at a bounded rate and journals where it breaks with the ledger.
 
@@ -69,6 +80,8 @@ class Reconciler:
         self._report = report
         self._ledger = PocketLedger()
         self._begun: set[str] = set()
+        # Who asks for a comparison meets the watch: both would book what they find.
+        self._turns = {exchange: asyncio.Lock() for exchange in context.gateways}
         self.unread: dict[str, str] = {}
         """Why the last reading of a venue failed; without a row it was answered."""
 
@@ -116,6 +129,27 @@ class Reconciler:
         expected = self._expected(lines)
         return declared_baselines(record.breaks.values(), expected, self._context.clock.now())
 
+    async def compare_all(self) -> tuple[PocketFigures, ...]:
+        """Compare every venue now and return what each pocket is to hold and what is told.
+
+        What comes of it is booked as in any other comparison.
+        """
+        exchanges = sorted(self._context.gateways)
+        return tuple(chain(*await asyncio.gather(*map(self._figures, exchanges))))
+
+    async def _figures(self, exchange: str) -> list[PocketFigures]:
+        lines, told = self._tracked(exchange), dict[Pocket, Decimal]()
+        if lines:
+            try:
+                look, _ = await self._compare(exchange)
+                lines, told = {**lines, **look.lines}, dict(look.told)
+            except OpensqtError as error:
+                self.unread[exchange] = error.reason
+        return [
+            PocketFigures(pocket, lines[pocket].symbols, one.total, told.get(pocket))
+            for pocket, one in sorted(self._expected(lines).items())
+        ]
+
     async def _round(self, exchange: str, rounds: int, changed: Callable[[], None]) -> None:
         lines = self._tracked(exchange)
         is_idle = not any(line.live for line in lines.values())
@@ -125,7 +159,7 @@ class Reconciler:
             self._begin(exchange, changed)
             return
         try:
-            is_changed = await self._compare(exchange)
+            _, is_changed = await self._compare(exchange)
         except OpensqtError as error:
             # Told, and no break: a venue that says nothing does not say otherwise.
             self.unread[exchange] = error.reason
@@ -141,8 +175,12 @@ class Reconciler:
             self._begun.add(exchange)
             changed()
 
-    async def _compare(self, exchange: str) -> bool:
-        """Look once, and again where the first look says something new; true when it was booked."""
+    async def _compare(self, exchange: str) -> tuple[Look, bool]:
+        """Look once, and again where that says something new; true with it when it was booked."""
+        async with self._turns[exchange]:
+            return await self._compare_alone(exchange)
+
+    async def _compare_alone(self, exchange: str) -> tuple[Look, bool]:
         look = await self._look(exchange, self._tracked(exchange))
         self._check_told(look)
         adopted = adopted_baselines(
@@ -163,7 +201,7 @@ class Reconciler:
             await self._context.book.record(*news)
         else:
             await self._hand_over(look)
-        return bool(news)
+        return look, bool(news)
 
     def _check_told(self, look: Look) -> None:
         for pocket, line in look.lines.items():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import grpc.aio
     from google.type import decimal_pb2
 
+    from services.engine.reconcile_desk import ReconcileDesk, SymbolComparison
     from services.engine.risk_alerts import AlertFeed, RiskAlert
     from services.engine.risk_desk import RiskDesk
     from services.engine.risk_views import SymbolRisk
@@ -31,11 +32,12 @@ _SEVERITY = {
 
 
 class RiskServicer(UnservedRiskService, risk_pb2_grpc.RiskServiceServicer):  # type: ignore[misc]  # its base is made at run time
-    """Serves limits, exposure, breakers and alerts; the base refuses the other methods by name."""
+    """Serves limits, exposure, breakers, alerts, comparisons; the base refuses the rest by name."""
 
-    def __init__(self, desk: RiskDesk, alerts: AlertFeed) -> None:
+    def __init__(self, desk: RiskDesk, alerts: AlertFeed, comparisons: ReconcileDesk) -> None:
         self._desk = desk
         self._alerts = alerts
+        self._comparisons = comparisons
 
     async def GetRiskMetrics(
         self,
@@ -139,6 +141,46 @@ class RiskServicer(UnservedRiskService, risk_pb2_grpc.RiskServiceServicer):  # t
         """Allow entries again."""
         await self._desk.close_breaker(request.symbol)
         return risk_pb2.CloseCircuitBreakerResponse(success=True)
+
+    async def TriggerReconciliation(
+        self,
+        request: risk_pb2.TriggerReconciliationRequest,
+        context: grpc.aio.ServicerContext[
+            risk_pb2.TriggerReconciliationRequest, risk_pb2.TriggerReconciliationResponse
+        ],
+    ) -> risk_pb2.TriggerReconciliationResponse:
+        """Compare ledger and venues now."""
+        started = self._comparisons.trigger(request.symbol)
+        return risk_pb2.TriggerReconciliationResponse(
+            reconciliation_id=started.comparison_id, status=started.state.value
+        )
+
+    async def GetReconciliationStatus(
+        self,
+        request: risk_pb2.GetReconciliationStatusRequest,
+        context: grpc.aio.ServicerContext[
+            risk_pb2.GetReconciliationStatusRequest, risk_pb2.GetReconciliationStatusResponse
+        ],
+    ) -> risk_pb2.GetReconciliationStatusResponse:
+        """Read a comparison; nothing is ever corrected by one."""
+        found = self._comparisons.get(require_text(request, "reconciliation_id"))
+        return risk_pb2.GetReconciliationStatusResponse(
+            reconciliation_id=found.comparison_id,
+            status=found.state.value,
+            started_at=_millis(found.start_time),
+            completed_at=_millis(found.end_time),
+            results=[_comparison(row) for row in found.rows],
+        )
+
+
+def _comparison(row: SymbolComparison) -> risk_pb2.ReconciliationResult:
+    return risk_pb2.ReconciliationResult(
+        symbol=row.symbol,
+        position_match=row.is_equal,
+        local_position=_number(row.expected),
+        exchange_position=_number(row.told),
+        divergence=None if row.told is None else _number(row.told - row.expected),
+    )
 
 
 def _metrics(row: SymbolRisk) -> risk_pb2.SymbolRiskMetrics:

@@ -15,24 +15,22 @@ from services.common.clock import Clock
 from services.common.errors import (
     FatalError,
     InvalidFieldError,
-    NotFoundError,
     OpensqtError,
-    PreconditionError,
     RejectedError,
     UnreachableError,
 )
 from services.common.logs import get_logger
 from services.engine.follower_board import OfferBoard
 from services.engine.follower_offer import decode_offer
-from services.engine.ports import OpportunityLegs
 
 _log = get_logger(__name__)
 _FIRST_WAIT = 0.2
 _LAST_WAIT = 5.0
+_IDLE_WAIT = 1.0
 
 
 class OpportunityFollower:
-    """Keeps an `OfferBoard` like the scanner's; also the `OpportunitySource` of what it decided by.
+    """Keeps an `OfferBoard` like the scanner's; nothing is asked while nobody wants it.
 
     `silence` is how long a stream may bring nothing, heartbeats included, before it counts as lost.
     """
@@ -53,13 +51,16 @@ class OpportunityFollower:
         self.problem = "the scanner was not heard yet"
         """Why nothing is followed now; empty while the stream is whole."""
 
-    async def run(self, changed: Callable[[], None]) -> None:
-        """Follow until cancelled; `changed` is told of every change of the board."""
+    async def run(self, wanted: Callable[[], bool]) -> None:
+        """Follow until cancelled, while it is `wanted`."""
         wait = _FIRST_WAIT
         while True:
+            if not wanted():
+                await self._clock.sleep(_IDLE_WAIT)
+                continue
             try:
-                await self._follow(changed)
-                error: OpensqtError = UnreachableError("the scanner ended the stream")
+                await self._follow(wanted)
+                error: OpensqtError = UnreachableError("the stream of opportunities ended")
             except grpc.aio.AioRpcError as failure:
                 error = from_call_error(failure)
             except OpensqtError as failure:
@@ -67,7 +68,6 @@ class OpportunityFollower:
             whole = self.board.caught_up
             self.board.dropped()
             self.problem = error.message
-            changed()
             _log.warning("opportunities_lost", reason=error.reason)
             # A token the scanner does not take (it was started anew) never becomes good again.
             if isinstance(error, RejectedError | FatalError):
@@ -75,29 +75,15 @@ class OpportunityFollower:
             wait = _FIRST_WAIT if whole else min(wait * 2, _LAST_WAIT)
             await self._clock.sleep(wait)
 
-    async def resolve(self, opportunity_id: str) -> OpportunityLegs:
-        """Return the legs of what stands; raises NotFoundError or PreconditionError."""
-        offer = self.board.get(opportunity_id)
-        if offer is None:
-            raise NotFoundError(
-                f"no opportunity {opportunity_id} is offered now", reason="OPPORTUNITY_NOT_FOUND"
-            )
-        problem = self.board.problem(offer, self._clock.now(), self._clock.monotonic())
-        if problem:
-            raise PreconditionError(
-                f"opportunity {opportunity_id} must not be acted upon: {problem}",
-                reason="OPPORTUNITY_STALE",
-            )
-        return OpportunityLegs(opportunity_id, offer.long_leg, offer.short_leg)
-
-    async def _follow(self, changed: Callable[[], None]) -> None:
+    async def _follow(self, wanted: Callable[[], bool]) -> None:
         request = scanner_pb2.WatchOpportunitiesRequest(resume_token=self._token)
         self.board.connected(resumed=bool(self._token))
         call = self._stub.WatchOpportunities(request)
         try:
             async for response in self._heard(call):
                 self._take(response)
-                changed()
+                if not wanted():
+                    return
         finally:
             call.cancel()
 

@@ -103,7 +103,7 @@ def _fees_paid(position: Position) -> Decimal | None:
     for record in position.orders.values():
         rules = position.rules(record.plan.leg)
         for fee in record.fees:
-            value = _value(fee, record, rules)
+            value = fee_value(fee, record, rules)
             if value is None:
                 return None
             total += value
@@ -113,7 +113,8 @@ def _fees_paid(position: Position) -> Decimal | None:
         return total.quantize(_FRACTION) if total else _ZERO
 
 
-def _value(fee: AssetAmount, record: OrderRecord, rules: InstrumentRules) -> Decimal | None:
+def fee_value(fee: AssetAmount, record: OrderRecord, rules: InstrumentRules) -> Decimal | None:
+    """Return a fee of an order in quote; None in a third asset, whose price is not known."""
     if fee.asset == rules.quote_asset:
         return fee.amount
     price = _price_of(record)

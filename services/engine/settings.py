@@ -18,6 +18,8 @@ from services.common.settings import (
 from services.engine.guard_facts import GuardLimits, GuardPace
 from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.risk_limits import RiskLimits
+from services.engine.strategy_settings import StrategySettings
+from services.engine.strategy_words import StrategyMode
 
 _LIMITS = EngineLimits()
 _POLICY = EnginePolicy()
@@ -130,7 +132,6 @@ class RiskSettings(SettingsPart):
     max_consecutive_failures: int | None = Field(default=None, ge=1)
     symbol_cooldown: timedelta = Field(default=_RISK.symbol_cooldown, ge=timedelta(0))
     max_orders_per_minute: int | None = Field(default=None, ge=2)
-    max_rate_age: timedelta | None = Field(default=None, gt=timedelta(0))
     max_opportunity_age: timedelta | None = Field(default=None, gt=timedelta(0))
 
     def limits(self) -> RiskLimits:
@@ -192,6 +193,7 @@ class EngineSettings(ServiceSettings):
     policy: PolicySettings = PolicySettings()
     risk: RiskSettings = RiskSettings()
     guards: GuardSettings = GuardSettings()
+    strategy: StrategySettings = StrategySettings()
 
     @model_validator(mode="after")
     def _venue_names_are_unique(self) -> Self:
@@ -199,4 +201,10 @@ class EngineSettings(ServiceSettings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two venues are named {twice[0]}; each needs a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_has_a_scanner(self) -> Self:
+        if self.strategy.mode is not StrategyMode.MANUAL and self.scanner is None:
+            raise ValueError(f"strategy.mode is {self.strategy.mode.value} without a [scanner]")
         return self

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
+from typing import Any
 
 from services.common.clock import Clock
-from services.common.errors import OpensqtError
+from services.common.errors import OpensqtError, PreconditionError
 from services.common.logs import get_logger
 from services.engine import commands as cmd
 from services.engine import events as ev
@@ -50,6 +51,7 @@ class StrategyDesk:
         self._commands = CommandDesk(book, clock, self._tasks)
         self._flipped = Persistence()
         self._missing = Persistence()
+        self._follows = False
         self._refused: dict[str, datetime] = {}
         self._told: dict[str, tuple[DecisionAction, str, datetime]] = {}
         self.latest: tuple[Decision, ...] = ()
@@ -64,7 +66,14 @@ class StrategyDesk:
         return self._setting
 
     async def switch(self, command: cmd.SwitchStrategyCommand) -> StrategyMode:
-        """Set the mode, durably; returns the one in force."""
+        """Set the mode, durably; returns the one in force.
+
+        Raises PreconditionError where no scanner is there to follow.
+        """
+        if command.mode is not StrategyMode.MANUAL and not self._follows:
+            raise PreconditionError(
+                "no [scanner] is configured; there is nothing to follow", reason="SCANNER_MISSING"
+            )
 
         async def work(stamp: Stamp) -> tuple[str, ...]:
             now = self._clock.now()
@@ -75,9 +84,15 @@ class StrategyDesk:
         await self._commands.run(command, work)
         return self.mode
 
-    def start(self) -> None:
-        """Begin the rounds."""
+    def start(self, follow: Coroutine[Any, Any, None]) -> None:
+        """Begin the rounds, and `follow`, which fills the board."""
+        self._follows = True
+        self._tasks.spawn(follow, "opportunities")
         self._tasks.spawn(self._rounds(), "strategy")
+
+    def decisions(self) -> tuple[ev.DecisionTaken, ...]:
+        """Return the newest journaled decisions, newest first."""
+        return tuple(reversed(self._book.engine.decisions))
 
     async def stop(self) -> None:
         """End the rounds; what was begun is the engine's."""
@@ -176,8 +191,10 @@ class StrategyDesk:
 
     async def _enter(self, decision: Decision) -> None:
         offer = self._board.get(decision.opportunity_id)
-        # A journal that took its time may have let a newer revision come in.
         if offer is None or offer.revision != decision.revision:
+            return
+        # Exits before it took their time: the stream may have broken, or a newer revision come.
+        if self._board.problem(offer, self._clock.now(), self._clock.monotonic()):
             return
         command = cmd.OpenCommand(
             enter_request(decision.opportunity_id, decision.revision),

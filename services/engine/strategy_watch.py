@@ -30,11 +30,11 @@ def flipped(situation: Situation) -> tuple[list[str], list[str]]:
     costing, unknown = [], []
     for held in situation.held:
         quoted = situation.quote_of(held)
-        if not situation.is_whole or quoted is None or quoted.problem:
+        known = situation.is_whole and quoted is not None and not quoted.problem
+        current = quoted.offer.current_apr if known and quoted is not None else None
+        if current is None:
             unknown.append(held.position_id)
-        elif quoted.offer.current_apr is None:
-            unknown.append(held.position_id)
-        elif quoted.offer.current_apr < 0:
+        elif current < 0:
             costing.append(held.position_id)
     return costing, unknown
 

@@ -211,11 +211,11 @@ def _may_hedge(position: Position, facts: EntryFacts, policy: EnginePolicy) -> b
     if _is_refused(tried) or _unwinds(position):
         return False
     largest = policy.unhedged_notional_budget
-    naked = exposure(position) * position.intent.lead_reference
+    unhedged = exposure(position) * position.intent.lead_reference
     in_budget = (
         len(tried) < policy.hedge_attempts
         and facts.unhedged_for < policy.unhedged_time_budget
-        and (largest is None or naked <= largest)
+        and (largest is None or unhedged <= largest)
     )
     # The first hedge leaves whatever time the lead took to be known: it is cheaper than the way
     # back.

@@ -34,9 +34,9 @@ class EnginePolicy:
     Entry: the lead goes at `lead_bound_ratio` from the touch (a request may name its own); hedge
     attempt k at the k-th of `hedge_bound_ratios` (the last one repeats); hedging goes on for
     `unhedged_time_budget` and `hedge_attempts`, and while no more than `unhedged_notional_budget`
-    is unhedged (None: any), then the rest is unwound on the lead. A lead above `max_slice_notional` or
-    that budget is sent in slices, each hedged before the next; None sends it whole. What both books
-    bear within the bound is entered where it is `min_size_ratio` of what was asked.
+    is unhedged (None: any), then the rest is unwound on the lead. A lead above `max_slice_notional`
+    or that budget is sent in slices, each hedged before the next; None sends it whole. What both
+    books bear within the bound is entered where it is `min_size_ratio` of what was asked.
 
     With `passive_entry` the lead rests at the best price of its own side, post-only, and is quoted
     anew at most once in `requote_interval`, for `passive_timeout` in all; each fill is hedged.

@@ -80,6 +80,11 @@ class EntryDesk:
         """
         if command.opportunity_id:
             found = await self._opportunities.resolve(command.opportunity_id)
+            if found.observe_time is not None and self._risk.is_stale(found.observe_time):
+                raise PreconditionError(
+                    f"the figures of opportunity {command.opportunity_id} are too old; scan again",
+                    reason="OPPORTUNITY_STALE",
+                )
             long, short = found.long_leg, found.short_leg
         elif command.long_leg is not None and command.short_leg is not None:
             long, short = command.long_leg, command.short_leg

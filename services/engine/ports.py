@@ -136,11 +136,12 @@ class VenueGateway(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpportunityLegs:
-    """The two legs behind an opportunity id."""
+    """The two legs behind an opportunity id; `observe_time` is that of its oldest figure."""
 
     opportunity_id: str
     long_leg: InstrumentRef
     short_leg: InstrumentRef
+    observe_time: datetime | None = None
 
 
 class OpportunitySource(Protocol):

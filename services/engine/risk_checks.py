@@ -16,14 +16,11 @@ from services.engine.risk_failures import consecutive_failures, is_too_many
 from services.engine.risk_limits import RiskLimits
 from services.engine.risk_rate import check_order_rate, orders_of_last_minute
 from services.engine.risk_result import fees_of_day, utc_day
-from services.engine.risk_staleness import FigureAges, check_ages
-
-_NO_AGES = FigureAges()
 
 
 @dataclass(frozen=True, slots=True)
 class RiskFacts:
-    """What an entry is judged by: all positions, the day so far and the age of its figures.
+    """What an entry is judged by: all positions and the day so far.
 
     `day_result` is signed, in quote asset; failures before `failures_since` were looked at.
     """
@@ -32,7 +29,6 @@ class RiskFacts:
     now: datetime
     day_result: Decimal
     failures_since: datetime | None = None
-    ages: FigureAges = _NO_AGES
 
 
 def check_risk(
@@ -58,5 +54,4 @@ def check_risk(
         *in_a_row,
         *check_cooldown(facts.positions, symbol, facts.now, limits),
         *check_order_rate(sent, limits),
-        *check_ages(facts.ages, limits),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 from services.common.clock import Clock
@@ -19,11 +20,10 @@ from services.engine.risk_failure import CheckFailure
 from services.engine.risk_failures import consecutive_failures, consecutive_losses, is_too_many
 from services.engine.risk_limits import RiskLimits
 from services.engine.risk_result import position_result, utc_day
-from services.engine.risk_staleness import FigureAges
+from services.engine.risk_staleness import is_stale
 from services.engine.risk_views import BreakerView, SymbolRisk, symbol_risk
 from services.engine.views import EngineMode
 
-_NO_AGES = FigureAges()
 _ZERO = Decimal(0)
 _log = get_logger(__name__)
 
@@ -62,18 +62,19 @@ class RiskDesk:
         """Forget a reservation, once the position is in the book or its write has failed."""
         self._reserved.pop(position_id, None)
 
-    def check(
-        self, symbol: str, planned: PlannedEntry, fees: Decimal, ages: FigureAges = _NO_AGES
-    ) -> tuple[CheckFailure, ...]:
+    def check(self, symbol: str, planned: PlannedEntry, fees: Decimal) -> tuple[CheckFailure, ...]:
         """Return every bound of risk that an entry would break; `fees` are those of both ways."""
         facts = RiskFacts(
             self.positions(),
             self._clock.now(),
             self.day_result() or _ZERO,
             self._book.engine.resume_time,
-            ages,
         )
         return check_risk(symbol, planned, fees, facts, self._risk)
+
+    def is_stale(self, observe_time: datetime) -> bool:
+        """Tell whether what was observed then is too old to enter upon."""
+        return is_stale(self._clock.now() - observe_time, self._risk.max_opportunity_age)
 
     def look(self) -> None:
         """Open the UTC day where it is counted, and stop all entries after too many failures."""

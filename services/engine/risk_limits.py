@@ -15,7 +15,7 @@ class RiskLimits:
     `max_daily_loss` and `max_daily_fees` count from 00:00 UTC. `max_consecutive_failures` entries
     that failed in a row stop all entries until an operator resumes. `symbol_cooldown` is the wait
     after a position in the symbol ended. `max_orders_per_minute` counts orders of every kind, but
-    refuses entries only. `max_rate_age` and `max_opportunity_age` bound what an entry is based on.
+    refuses entries only. `max_opportunity_age` bounds the oldest figure behind an opportunity.
     """
 
     max_order_notional: Decimal | None = None
@@ -25,5 +25,4 @@ class RiskLimits:
     max_consecutive_failures: int | None = None
     symbol_cooldown: timedelta = timedelta(0)
     max_orders_per_minute: int | None = None
-    max_rate_age: timedelta | None = None
     max_opportunity_age: timedelta | None = None

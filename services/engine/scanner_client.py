@@ -18,6 +18,8 @@ from services.engine.instruments import InstrumentRef
 from services.engine.ports import OpportunityLegs
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from opensqt.market_maker.v1 import instrument_pb2
     from services.common.clock import Clock
 
@@ -78,14 +80,14 @@ class ScannerClient:
                 f"opportunity {opportunity_id} has expired; scan again", reason="OPPORTUNITY_STALE"
             )
         return OpportunityLegs(
-            opportunity_id, _ref(opportunity.long_leg), _ref(opportunity.short_leg)
+            opportunity_id,
+            _ref(opportunity.long_leg),
+            _ref(opportunity.short_leg),
+            _time(opportunity, "observe_time"),
         )
 
     def _stands(self, opportunity: opportunity_pb2.Opportunity) -> bool:
-        try:
-            expiry = optional_time(opportunity, "expire_time")
-        except InvalidFieldError as error:
-            raise _invalid(f"a bad {error.field}") from error
+        expiry = _time(opportunity, "expire_time")
         # Without an expiry nobody vouches for it any more.
         return expiry is not None and expiry > self._clock.now()
 
@@ -93,6 +95,13 @@ class ScannerClient:
 def _invalid(what: str) -> FatalError:
     # The scanner's fault: an error naming a field would send the engine's caller looking there.
     return FatalError(f"the scanner sent {what}", reason="SCANNER_INVALID")
+
+
+def _time(opportunity: opportunity_pb2.Opportunity, field: str) -> datetime | None:
+    try:
+        return optional_time(opportunity, field)
+    except InvalidFieldError as error:
+        raise _invalid(f"a bad {error.field}") from error
 
 
 def _ref(ref: instrument_pb2.InstrumentRef) -> InstrumentRef:

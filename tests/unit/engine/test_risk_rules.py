@@ -35,7 +35,7 @@ from services.engine.risk_halt import HaltFlag, halt_at_start
 from services.engine.risk_limits import RiskLimits
 from services.engine.risk_rate import check_order_rate, orders_of_last_minute
 from services.engine.risk_result import fees_of_day, position_result, utc_day
-from services.engine.risk_staleness import FigureAges, check_ages
+from services.engine.risk_staleness import is_stale
 from services.engine.risk_state import may_send, state_of
 from services.engine.views import EngineMode, PositionStatus
 from tests.support.risk_positions import (
@@ -202,19 +202,18 @@ def test_an_order_counts_for_a_minute(seconds: int, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "refused"), [(-11, True), (-10, False), (9, False), (10, False), (11, True)]
+    ("age", "stale"), [(-11, True), (-10, False), (9, False), (10, False), (11, True)]
 )
-def test_figures_have_an_age(age: int, refused: bool) -> None:
+def test_figures_have_an_age(age: int, stale: bool) -> None:
     """A figure at its bound still counts; one from far ahead tells of a wrong clock."""
-    limits = RiskLimits(max_rate_age=10 * SECOND, max_opportunity_age=10 * SECOND)
-    failures = check_ages(FigureAges(age * SECOND, age * SECOND), limits)
-    assert [f.reason for f in failures] == ["RATE_STALE", "OPPORTUNITY_AGE"] * refused
+    assert is_stale(age * SECOND, 10 * SECOND) is stale
+    assert not is_stale(age * SECOND, None)
 
 
 def test_what_is_not_set_bounds_nothing() -> None:
     """With no limit, nothing is refused, whatever happened."""
     rows = [opened(), *(failed(f"f{i}", "LEAD_REJECTED X") for i in range(9)), closed("p9")]
-    facts = RiskFacts(rows, START, D(-(10**9)), None, FigureAges(SECOND, SECOND))
+    facts = RiskFacts(rows, START, D(-(10**9)), None)
     assert check_risk("BTCUSDT", planned(), D(10**9), facts, RiskLimits()) == ()
 
 
@@ -228,11 +227,9 @@ def test_all_failures_are_told_together() -> None:
         max_consecutive_failures=1,
         symbol_cooldown=timedelta(hours=1),
         max_orders_per_minute=2,
-        max_rate_age=SECOND,
-        max_opportunity_age=SECOND,
     )
     rows = [closed("p1"), failed("p2", "LEAD_REJECTED X", at=START + SECOND)]
-    facts = RiskFacts(rows, START + 2 * SECOND, D(-1), None, FigureAges(5 * SECOND, 5 * SECOND))
+    facts = RiskFacts(rows, START + 2 * SECOND, D(-1), None)
     found = {f.reason for f in check_risk("BTCUSDT", planned(), D(2), facts, limits)}
     assert found == {
         "ORDER_NOTIONAL_LIMIT",
@@ -242,8 +239,6 @@ def test_all_failures_are_told_together() -> None:
         "CONSECUTIVE_FAILURES",
         "SYMBOL_COOLDOWN",
         "ORDER_RATE_LIMIT",
-        "RATE_STALE",
-        "OPPORTUNITY_AGE",
     }
 
 

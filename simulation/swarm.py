@@ -31,6 +31,9 @@ _MOST_WORK_SECONDS: Final = 5.0
 _ON_SHARES: Final = (0.0, 0.15, 0.35, 0.6)
 _FAULT_SHARES: Final = (0.05, 0.15, 0.3, 0.6)
 _NOTIONALS: Final = (Decimal(400), Decimal(1_500), Decimal(6_000))
+_FAULTY_SECONDS: Final = (0.05, 0.5, 2.0, 5.0)
+_MOST_DEEDS: Final = 7
+_PAUSES: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.3, 2.0)
 _SLICES: Final = (None, None, Decimal(1_000))
 
 
@@ -42,7 +45,8 @@ class Deed(StrEnum):
     HALT = "halt"
     CRASH_ENGINE = "crash_engine"
     CRASH_CONNECTOR = "crash_connector"
-    WAIT = "wait"
+    REPEAT = "repeat"
+    OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,10 @@ class FaultMix:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A life as its seed draws it, whole before it begins: a replay needs the seed alone."""
+    """A life as its seed draws it, whole before it begins: a replay needs the seed alone.
+
+    Faults go on for `faulty_seconds` after the last deed.
+    """
 
     seed: int
     notional: Decimal
@@ -102,6 +109,7 @@ class Plan:
     deeds: tuple[DeedAt, ...]
     shares: Mapping[str, float]
     slice_notional: Decimal | None = None
+    faulty_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +159,7 @@ def draw_plan(seed: int, kinds: Collection[str] = frozenset(BY_NAME)) -> Plan:
         deeds=_draw_deeds(random),
         shares=shares,
         slice_notional=random.choice(_SLICES),
+        faulty_seconds=random.choice(_FAULTY_SECONDS),
     )
 
 
@@ -214,12 +223,13 @@ def _draw_deeds(random: Random) -> tuple[DeedAt, ...]:
     weights = {
         Deed.CLOSE: 3,
         Deed.REDUCE: 2,
-        Deed.HALT: 2,
+        Deed.HALT: 1,
         Deed.CRASH_ENGINE: 4,
         Deed.CRASH_CONNECTOR: 2,
-        Deed.WAIT: 2,
+        Deed.REPEAT: 1,
+        Deed.OPEN: 4,
     }
-    for _ in range(random.randrange(4)):
+    for _ in range(random.randrange(_MOST_DEEDS)):
         deed = random.choices(list(weights), list(weights.values()))[0]
-        deeds.append(DeedAt(deed, random.choice((0.001, 0.02, 0.3, 2.0))))
+        deeds.append(DeedAt(deed, random.choice(_PAUSES)))
     return tuple(deeds)

@@ -61,6 +61,7 @@ _MOVING: Final = (
     PositionStatus.REDUCING,
     PositionStatus.CLOSING,
 )
+_ENTRY_TRIES: Final = 3
 _LOOK_SECONDS: Final = 0.05
 _MARGIN_SECONDS: Final = 1.0
 """What a connector adds to the fence that its settings sum to."""
@@ -97,7 +98,7 @@ class SystemLife:
         return LifeReport(
             seed=self._plan.seed,
             violations=tuple(self.judge.violations),
-            faults=dict(self._faults),
+            faults=dict(+self._faults),
             order_count=len(self.judge.books.orders),
             crash_count=self._crashes,
             event_count=sum(self.world.trace.counts.values()),
@@ -110,11 +111,15 @@ class SystemLife:
         world.simulation.exchange.listeners.append(witness)
         await world.start()
         self._arm(only_orders=True)
-        await self._try_open()
+        # A read that broke refuses the entry: nothing of it was sent, and it is asked for again.
+        for _ in range(_ENTRY_TRIES):
+            if await self._try_open() is not None:
+                break
         self._arm(only_orders=False)
         for deed in self._plan.deeds:
             await asyncio.sleep(deed.after)
             await self._do(deed)
+        await asyncio.sleep(self._plan.faulty_seconds)
         await self._heal()
         await self._rest()
         await self._try(world.ask(lambda engine: engine.close_all(cmd.CloseAllCommand("last"))))
@@ -163,9 +168,11 @@ class SystemLife:
                 await self._try_open("after the halt")
             case Deed.CLOSE | Deed.REDUCE:
                 await self._shrink(deed.deed)
-            case Deed.WAIT:
-                # A repeat of the first command: it must be answered, not done again.
+            case Deed.REPEAT:
+                # Of the first command: it must be answered, not done again.
                 await self._try_open()
+            case Deed.OPEN:
+                await self._try_open(f"open {world.loop.time()}")
 
     async def _shrink(self, deed: Deed) -> None:
         world = self.world
@@ -235,15 +242,15 @@ class SystemLife:
                 link = f"{ENGINE}-{name}"
                 kept = world.network.links[link]
                 world.network.links[link] = replace(kept, request_lost=share, reply_lost=share)
-        if "journal_full" in self._mix.shares:
-            world.journal.is_full = True
-            self._faults["journal_full"] += 1
-            world.loop.call_later(_DISK_SECONDS, setattr, world.journal, "is_full", False)
-        if "ledger_full" in self._mix.shares:
-            image = world.connectors[self._mix.random.choice(sorted(KINDS))].image
-            image.is_full = True
-            self._faults["ledger_full"] += 1
-            world.loop.call_later(_DISK_SECONDS, setattr, image, "is_full", False)
+        victim = self._mix.random.choice(sorted(KINDS))
+        disks = {"journal_full": world.journal, "ledger_full": world.connectors[victim].image}
+        for name, disk in disks.items():
+            begin = self._mix.random.uniform(0, _DISK_SECONDS)
+            if name in self._mix.shares:
+                self._faults[name] += 1
+                world.loop.call_later(begin, setattr, disk, "is_full", True)
+                end = begin + self._mix.draw(name)
+                world.loop.call_later(end, setattr, disk, "is_full", False)
 
     async def _heal(self) -> None:
         for row in self._counts():

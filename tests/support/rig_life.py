@@ -171,15 +171,14 @@ class RigLife:
     async def _live(self) -> None:
         self.rig = rig = self._make_rig()
         await rig.start()
-        command = self._first = rig.open_command(
-            str(self._plan.notional / 100), lead_leg=self._plan.lead_leg
-        )
+        command = rig.open_command(str(self._plan.notional / 100), lead_leg=self._plan.lead_leg)
         await self._try(rig.engine.open(command))
         for venue in rig.venues:
             venue.reads_fail = lambda: self._mix.strike(Target.READ) is not None
         for deed in self._plan.deeds:
             await rig.clock.pass_time(deed.after)
             await self._do(deed, command)
+        await rig.clock.pass_time(self._plan.faulty_seconds)
         self._mix.heal()
         await self._rest()
         await self._try(rig.engine.close_all(CloseAllCommand(rig.request_id())))
@@ -218,8 +217,10 @@ class RigLife:
                 await self._try(rig.engine.open(rig.open_command("1")))
             case Deed.CLOSE | Deed.REDUCE:
                 await self._shrink(deed.deed)
-            case Deed.WAIT:
+            case Deed.REPEAT:
                 await self._try(rig.engine.open(first))
+            case Deed.OPEN:
+                await self._try(rig.engine.open(rig.open_command("2")))
 
     async def _shrink(self, deed: Deed) -> None:
         rig = self.rig

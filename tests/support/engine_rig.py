@@ -182,6 +182,8 @@ class EngineRig:
         self.policy = policy or EnginePolicy()
         self.limits = limits or EngineLimits()
         self.recorder = Recorder()
+        self.extras: dict[str, Any] = {}
+        """Further dependencies of the engines made from here on."""
         self.ids = CountedIds()
         self.long_venue = FakeVenue(long_rules.ref.exchange, long_rules.ref.kind, clock, long_rules)
         self.short_venue = FakeVenue(
@@ -210,6 +212,7 @@ class EngineRig:
                 ids=self.ids,
                 policy=self.policy,
                 limits=self.limits,
+                **self.extras,
                 order_events=self.order_events,
             )
         )

@@ -44,7 +44,7 @@ class _Flight:
     """An order whose call has not come back."""
 
     dispatch: Dispatch
-    client_order_id: str
+    plan: OrderPlan
     answer: asyncio.Task[PlaceResult]
 
 
@@ -87,7 +87,7 @@ class EntryWork:
         answer.add_done_callback(lambda _: self._wake.set())
         if plan.post_only:
             self._quotes.sent_at = self._context.clock.monotonic()
-        self._flights[plan.leg] = _Flight(dispatch, plan.client_order_id, answer)
+        self._flights[plan.leg] = _Flight(dispatch, plan, answer)
 
     def hear(self, event: OrderEvent) -> None:
         """Take what a venue told of an order of this position while its call may still be open."""
@@ -99,7 +99,7 @@ class EntryWork:
 
     def hand_over(self) -> dict[LegSide, tuple[Dispatch, str]]:
         """Give the orders in flight to the exit that overtook the entry."""
-        flights = {leg: (f.dispatch, f.client_order_id) for leg, f in self._flights.items()}
+        flights = {leg: (f.dispatch, f.plan.client_order_id) for leg, f in self._flights.items()}
         self.close()
         return flights
 
@@ -147,7 +147,12 @@ class EntryWork:
         now = self._context.clock.monotonic()
         position = self._desk.position
         self.meter.observe(now, exposure(position))
-        facts = EntryFacts(self.meter.stretch(now), self._opens_nothing(), frozenset(self._flights))
+        facts = EntryFacts(
+            self.meter.stretch(now),
+            self._opens_nothing(),
+            frozenset(self._flights),
+            self._quotes.facts(position, now),
+        )
         return next_entry_step(position, facts, self._context.policy)
 
     async def _collect(self) -> None:
@@ -251,15 +256,17 @@ class EntryWork:
             await self._unless_woken(self._context.clock.sleep(self._desk.wait_seconds(keys)))
 
     async def _wait(self) -> None:
-        """Wait for news; past the unhedged budget an order in flight alarms like an unknown one."""
-        budget = self._context.policy.unhedged_time_budget
-        left = budget - self.meter.stretch(self._context.clock.monotonic())
-        if not self.meter.is_exposed or left <= timedelta(0):
-            if self.meter.is_exposed:
-                self._desk.alarm_late(budget.total_seconds())
+        """Wait for news; a hedge or unwind in flight past the unhedged budget alarms like a doubt."""
+        classes = {flight.plan.order_class for flight in self._flights.values()}
+        exposed_for = self.meter.stretch(self._context.clock.monotonic())
+        left = self._context.policy.unhedged_time_budget - exposed_for
+        if classes <= {OrderClass.ENTRY} or not self.meter.is_exposed:
             await self._wake.wait()
-            return
-        await self._unless_woken(self._context.clock.sleep(left.total_seconds()))
+        elif left > timedelta(0):
+            await self._unless_woken(self._context.clock.sleep(left.total_seconds()))
+        else:
+            self._desk.alarm_late(exposed_for.total_seconds())
+            await self._wake.wait()
 
     async def _unless_overtaken(self, delay: timedelta) -> None:
         """Wait, but not on when an exit is asked for."""

@@ -43,7 +43,10 @@ class NewsDesk:
         """
         if self._require(event.position_id).status.is_final:
             return False
-        is_new = await self._book_news(event)
+        before = self._require(event.position_id).gone_quantity(event.leg)
+        await self._book_news(event)
+        # A second witness of the same loss is journaled, and is no second loss.
+        is_new = self._require(event.position_id).gone_quantity(event.leg) > before
         if is_new:
             _log.error(
                 "leg_gone",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -161,17 +161,24 @@ async def test_a_close_in_a_reduces_backoff_leaves_at_once(rig: EngineRig) -> No
     rig.check_books()
 
 
-async def lose(rig: EngineRig, position_id: str, quantity: str, cause: GoneCause) -> bool:
-    """Let the short leg's venue take a quantity, and tell the engine of it."""
+def losing(
+    rig: EngineRig, position_id: str, quantity: str, cause: GoneCause
+) -> Coroutine[None, None, bool]:
+    """Let the short leg's venue take a quantity; what is returned tells the engine of it."""
     rig.short_venue.foreign += D(quantity)
     ref = rig.short_venue.instrument.ref
     if cause is GoneCause.UNEXPLAINED:
         position = ledger(rig, position_id)
         event = by_reading(position, LegSide.SHORT, D(quantity), rig.clock.now())
         assert event is not None
-        return await rig.call(rig.engine.news.leg_gone(event))
+        return rig.engine.news.leg_gone(event)
     fill = ForcedFill(ref.exchange, ref.symbol, OrderSide.BUY, D(quantity), "77", cause, D(100))
-    return await rig.call(rig.engine.news.forced_fill(fill))
+    return rig.engine.news.forced_fill(fill)
+
+
+async def lose(rig: EngineRig, position_id: str, quantity: str, cause: GoneCause) -> bool:
+    """Let a venue take a quantity, and tell the engine of it; true where that was new."""
+    return await rig.call(losing(rig, position_id, quantity, cause))
 
 
 def check_gone(rig: EngineRig, view: PositionView) -> None:
@@ -334,7 +341,7 @@ async def test_a_kill_at_any_await_after_a_loss_ends_hedged_or_flat(cause: GoneC
         rig.new_engine(CrashGate())
         await rig.start()
         rig.gate._dies_at = rig.gate.passed + moment
-        task = asyncio.get_running_loop().create_task(lose(rig, key, "0.4", cause))
+        task = asyncio.get_running_loop().create_task(losing(rig, key, "0.4", cause))
         gate = rig.gate
 
         def is_over(rig: EngineRig = rig, key: str = key, gate: CrashGate = gate) -> bool:
@@ -381,14 +388,14 @@ async def open_many(policy: EnginePolicy | None = None, count: int = COUNT) -> E
     ]
     opening = asyncio.gather(*commands)
     await rig.clock.run_until(opening.done)
-    for view in await opening:
-        assert (await rig.settled(view.position_id)).status is PositionStatus.OPEN
+    statuses = rig.recorder.statuses
+    await rig.clock.run_until(lambda: list(statuses.values()) == [PositionStatus.OPEN] * count)
     return rig
 
 
 def all_closed(rig: EngineRig) -> bool:
-    """Tell whether every position is closed."""
-    return all(view.status is PositionStatus.CLOSED for view in rig.engine.positions())
+    """Tell whether every position is closed, as watchers were told."""
+    return set(rig.recorder.statuses.values()) == {PositionStatus.CLOSED}
 
 
 async def test_a_hundred_positions_leave_in_one_departure() -> None:

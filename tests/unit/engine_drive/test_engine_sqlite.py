@@ -13,8 +13,9 @@ import pytest
 from services.engine import events as ev
 from services.engine.commands import CloseCommand
 from services.engine.journal import JournalError
+from services.engine.journal_file import read_events
 from services.engine.orders import OrderClass
-from services.engine.sqlite_journal import SqliteJournal, read_events
+from services.engine.sqlite_journal import SqliteJournal
 from services.engine.views import PositionStatus
 from tests.support.engine_invariants import check_closed, watch_arrivals
 from tests.support.engine_rig import EngineRig

@@ -313,6 +313,18 @@ async def test_spot_balances_tell_wallet_and_debt(
     assert (number(none.balance), number(none.borrowed)) == (Decimal(0), Decimal(0))
 
 
+async def test_a_debt_of_coins_the_wallet_has_none_of_is_told(spot: RunningConnector) -> None:
+    """A venue lists what a wallet holds; what was sold short is in no wallet."""
+    await data_of(spot).venue.exchange.sapiPostMarginBorrowRepay(
+        {"asset": "ETH", "amount": "0.3", "type": "BORROW", "isIsolated": "FALSE"}
+    )
+    held = await spot.stub.GetBalance(E.GetBalanceRequest(asset="ETH"))
+    assert (number(held.balance), number(held.borrowed)) == (Decimal(0), Decimal("0.3"))
+    account = await spot.stub.GetAccount(E.GetAccountRequest())
+    debts = {one.asset: number(one.borrowed) for one in account.balances}
+    assert debts["ETH"] == Decimal("0.3")
+
+
 async def test_debt_that_cannot_be_read_is_absent_not_zero(
     spot: RunningConnector, simulator: Application
 ) -> None:

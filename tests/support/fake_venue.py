@@ -99,6 +99,7 @@ class FakeVenue:
     choose: Chooser | None = None
     reads_fail: Callable[[], bool] = lambda: False
     on_arrival: Callable[[OrderPlan], None] = lambda _: None
+    answer_holdings: Callable[[Holdings], Holdings] = lambda held: held
     orders: dict[str, FakeOrder] = field(default_factory=dict)
     arrivals: list[str] = field(default_factory=list)
     offered: set[str] = field(default_factory=set)
@@ -150,9 +151,11 @@ class FakeVenue:
             symbols = {order.plan.instrument.symbol for order in self.orders.values()}
             held = {name: self.filled(symbol=name) for name in symbols}
             own = rules.ref.symbol
-            return Holdings(perpetuals={**held, own: self.foreign + held.get(own, Decimal(0))})
+            own_held = self.foreign + held.get(own, Decimal(0))
+            return self.answer_holdings(Holdings(perpetuals={**held, own: own_held}))
         coins = {rules.base_asset: self.foreign + self.filled()}
-        return Holdings(margin=coins) if rules.use_margin else Holdings(spot=coins)
+        is_margin = rules.use_margin
+        return self.answer_holdings(Holdings(margin=coins) if is_margin else Holdings(spot=coins))
 
     async def place(self, plan: OrderPlan) -> OrderOutcome:
         """Take one order; the fault decides what arrives and what is answered."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
+    from opensqt.market_maker.v1 import events_pb2, exchange_pb2, resources_pb2
 
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
@@ -101,12 +101,13 @@ def order_from_proto(order: resources_pb2.Order) -> OrderOutcome:
         cumulative_quote=optional_figure(order, "cumulative_quote", minimum=_ZERO)
         if executed
         else None,
-        update_time=_venue_time(order),
+        update_time=venue_time(order),
         quantity=optional_figure(order, "quantity", positive=True),
     )
 
 
-def _venue_time(order: resources_pb2.Order) -> datetime | None:
+def venue_time(order: resources_pb2.Order | events_pb2.OrderUpdate) -> datetime | None:
+    """Decode the venue's time of an order's last change; None where it is not known."""
     if not order.update_time:
         return None
     try:

@@ -256,7 +256,7 @@ class EntryWork:
             await self._unless_woken(self._context.clock.sleep(self._desk.wait_seconds(keys)))
 
     async def _wait(self) -> None:
-        """Wait for news; a hedge or unwind in flight past the unhedged budget alarms like a doubt."""
+        """Wait for news; a hedge or unwind in flight past the budget alarms like one in doubt."""
         classes = {flight.plan.order_class for flight in self._flights.values()}
         exposed_for = self.meter.stretch(self._context.clock.monotonic())
         left = self._context.policy.unhedged_time_budget - exposed_for

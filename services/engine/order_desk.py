@@ -59,7 +59,9 @@ class OrderDesk:
             if isinstance(event, ev.OrderUnknown) or not event.outcome.closed:
                 self._context.resolver.send_failed(key, result.ended_at)
                 self._unknown_since.setdefault(key, result.ended_at)
-            self._context.book.record_soon(event)
+            # The order stream may have told the same before.
+            if fold(self.position, event) is not self.position:
+                self._context.book.record_soon(event)
         if self.position.orders[key].is_resolved:
             self._context.resolver.send_ended(key)
         self._observe(result, event)

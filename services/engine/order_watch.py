@@ -19,7 +19,12 @@ from services.common.call_errors import from_call_error
 from services.common.errors import FatalError, OpensqtError
 from services.common.logs import get_logger
 from services.engine import wire_enums as wire
-from services.engine.connector_codec import fees_from_proto, optional_figure, required_figure
+from services.engine.connector_codec import (
+    fees_from_proto,
+    optional_figure,
+    required_figure,
+    venue_time,
+)
 from services.engine.forced_fill_codec import forced_fill_from_proto
 from services.engine.leg_gone import ForcedFill
 from services.engine.orders import OrderOutcome
@@ -56,6 +61,7 @@ def event_from_proto(venue: str, row: events_pb2.OrderUpdate) -> OrderEvent | No
         cumulative_quote=optional_figure(row, "cumulative_quote", minimum=_ZERO)
         if executed
         else None,
+        update_time=venue_time(row),
         quantity=optional_figure(row, "quantity", positive=True),
     )
     return OrderEvent(venue, row.symbol, outcome)

@@ -179,7 +179,7 @@ def _version(connection: sqlite3.Connection) -> int:
 def _has_rows(connection: sqlite3.Connection) -> bool:
     if not _tables(connection):
         return False
-    return _one(connection, "SELECT count(*) FROM journal") > 0
+    return bool(_one(connection, "SELECT count(*) FROM journal"))
 
 
 def _one(connection: sqlite3.Connection, query: str) -> Any:

@@ -85,8 +85,10 @@ class NewsDesk:
         """
         outcome = event.outcome
         position = self._book.get(outcome.client_order_id[:KEY_LENGTH])
-        record = position and position.orders.get(outcome.client_order_id)
-        if position is None or record is None or not is_plausible(record.plan, outcome):
+        if position is None:
+            return None
+        record = position.orders.get(outcome.client_order_id)
+        if record is None or not is_plausible(record.plan, outcome):
             return None
         ref = record.plan.instrument
         is_its_own = (event.exchange, event.symbol) == (ref.exchange, ref.symbol)

@@ -297,7 +297,7 @@ def test_a_share_outside_its_range_is_refused(ratio: str) -> None:
 )
 def test_an_exit_goes_in_slices_that_trade(notional: str | None, quantity: str, first: str) -> None:
     """A slice is sent where it and what it leaves are traded, else the whole leg."""
-    policy = replace(POLICY, max_exit_slice_notional=notional and D(notional))
+    policy = replace(POLICY, max_exit_slice_notional=None if notional is None else D(notional))
     step = next_exit_step(fold(opened(quantity, quantity), EXIT), LONG, policy)
     assert isinstance(step, WorkDown)
     assert step.quantity == D(first)

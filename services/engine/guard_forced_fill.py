@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from services.engine.guard_facts import (
     GuardAction,
     GuardFinding,
@@ -32,7 +34,7 @@ def guard_forced_fill(
             continue
         sign = 1 if leg is LegSide.LONG else -1
         # A venue that holds more than we know of is a break of the books, not a forced fill.
-        missing = position.held(leg) - max(sign * size, 0)
+        missing = position.held(leg) - max(sign * size, Decimal(0))
         if missing >= rules.lot_size:
             findings.append(
                 GuardFinding(

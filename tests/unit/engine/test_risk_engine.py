@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ from tests.support.fake_venue import Fault
 from tests.support.virtual_clock import VirtualClock
 
 D = Decimal
-CONTEXT = None
+CONTEXT: Any = None
 
 
 @dataclass(slots=True)
@@ -262,12 +263,13 @@ async def test_two_entries_at_once_do_not_both_fit() -> None:
     journal.gate.clear()
     first = asyncio.get_running_loop().create_task(rig.engine.open(rig.open_command()))
     await rig.clock.run_until(lambda: journal.waiting == 1)
-    other = {
-        "long_leg": renamed(rig.long_venue.instrument.ref),
-        "short_leg": renamed(rig.short_venue.instrument.ref),
-    }
+    other = replace(
+        rig.open_command(),
+        long_leg=renamed(rig.long_venue.instrument.ref),
+        short_leg=renamed(rig.short_venue.instrument.ref),
+    )
     with pytest.raises(EntryRefusedError) as caught:
-        await rig.call(rig.engine.open(rig.open_command(**other)))
+        await rig.call(rig.engine.open(other))
     assert caught.value.metadata["failures"] == "TOTAL_NOTIONAL_LIMIT"
     journal.gate.set()
     await rig.clock.run_until(first.done)
@@ -294,9 +296,9 @@ async def test_an_emergency_of_margin_closes_the_position() -> None:
     reader.facts = AccountFacts({"BTCUSDT": HoldingFacts(D("-0.999"))}, D("0.7"), unified=True)
     await rig.clock.run_until(lambda: rig.engine.get(view.position_id).revision > view.revision)
     view = await rig.settled(view.position_id)
-    assert (view.status, view.short_leg.quantity) == (PositionStatus.OPEN, D("-0.499"))
+    assert (view.status, view.short_leg.quantity) == (PositionStatus.OPEN, D("-0.500"))
     assert await refusal(rig) == "SYMBOL_HALTED"
-    reader.facts = AccountFacts({"BTCUSDT": HoldingFacts(D("-0.499"))}, D("0.9"), unified=True)
+    reader.facts = AccountFacts({"BTCUSDT": HoldingFacts(D("-0.500"))}, D("0.9"), unified=True)
     await rig.clock.run_until(
         lambda: rig.engine.get(view.position_id).status is PositionStatus.CLOSED
     )
@@ -372,7 +374,7 @@ async def test_the_service_answers_from_the_ledger() -> None:
         rig.long_venue.instrument.ref: D(110),
         rig.short_venue.instrument.ref: D(110),
     }
-    service = RiskServicer(rig.engine.risk, AlertFeed(rig.clock))
+    service = RiskServicer(rig.engine.risk, AlertFeed(rig.clock), rig.engine.comparisons)
     metrics = await service.GetRiskMetrics(risk_pb2.GetRiskMetricsRequest(), CONTEXT)
     (row,) = metrics.metrics
     assert (row.symbol, row.position_size.value, row.last_price.value) == ("BTCUSDT", "0", "110")

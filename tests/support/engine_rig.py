@@ -20,7 +20,7 @@ from services.engine.journal import Journal, JournalError
 from services.engine.order_news import OrderNews
 from services.engine.orders import OrderClass
 from services.engine.policy import EngineLimits, EnginePolicy
-from services.engine.ports import OpportunityLegs
+from services.engine.ports import OpportunityLegs, OpportunitySource
 from services.engine.views import PositionStatus, PositionView, StatusView
 from tests.support.crash_gate import CrashGate, GatedClock, GatedJournal, GatedVenue
 from tests.support.fake_venue import FakeVenue
@@ -182,6 +182,7 @@ class EngineRig:
         self.policy = policy or EnginePolicy()
         self.limits = limits or EngineLimits()
         self.recorder = Recorder()
+        self.opportunities: OpportunitySource = NoOpportunities()
         self.extras: dict[str, Any] = {}
         """Further dependencies of the engines made from here on."""
         self.ids = CountedIds()
@@ -205,7 +206,7 @@ class EngineRig:
             EngineDependencies(
                 journal=GatedJournal(self.journal, self.gate),
                 gateways={v.name: GatedVenue(v, self.gate) for v in self.venues},
-                opportunities=NoOpportunities(),
+                opportunities=self.opportunities,
                 listener=self.recorder,
                 observer=self.recorder,
                 clock=GatedClock(self.clock, self.gate),

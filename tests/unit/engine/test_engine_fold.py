@@ -26,6 +26,7 @@ from services.engine.orders import (
 )
 from services.engine.pockets import Pocket, PocketKind
 from services.engine.position import Position, begin, fold, fold_all
+from services.engine.strategy_words import DecisionAction, Figure, StrategyMode
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import make_rules
 
@@ -100,6 +101,20 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.BaselineTaken(AT, POCKET, D("1.5"), "FIRST_TRADE"),
     ev.ReconciliationBroke(AT, POCKET, D("2.499"), D("1.499"), ("BTCUSDT",)),
     ev.ReconciliationHealed(AT, POCKET, D("2.499")),
+    ev.StrategySwitched(AT, StrategyMode.AUTO, StrategyMode.MANUAL, "trust it"),
+    ev.DecisionTaken(
+        AT,
+        StrategyMode.ADVISE,
+        DecisionAction.ENTER,
+        "TARGET",
+        "BTCUSDT",
+        "opportunity",
+        7,
+        "",
+        D(1000),
+        (Figure("net_apr", D("0.25")),),
+        "ünïcode",
+    ),
 )
 
 

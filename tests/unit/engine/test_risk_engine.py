@@ -243,13 +243,14 @@ async def test_a_symbol_rests_after_a_position() -> None:
 async def test_a_day_that_lost_takes_no_entry() -> None:
     """The loss of the round trip counts from the day's first look; the next day starts anew."""
     rig = new_rig(risk=RiskLimits(max_daily_loss=D("0.1")))
+    # Before the start, while nothing wakes every few seconds: the clock begins at noon.
+    await rig.clock.pass_time(12 * 3600 - 120)
     await rig.start()
-    await rig.clock.pass_time(1)
     view = await rig.open()
     rig.long_venue.price = D(98)
     await rig.close(view.position_id)
     assert await refusal(rig) == "DAILY_LOSS_LIMIT"
-    await rig.clock.pass_time(12 * 3600 + 10)
+    await rig.clock.pass_time(130)
     rig.long_venue.price = D(100)
     assert (await rig.open()).status is PositionStatus.OPEN
     await rig.close_rig()

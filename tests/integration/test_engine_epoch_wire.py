@@ -1,0 +1,81 @@
+"""A connector on the wire refuses what an engine sends that was overtaken."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2, types_pb2
+from services.common.call_errors import from_status, translated
+from services.common.engine_epoch import epoch_metadata
+from services.common.errors import NotFoundError, OpensqtError, PreconditionError
+from tests.support.connector import BUY, SELL, by_id, connector_part, order, running_connector
+from tests.support.simulator import Control, running_simulator
+
+
+async def refusal_of(call: Any) -> OpensqtError:
+    """Return the error that a call ends with."""
+    with pytest.raises(OpensqtError) as refused, translated():
+        await call
+    return refused.value
+
+
+async def entered(stub: Any, epoch: int, placed: resources_pb2.PlaceOrderRequest) -> Any:
+    """Send one order over a call of order entry and return its answer."""
+
+    async def requests() -> AsyncIterator[order_entry_pb2.EnterOrdersRequest]:
+        yield order_entry_pb2.EnterOrdersRequest(entry_id=1, order=placed)
+
+    rows = [row async for row in stub.EnterOrders(requests(), metadata=epoch_metadata(epoch))]
+    return rows[-1]
+
+
+async def test_who_was_overtaken_can_neither_open_nor_close(tmp_path: Path) -> None:
+    """By either way of sending, from the first question of the newer engine on, over a restart."""
+    old, new = epoch_metadata(5), epoch_metadata(6)
+    async with running_simulator() as simulator:
+        part = connector_part("binanceusdm", simulator.address, tmp_path)
+        async with running_connector(part) as connector:
+            stub = connector.stub
+            await stub.PlaceOrder(order(BUY, client_order_id="a1"), metadata=old)
+            assert (await entered(stub, 5, order(BUY, client_order_id="a2"))).HasField("order")
+            # The newer engine only asks, and is told that there is no such order.
+            asked = await refusal_of(stub.GetOrder(by_id("a3"), metadata=new))
+            assert isinstance(asked, NotFoundError)
+        async with running_connector(part) as connector:
+            stub = connector.stub
+            closing = order(
+                SELL,
+                client_order_id="a4",
+                reduce_only=True,
+                order_class=types_pb2.ORDER_CLASS_EXIT,
+            )
+            for placed in (order(BUY, client_order_id="a3"), closing):
+                refused = await refusal_of(stub.PlaceOrder(placed, metadata=old))
+                assert isinstance(refused, PreconditionError)
+                assert refused.reason == "EPOCH_SUPERSEDED"
+                answer = await entered(stub, 5, placed)
+                assert from_status(answer.error).reason == "EPOCH_SUPERSEDED"
+            await stub.PlaceOrder(closing, metadata=new)
+            await stub.PlaceOrder(order(BUY, client_order_id="by-hand"))
+        rows = await Control(simulator.address).get("orders")
+        assert [row["client_order_id"] for row in rows] == ["a1", "a2", "a4", "by-hand"]
+
+
+async def test_an_epoch_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    """By a call of its own and by order entry alike; nothing is sent."""
+    broken = (("engine-epoch", "newest"),)
+    async with running_simulator() as simulator:
+        part = connector_part("binanceusdm", simulator.address, tmp_path)
+        async with running_connector(part) as connector:
+            refused = await refusal_of(connector.stub.PlaceOrder(order(BUY), metadata=broken))
+            assert refused.reason == "FIELD_INVALID"
+            call = connector.stub.EnterOrders(metadata=broken)
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await call.read()
+            assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert await Control(simulator.address).get("orders") == []

@@ -124,7 +124,7 @@ class ScriptedLife:
         if self._point is not None:
             self._assassin = Assassin(loop, self._point)
             watched = self._assassin.watch(loop._run_handle)
-            loop._run_handle = watched  # type: ignore[method-assign]  # the one place steps pass
+            loop._run_handle = watched  # type: ignore[method-assign,assignment]  # the one place steps pass
         self.world.run(self._live)
 
     async def _live(self, world: World) -> None:

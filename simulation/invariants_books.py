@@ -95,7 +95,7 @@ def order_is_on_grid(arrival: Arrival, rules: InstrumentRules) -> Found:
     """I21: exact decimals, whole lots within the venue's bounds, prices on the tick."""
     found: Found = []
     figures = (arrival.quantity, arrival.worst_price or _ZERO)
-    if not all(isinstance(figure, Decimal) and figure.is_finite() for figure in figures):
+    if not all(_is_exact(figure) for figure in figures):
         return [Violation("I21", f"not an exact decimal: {arrival}", arrival.at)]
     if arrival.quantity <= 0 or arrival.quantity % rules.lot_size:
         found.append(Violation("I21", f"not a whole lot: {arrival}", arrival.at))
@@ -126,3 +126,8 @@ def command_is_done_once(durable: Iterable[Event]) -> Found:
                 found.append(Violation("I27", f"accepted twice: {event.request_id}"))
             seen.add(event.request_id)
     return found
+
+
+def _is_exact(figure: object) -> bool:
+    # Typed as a Decimal; that it is one is what is asked.
+    return isinstance(figure, Decimal) and figure.is_finite()

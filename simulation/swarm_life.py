@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from services.common.errors import OpensqtError
 from services.engine import commands as cmd
@@ -20,6 +20,7 @@ from simulation.swarm import Deed, DeedAt, FaultMix, LifeReport, Plan, settle_bo
 from simulation.swarm_witness import DurableEvents, VenueWitness
 from simulation.world import ENGINE, KINDS, DiedError, World, WorldConfig
 
+T = TypeVar("T")
 _PLACE: Final = {"operation": "place_order"}
 _READ: Final = {"method": "GET"}
 _EVENT: Final = {"operation": "order_event"}
@@ -146,7 +147,7 @@ class SystemLife:
             )
         )
 
-    async def _try(self, work: Any) -> Any:
+    async def _try(self, work: Awaitable[T]) -> T | None:
         """Do what may be refused or die half-way; None then."""
         try:
             async with asyncio.timeout(self.bound):
@@ -218,7 +219,7 @@ class SystemLife:
     def _rule(
         self, name: str, match: Mapping[str, str], action: Mapping[str, Any], share: float
     ) -> FaultRule | None:
-        if any(row["rule"]["id"] == name for row in self._counts()):  # type: ignore[index]  # JSON
+        if any(row["rule"]["id"] == name for row in self._counts()):
             return None
         drawn = self._mix.draw(name)
         settings = {key: _figure(value, drawn) for key, value in action.items()}

@@ -58,7 +58,7 @@ def test_wrong_deaths_and_errors_are_counted() -> None:
     points = [CrashPoint("engine", step, Moment.BEFORE) for step in range(1, 5)]
     tally = CrashTally()
     tally.merge(exhaust(points, die))
-    assert (tally.runs, tally.deaths.total(), len(tally.wrong)) == (4, 2, 2)
+    assert (tally.runs, tally.deaths.total(), len(tally.wrong)) == (4, 3, 2)
     text = "\n".join(crash_lines(tally))
     assert "4 crash points, 0 with a second crash, 2 wrong" in text
     assert "wrong at engine:4:before: ValueError: broken" in text

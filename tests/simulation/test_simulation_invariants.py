@@ -145,7 +145,7 @@ def test_an_id_may_arrive_once() -> None:
 )
 def test_an_order_needs_its_own_durable_row(changed: dict[str, object]) -> None:
     """I2: the row must be of this very order, in every figure."""
-    durable = [intent(), intended(LEAD)]
+    durable: list[ev.Event] = [intent(), intended(LEAD)]
     assert identity_rules.intent_before_order(arrival(LEAD), durable) == []
     assert rules_of(identity_rules.intent_before_order(arrival(LEAD), [intent()])) == ["I2"]
     found = identity_rules.intent_before_order(arrival(LEAD, **changed), durable)  # type: ignore[arg-type]  # test data
@@ -157,7 +157,7 @@ def test_a_hedge_may_leave_within_the_entry_s_allowance() -> None:
     durable = [intent()]
     assert identity_rules.intent_before_order(arrival(HEDGE), durable) == []
     for beyond in ({"worst_price": Decimal(98)}, {"worst_price": None}, {"quantity": Decimal(2)}):
-        found = identity_rules.intent_before_order(arrival(HEDGE, **beyond), durable)  # type: ignore[arg-type]  # test data
+        found = identity_rules.intent_before_order(arrival(HEDGE, **beyond), durable)
         assert rules_of(found) == ["I2"]
 
 
@@ -196,7 +196,7 @@ def test_a_superseded_epoch_reaches_no_venue() -> None:
 
 def test_every_prefix_must_be_legal() -> None:
     """I7: a row before its intent breaks the journal; a sound one folds."""
-    sound = [intent(), intended(LEAD), observed(LEAD)]
+    sound: list[ev.Event] = [intent(), intended(LEAD), observed(LEAD)]
     assert identity_rules.every_prefix_folds(sound) == []
     assert rules_of(identity_rules.every_prefix_folds(sound[1:])) == ["I7"]
     assert rules_of(identity_rules.every_prefix_folds([intent(), observed(LEAD)])) == ["I7"]
@@ -289,7 +289,7 @@ def test_refused_exits_and_ended_positions_with_a_rest_are_found() -> None:
 
 def test_ledger_account_and_equity_agree() -> None:
     """I17, I19: a difference of the ledger, the account or the equity is found."""
-    history = [intent(), intended(LEAD), observed(LEAD)]
+    history: list[ev.PositionEvent] = [intent(), intended(LEAD), observed(LEAD)]
     positions = fold_all(history).values()
     assert books_rules.ledger_is_venue(positions, books((LEAD, ONE))) == []
     assert rules_of(books_rules.ledger_is_venue(positions, books())) == ["I17"]

@@ -79,22 +79,19 @@ class WitnessedVenue(FakeVenue):
         )
         super()._arrive(plan, fault)
         order = self.orders[plan.client_order_id]
-        self._tell(order, order.executed)
-        if order.closed:
-            self.judge.ended(plan.client_order_id, refused=order.rejected)
+        if order.rejected:
+            self.judge.ended(plan.client_order_id, refused=True)
 
-    async def _fill_late(self, order: FakeOrder, quantity: Decimal, after: float) -> None:
-        await super()._fill_late(order, quantity, after)
-        self._tell(order, quantity)
-        self.judge.ended(order.plan.client_order_id)
-
-    def _tell(self, order: FakeOrder, quantity: Decimal) -> None:
-        if not quantity:
-            return
-        takes_base = order.plan.side is OrderSide.BUY and self.fee_coin is None
-        fee = quantity * self.instrument.base_fee_ratio if takes_base else Decimal(0)
+    def _tell(self, order: FakeOrder) -> None:
         key, now = order.plan.client_order_id, self.clock.monotonic()
-        self.judge.executed(Execution(self.name, key, quantity, fee, order.price, now))
+        quantity = order.executed - self.judge.books.orders[key].executed
+        if quantity > 0:
+            takes_base = order.plan.side is OrderSide.BUY and self.fee_coin is None
+            fee = quantity * self.instrument.base_fee_ratio if takes_base else Decimal(0)
+            self.judge.executed(Execution(self.name, key, quantity, fee, order.price, now))
+        if order.closed:
+            self.judge.ended(key)
+        super()._tell(order)
 
 
 def fault_of(mix: FaultMix, _plan: OrderPlan) -> Fault:

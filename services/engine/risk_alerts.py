@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.common.clock import Clock
-from services.common.errors import RetryableError, UnreachableError
+from services.common.errors import Code, RetryableError, UnreachableError
+from services.common.watch_hub import SUBSCRIBER_TOO_SLOW
 from services.engine.guard_facts import GuardFinding
 
 _MOST_LISTENERS = 100
@@ -51,13 +52,13 @@ class AlertFeed:
     async def watch(self) -> AsyncIterator[RiskAlert]:
         """Yield alerts as they are raised, until the feed closes.
 
-        Raises RetryableError (SUBSCRIBER_TOO_SLOW, SUBSCRIBERS_EXHAUSTED) for a listener that
-        lags and for one too many, UnreachableError (STREAM_CLOSED) after `close`.
+        Raises RetryableError (SUBSCRIBER_TOO_SLOW, SUBSCRIBER_LIMIT_REACHED) for a listener that
+        lags and for one too many, UnreachableError (SHUTTING_DOWN) after `close`.
         """
         if self._closed:
-            raise UnreachableError("the engine is stopping", reason="STREAM_CLOSED")
+            raise UnreachableError("the engine is stopping", reason="SHUTTING_DOWN")
         if len(self._listeners) >= _MOST_LISTENERS:
-            raise RetryableError("too many listen already", reason="SUBSCRIBERS_EXHAUSTED")
+            raise RetryableError("too many listen already", reason="SUBSCRIBER_LIMIT_REACHED")
         queue: asyncio.Queue[RiskAlert | None] = asyncio.Queue(_MOST_WAITING + 2)
         self._listeners.add(queue)
         try:
@@ -66,5 +67,9 @@ class AlertFeed:
         finally:
             self._listeners.discard(queue)
         if not self._closed:
-            raise RetryableError("read faster, or ask again", reason="SUBSCRIBER_TOO_SLOW")
-        raise UnreachableError("the engine is stopping", reason="STREAM_CLOSED")
+            raise RetryableError(
+                "the listener did not keep up; listen again",
+                reason=SUBSCRIBER_TOO_SLOW,
+                code=Code.RESOURCE_EXHAUSTED,
+            )
+        raise UnreachableError("the engine is stopping", reason="SHUTTING_DOWN")

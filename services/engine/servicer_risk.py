@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from opensqt.market_maker.v1 import risk_pb2, risk_pb2_grpc
-from services.common.codec import decimal_to_proto, limit_fraction, require_text
+from services.common.codec import decimal_to_proto, format_decimal, limit_fraction, require_text
 from services.engine.guard_facts import GuardAction
 from services.engine.unserved import UnservedRiskService
 
@@ -98,7 +98,7 @@ class RiskServicer(UnservedRiskService, risk_pb2_grpc.RiskServiceServicer):  # t
     ) -> AsyncIterator[risk_pb2.RiskAlert]:
         """Stream alerts as they are raised."""
         async for alert in self._alerts.watch():
-            yield _alert(alert)
+            yield alert_to_proto(alert)
 
     async def GetCircuitBreakerStatus(
         self,
@@ -196,17 +196,18 @@ def _metrics(row: SymbolRisk) -> risk_pb2.SymbolRiskMetrics:
     )
 
 
-def _alert(alert: RiskAlert) -> risk_pb2.RiskAlert:
+def alert_to_proto(alert: RiskAlert) -> risk_pb2.RiskAlert:
+    """Encode an alert; its figures by name."""
     row = alert.finding
     return risk_pb2.RiskAlert(
         symbol=row.symbol,
         alert_type=row.guard,
         severity=_SEVERITY[row.action],
-        message=f"{row.text}; done: {row.action.value}",
+        message=f"{row.text}; answer: {row.action.value}",
         timestamp=_millis(alert.at),
         metadata={
             "position_id": row.position_id,
-            **{name: format(limit_fraction(value), "f") for name, value in row.figures},
+            **{name: format_decimal(limit_fraction(value)) for name, value in row.figures},
         },
     )
 

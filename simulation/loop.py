@@ -69,11 +69,13 @@ class Process:
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Hold a task of this process: one that is collected would run its `finally` blocks."""
         self.tasks.append(task)
-        if len(self.tasks) > _FEW_TASKS and len(self.tasks).bit_count() == 1:
+        if not self.is_dead and len(self.tasks) > _FEW_TASKS and len(self.tasks).bit_count() == 1:
             self.tasks = [one for one in self.tasks if not one.done()]
 
     def bury(self) -> None:
         """Close what is left of its coroutines, whose last words nobody hears."""
+        context = context_of(self)
+        # What they make in their `finally` is of this process too, and is buried with them.
         for task in self.tasks:
             if task.done():
                 continue
@@ -83,7 +85,7 @@ class Process:
             for _ in range(_CLOSINGS):
                 # One that awaits in its `finally` refuses to end: nobody is left to wait for.
                 with contextlib.suppress(Exception, asyncio.CancelledError):
-                    coroutine.close()
+                    context.run(coroutine.close)
                     break
         self.tasks = []
 
@@ -198,6 +200,9 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Leave a cancelled timer in the heap until its turn."""
+
+    def _check_closed(self) -> None:
+        """Let what is buried speak to a closed loop: it is heard by nobody."""
 
     def _write_to_self(self) -> None:
         """Wake nobody: the loop never sleeps."""

@@ -149,6 +149,7 @@ class SimSession:
     gates: tuple[Any, ...] = ()
     closed: bool = False
     opened: list[ClientSocket] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def request(
         self, method: str, url: Any, *, data: bytes | None, headers: Any, timeout: Any

@@ -236,6 +236,10 @@ class SocketDoor:
         for wire in self.wires:
             wire.break_off()
 
+    def close(self) -> None:
+        """Forget all connections."""
+        self.wires, self._tasks = [], []
+
     def _serve(self, wire: Wire, handler: Callable[..., Any], request: _Request) -> None:
         async def serve() -> None:
             response = await handler(request)

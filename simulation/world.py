@@ -15,6 +15,7 @@ import contextlib
 import gc
 import logging
 import random
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from decimal import Decimal
@@ -43,7 +44,7 @@ from simulation.world_config import ENGINE, KINDS, PERPETUAL, SPOT, DiedError, W
 from simulation.world_connectors import Connector, Connectors, Wires
 from simulation.world_disk import JournalImage, SimJournal
 from simulation.world_listener import Listener
-from simulation.world_markets import loaded_markets, market_source, simulator_settings
+from simulation.world_markets import market_source, prepare, simulator_settings
 from simulation.world_trace import Trace
 
 __all__ = ["ENGINE", "KINDS", "PERPETUAL", "SPOT", "DiedError", "World", "WorldConfig"]
@@ -51,7 +52,7 @@ __all__ = ["ENGINE", "KINDS", "PERPETUAL", "SPOT", "DiedError", "World", "WorldC
 T = TypeVar("T")
 _TICK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.02
-_SILENT: Final = logging.CRITICAL + 1
+_SILENT: Final = logging.CRITICAL
 _RESTING: Final = (PositionStatus.OPEN, PositionStatus.CLOSED, PositionStatus.FLAT)
 
 
@@ -96,12 +97,12 @@ class World:
     def run(self, scenario: Callable[[World], Awaitable[T]]) -> T:
         """Live a scenario and return its result.
 
-        Raises what it raises, DeadlockError, TimeLimitError, and AssertionError for an error in a
-        task that nobody awaited.
+        Raises what it raises, DeadlockError and TimeLimitError. What tasks raised that nobody
+        awaited is in `loop.problems`.
         """
         config = self.config
         for name in KINDS:
-            loaded_markets(name, config.symbol_count, config.market_seed)
+            prepare(name, config.symbol_count, config.market_seed)
         self.loop.end = self.loop.time() + config.longest_seconds
         with contextlib.ExitStack() as stack:
             stack.enter_context(_quiet())
@@ -314,14 +315,22 @@ class World:
         return random.Random(self.random.getrandbits(64))  # noqa: S311 - a seed must repeat
 
     def _end(self) -> None:
-        """Stop everything where it is."""
-        for process in (*self._past, self._venue):
-            process.mourners.clear()
-            process.is_dead = True
-            process.bury()
-        self._connectors.close()
-        asyncio.set_event_loop(None)
-        self.loop.close()
+        """Stop everything where it is, and have it collected before the next world begins."""
+        self.engine = self.engine_process = None
+        problems = list(self.loop.problems)
+        with _unheard():
+            for process in (*self._past, self._venue):
+                process.mourners.clear()
+                process.is_dead = True
+                process.bury()
+            self._past = []
+            self._connectors.close()
+            self.wires.sockets.close()
+            asyncio.set_event_loop(None)
+            self.loop.close()
+            gc.collect()
+        # Of the living alone: the dead leave tasks that were never awaited.
+        self.loop.problems = problems
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
@@ -337,6 +346,8 @@ def _memory() -> str | None:
 def _quiet() -> Iterator[None]:
     """Log nothing, and collect no garbage: when it would is not the seed's to say."""
     before, was_on = logging.root.manager.disable, gc.isenabled()
+    # What was there before need not be looked through when the world is collected.
+    gc.freeze()
     told = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
     logging.disable(logging.CRITICAL)
@@ -346,5 +357,17 @@ def _quiet() -> Iterator[None]:
     finally:
         logging.disable(before)
         structlog.configure(**told)
+        gc.unfreeze()
         if was_on:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Say nothing of coroutines that refuse to end: they were killed, not left."""
+    told = sys.unraisablehook
+    sys.unraisablehook = lambda _problem: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = told

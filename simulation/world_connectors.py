@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from unittest import mock
 
 from pydantic import SecretStr
@@ -27,7 +27,14 @@ from simulation.transport_network import Network
 from simulation.transport_sockets import SocketDoor
 from simulation.world_config import KINDS, WorldConfig
 from simulation.world_disk import LedgerImage, SimLedger
-from simulation.world_markets import API_KEY, API_SECRET, BASE_URL, KeptLoader, loaded_markets
+from simulation.world_markets import (
+    API_KEY,
+    API_SECRET,
+    BASE_URL,
+    KeptLoader,
+    copy_exchange,
+    loaded_markets,
+)
 from simulation.world_trace import Trace
 
 
@@ -90,7 +97,7 @@ class Connectors:
         serving: asyncio.Future[None] = loop.create_future()
 
         async def live() -> None:
-            metrics = _metrics(process.name)
+            metrics = ConnectorMetrics(ServiceMetrics("connector"))
             async with bootstrap.open_servicer(connector.part, metrics, clock) as servicer:
                 connector.door.open(process, servicer)
                 serving.set_result(None)
@@ -110,6 +117,7 @@ class Connectors:
             new_session=self._session,
             Ledger=self._ledger,
             MarketLoader=self._loader,
+            build_exchange=copy_exchange,
             RandomIds=lambda: self._ids,
         ):
             yield
@@ -117,6 +125,7 @@ class Connectors:
     def close(self) -> None:
         """Give the disks back."""
         for connector in self.by_name.values():
+            connector.process = connector.door.process = connector.door.servicer = None
             connector.image.close()
 
     def _session(self, *gates: Any) -> SimSession:
@@ -158,13 +167,3 @@ def _part(name: str, folder: Path, config: WorldConfig) -> ConnectorPart:
 def _here() -> str:
     process = PROCESS.get()
     return "" if process is None else process.name
-
-
-_METRICS: Final[dict[str, ConnectorMetrics]] = {}
-
-
-def _metrics(name: str) -> ConnectorMetrics:
-    # Nothing decides by them, and to register a set of them takes longer than a start.
-    if name not in _METRICS:
-        _METRICS[name] = ConnectorMetrics(ServiceMetrics("connector"))
-    return _METRICS[name]

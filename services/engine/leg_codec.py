@@ -83,13 +83,13 @@ def profit_to_proto(profit: SymbolProfit) -> position_pb2.SymbolPnL:
     )
 
 
-def _time_in_force(record: OrderRecord) -> types_pb2.TimeInForce:
+def _time_in_force(record: OrderRecord) -> types_pb2.TimeInForce.ValueType:
     if record.plan.worst_price is None:
         return types_pb2.TIME_IN_FORCE_UNSPECIFIED
     return types_pb2.TIME_IN_FORCE_GTX if record.plan.post_only else types_pb2.TIME_IN_FORCE_IOC
 
 
-def _status(record: OrderRecord) -> types_pb2.OrderStatus:
+def _status(record: OrderRecord) -> types_pb2.OrderStatus.ValueType:
     """Return the status that the evidence proves; what filled is never read from it."""
     match record.state:
         case OrderState.UNKNOWN:

@@ -32,7 +32,7 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 
 
-class PositionServicer(UnservedPositionService):  # type: ignore[misc, valid-type]  # made at run time
+class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made at run time
     """Answers what the ledger knows; `feed` tells when it changed."""
 
     def __init__(self, book: PositionBook, feed: PositionFeed) -> None:

@@ -12,8 +12,11 @@ from services.common.server import GrpcServer
 from services.common.settings import ServerSettings
 from services.common.watch_hub import CaughtUp, Removed, Upsert, WatchHub
 
+# The stubs call every method abstract; what a test does not use stays unimplemented.
+_Servicer: Any = scanner_pb2_grpc.ScannerServiceServicer
 
-class FakeScanner(scanner_pb2_grpc.ScannerServiceServicer):
+
+class FakeScanner(_Servicer):  # type: ignore[misc]  # its base is Any for the reason above
     """Streams what the test publishes; mutable.
 
     `requests` keeps what was asked. With `mute` set a new stream sends nothing at all.

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ class Stage:
     def offer(self, **changes: object) -> None:
         """Offer the pair of both venues anew, for a day."""
         self.revision += 1
-        times = {
+        times: dict[str, Any] = {
             "expire_time": self.rig.clock.now() + DAY,
             "heard_at": self.rig.clock.monotonic(),
             "lifetime": DAY,

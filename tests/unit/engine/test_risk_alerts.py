@@ -93,7 +93,7 @@ async def test_a_closed_feed_takes_nobody() -> None:
     feed = AlertFeed(VirtualClock())
     feed.close()
     with pytest.raises(UnreachableError):
-        await anext(feed.watch())  # type: ignore[arg-type]  # an async generator
+        await anext(feed.watch())
 
 
 def test_an_alert_tells_guard_place_and_figures() -> None:

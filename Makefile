@@ -112,6 +112,7 @@ test-wire: $(STAMP) ## A hundred thousand malformed requests, ten thousand hangi
 .PHONY: test-system
 test-system: $(STAMP) ## Tests that need Debian packages or root
 	@command -v nats-server >/dev/null || test -x /usr/sbin/nats-server || scripts/install_system_packages nats-server
+	@test -d /usr/lib/postgresql || scripts/install_system_packages postgresql
 	@$(PY) -m pytest -m system tests/system
 
 .PHONY: demo

@@ -61,7 +61,7 @@ def checked_rows(
     for sequence, *fields, digest in found:
         row = JournalRow(*fields)
         head = follow(head, row)
-        if (sequence, digest) != head:
+        if sequence != head.sequence or digest != head.digest:
             raise ChainBrokenError(f"row {head.sequence} is not as it was written")
         yield head, row
 

@@ -1,0 +1,189 @@
+"""The journal in PostgreSQL: one engine at a time, whoever wakes or hangs in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.clock import SystemClock
+from services.engine.journal import JournalError
+from services.engine.postgres_journal import PostgresJournal
+from services.engine.postgres_lease import PostgresLease
+from services.engine.postgres_session import SessionSource
+from tests.support.journal_images import halted
+from tests.support.postgres_server import WireSession, has_postgres, postgres_server
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not has_postgres(), reason="PostgreSQL's server is not installed"),
+]
+TERM = timedelta(milliseconds=400)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server, and a book of a test's own in it."""
+
+    folder: Path
+    book: str
+
+
+class Engine:
+    """The journal of one engine and all that is under it."""
+
+    def __init__(self, place: Place, holder: str, *, lossy: bool = False) -> None:
+        async def connect() -> Any:
+            session = await WireSession.connect(place.folder)
+            return LossySession(session) if lossy else session
+
+        self.sessions = SessionSource(connect, call_seconds=5.0)
+        self.lease = PostgresLease(self.sessions, SystemClock(), place.book, holder, TERM)
+        self.journal = PostgresJournal(self.sessions, self.lease, place.book)
+
+
+class LossySession:
+    """Loses the answer to every append: the rows are durable and nobody says so."""
+
+    def __init__(self, inner: WireSession) -> None:
+        self._inner = inner
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
+        """Run the statement; raise where it was an append."""
+        rows = await self._inner.fetch(query, *args)
+        if "INSERT INTO journal" in query:
+            raise ConnectionResetError("lost")
+        return rows
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._inner.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Path]:
+    """Run one server for all tests."""
+    with postgres_server() as folder:
+        yield folder
+
+
+@pytest.fixture
+def place(server: Path, request: pytest.FixtureRequest) -> Place:
+    """Give a book that nobody else has."""
+    return Place(server, request.node.name)
+
+
+@asynccontextmanager
+async def opened(place: Place, holder: str, *, lossy: bool = False) -> AsyncIterator[Engine]:
+    """Give an engine whose journal is open."""
+    engine = Engine(place, holder, lossy=lossy)
+    await engine.journal.open()
+    try:
+        yield engine
+    finally:
+        await engine.journal.close()
+
+
+async def test_a_paused_engine_that_wakes_writes_nothing(place: Place) -> None:
+    """Its lease runs out, another takes over with a higher epoch and all rows; it is refused."""
+    async with opened(place, "one") as first:
+        await first.journal.append([halted(1)])
+        first.journal.append_soon([halted(2)])
+        await first.journal.append([])
+        # The first does not renew: it stands still, as a stopped process does.
+        async with opened(place, "two") as second:
+            assert second.journal.epoch > first.journal.epoch
+            assert not first.lease.is_held
+            assert await second.journal.load() == (halted(1), halted(2))
+            await second.journal.append([halted(3)])
+            for _ in range(2):
+                with pytest.raises(JournalError) as refused:
+                    await first.journal.append([halted(4)])
+                assert refused.value.reason == "LEASE_LOST"
+            with pytest.raises(JournalError) as lost:
+                await first.lease.renew()
+            assert lost.value.reason == "LEASE_LOST"
+            assert await second.journal.load() == (halted(1), halted(2), halted(3))
+
+
+async def test_rows_of_two_engines_never_mix(place: Place) -> None:
+    """With takeovers in the midst of writes the epochs of the rows only rise."""
+    written = 0
+    previous: Engine | None = None
+    for number in range(4):
+        # A holder that starts again has its lease at once; the one before still writes.
+        engine = Engine(place, "one")
+        flood = [previous.journal.append([halted(n)]) for n in range(20)] if previous else []
+        results, _ = await asyncio.gather(
+            asyncio.gather(*flood, return_exceptions=True), engine.journal.open()
+        )
+        written += sum(result is None for result in results)
+        await engine.journal.append([halted(100 + number)])
+        written += 1
+        if previous is not None:
+            await previous.journal.close()
+        previous = engine
+    assert previous is not None
+    assert len(await previous.journal.load()) == written
+    rows = await previous.sessions.fetch(
+        "SELECT epoch FROM journal WHERE book = $1 ORDER BY sequence", place.book
+    )
+    assert rows == sorted(rows)
+    await previous.journal.close()
+
+
+async def test_a_lost_answer_is_told_from_a_lost_write(place: Place) -> None:
+    """The chain shows that the rows are there; a connection that ends before leaves none."""
+    async with opened(place, "one", lossy=True) as engine:
+        await engine.journal.append([halted(1)])
+        await engine.journal.append([halted(2)])
+        assert await engine.journal.load() == (halted(1), halted(2))
+    async with opened(place, "two") as engine:
+        other = await WireSession.connect(place.folder)
+        await other.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        engine.journal.append_soon([halted(3)])
+        with pytest.raises(JournalError):
+            await engine.journal.append([halted(4)])
+        await engine.journal.append([halted(5)])
+        await other.close()
+        assert await engine.journal.load() == tuple(map(halted, (1, 2, 3, 5)))
+
+
+async def test_a_row_that_was_edited_stops_the_load(place: Place) -> None:
+    """The chain is that of the SQLite journal."""
+    async with opened(place, "one") as engine:
+        await engine.journal.append([halted(1), halted(2)])
+        await engine.sessions.fetch(
+            "UPDATE journal SET body = replace(body, '1', '7') WHERE book = $1", place.book
+        )
+        with pytest.raises(JournalError):
+            await engine.journal.load()
+
+
+async def test_an_engine_that_stops_hands_its_lease_over_at_once(place: Place) -> None:
+    """Two start at the same time: one works, the other waits for exactly that."""
+    first, second = Engine(place, "one"), Engine(place, "two")
+    tasks = [asyncio.create_task(one.journal.open()) for one in (first, second)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    winner, loser = (first, second) if tasks[0].done() else (second, first)
+    keeping = asyncio.create_task(winner.lease.keep())
+    # Longer than the term: only renewing keeps the other out.
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2 * TERM.total_seconds()):
+            await asyncio.shield(asyncio.gather(*tasks))
+    assert winner.lease.is_held
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    await winner.journal.close()
+    await asyncio.gather(*tasks)
+    assert loser.journal.epoch > winner.journal.epoch
+    await loser.journal.close()

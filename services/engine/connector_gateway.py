@@ -201,9 +201,8 @@ class ConnectorGateway:
         )
         with translated():
             answer = await self._stub.CancelOrder(request, timeout=self._call_seconds)
-        if answer is None or not answer.HasField("order"):
-            return None
-        return self._checked(answer.order, client_order_id)
+        order = _order_after_cancel(answer)
+        return None if order is None else self._checked(order, client_order_id)
 
     async def get_order(
         self, symbol: str, client_order_id: str, *, use_margin: bool
@@ -306,3 +305,10 @@ class ConnectorGateway:
         return await self._read(
             lambda: self._stub.GetFundingPayments(request, timeout=self._call_seconds)
         )
+
+
+def _order_after_cancel(
+    answer: exchange_pb2.CancelOrderResponse | None,
+) -> resources_pb2.Order | None:
+    # gRPC hands over None for a reply whose bytes it cannot decode.
+    return answer.order if answer is not None and answer.HasField("order") else None

@@ -83,7 +83,7 @@ async def test_the_quote_follows_the_best_price_at_a_bounded_rate(rig: EngineRig
     """A moving price is followed once an interval; two leads never live at the same time."""
     position_id = await quoting(rig)
     for step in range(1, 101):
-        rig.long_venue.price = D(100) + D(step % 10) / 100
+        rig.long_venue.price = D(100) + D(step % 7) / 100
         await rig.clock.pass_time(0.1)
     assert 5 <= len(rig.long_venue.arrivals) <= 11
     await rig.clock.pass_time(3)

@@ -164,7 +164,7 @@ def unwind_of_an_unknown_hedge(patch: pytest.MonkeyPatch) -> None:
             replace(found, orders=orders), replace(facts, unhedged_for=timedelta(days=1)), policy
         )
 
-    patch.setattr("services.engine.drive.next_entry_step", step)
+    patch.setattr("services.engine.entry_work.next_entry_step", step)
 
 
 def hedge_sent_again_in_doubt(patch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from services.common.errors import (
 from services.engine.connector_codec import order_from_proto
 from services.engine.connector_gateway import ConnectorGateway
 from services.engine.order_request import place_request
+from services.engine.orders import OrderOutcome
 from services.engine.ports import VenueGateway
 from tests.support.connector_messages import (
     order,
@@ -67,6 +68,25 @@ async def test_a_placed_order_arrives_whole_and_comes_back_whole() -> None:
         outcome = await venue.place(order_plan())
     assert outcome == order_from_proto(order())
     assert script.requests["PlaceOrder"] == [place_request(order_plan())]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (exchange_pb2.CancelOrderResponse(order=order()), order_from_proto(order())),
+        (exchange_pb2.CancelOrderResponse(), None),
+        (b"\xff\xff\xff", None),
+    ],
+)
+async def test_a_cancel_answers_what_the_order_had_filled(
+    answer: object, outcome: OrderOutcome | None
+) -> None:
+    """By our own id; None where the connector could not read the order afterwards."""
+    script = scripted(CancelOrder=answer)
+    async with gateway(script) as venue:
+        assert await venue.cancel_order("BTCUSDT", "aorder1", use_margin=False) == outcome
+    request = exchange_pb2.CancelOrderRequest(symbol="BTCUSDT", client_order_id="aorder1")
+    assert script.requests["CancelOrder"] == [request]
 
 
 @pytest.mark.parametrize(

@@ -350,3 +350,12 @@ def test_an_order_without_bound_is_a_market_order() -> None:
         use_margin=True,
         order_class=types_pb2.ORDER_CLASS_ENTRY,
     )
+
+
+def test_a_resting_order_is_post_only_and_answered_when_taken() -> None:
+    """It names no time in force of its own, and nobody waits for it to fill."""
+    request = place_request(order_plan(post_only=True, reduce_only=False))
+    assert request.post_only
+    assert request.time_in_force == types_pb2.TIME_IN_FORCE_UNSPECIFIED
+    assert request.HasField("fill_timeout")
+    assert request.fill_timeout == Duration()

@@ -52,10 +52,13 @@ def settled_is_neutral(view: PositionView, books: VenueBooks, step: Decimal) -> 
 def exposure_within_clip(
     execution: Execution, books: VenueBooks, durable: Sequence[Event]
 ) -> Found:
-    """I9: after a fill the net delta is at most the largest order of one leg, plus a lot."""
+    """I9: after a fill the net delta is at most the largest order of one leg, plus a lot.
+
+    Not of an exit: its legs are driven in parallel, and none waits for the other.
+    """
     name = parse_name(execution.client_order_id)
     intent = None if name is None else intent_of(durable, name.position_id)
-    if name is None or intent is None:
+    if name is None or intent is None or _is_exiting(books, name.position_id):
         return []
     lot = max(intent.long_rules.lot_size, intent.short_rules.lot_size)
     clip = max(
@@ -175,6 +178,10 @@ def closed_is_flat(
             text = f"{view.position_id} {view.status.value} holds {held} {leg.value}"
             found.append(Violation("I16", text))
     return found
+
+
+def _is_exiting(books: VenueBooks, position_id: str) -> bool:
+    return any(books.of_leg(position_id, leg, OrderClass.EXIT) for leg in LegSide)
 
 
 def _net(arrival: Arrival, intent: EntryIntended, leg: LegSide) -> Decimal:

@@ -87,7 +87,12 @@ class SystemLife:
     @property
     def bound(self) -> float:
         """Seconds after healing within which everything must be at rest."""
-        return settle_bound(self.world.config.fence + _MARGIN_SECONDS)
+        config = self.world.config
+        bound = settle_bound(config.fence + _MARGIN_SECONDS)
+        if "channel_cut" in self._mix.shares:
+            # A call that a wire swallowed in silence is known to be lost at its deadline only.
+            bound += config.policy.place_timeout.total_seconds()
+        return bound
 
     def run(self) -> LifeReport:
         """Live the plan; see `swarm.Life`."""
@@ -185,8 +190,9 @@ class SystemLife:
                 try:
                     async with asyncio.timeout(self.bound):
                         # Twice, as an operator does who saw no answer: it is one command.
+                        request_id = f"close {world.loop.time()}"
                         for _ in range(2):
-                            await world.close(view.position_id, request_id="close")
+                            await world.close(view.position_id, request_id=request_id)
                 except OpensqtError as error:
                     # A full disk is told as such and tried again; anything else blocks an exit.
                     if error.reason != "JOURNAL_UNAVAILABLE":
@@ -200,9 +206,14 @@ class SystemLife:
         await self._revive(name)
 
     async def _revive(self, name: str) -> None:
-        if self.world.process(name) is None:
-            with contextlib.suppress(OpensqtError, DiedError):
-                await self.world.restart(name)
+        if self.world.process(name) is not None:
+            return
+        try:
+            await self.world.restart(name)
+        except Exception as error:
+            # A disk that is full lets nobody start; whoever keeps processes alive tries again.
+            self._faults[f"start failed: {type(error).__name__}"] += 1
+            self.world.crash(name)
 
     def _arm(self, *, only_orders: bool) -> None:
         """Put the venue's faults of the mix in force; those of reads once the entry is taken."""
@@ -256,7 +267,7 @@ class SystemLife:
     async def _heal(self) -> None:
         for row in self._counts():
             self._faults[str(row["rule"]["id"])] += int(row["applied"])
-        self._faults.update(self.world.network.injected)
+        self._faults.update({f"wire {k}": n for k, n in self.world.network.injected.items()})
         self._mix.heal()
         self.world.heal()
         for name in (*sorted(KINDS), ENGINE):

@@ -18,9 +18,10 @@ import itertools
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _FIRST_SECOND: Final = 1_000.0
 """Not 0: code that takes 0 for "never" must not be right by accident."""
 
@@ -153,12 +154,14 @@ class SimLoop(asyncio.BaseEventLoop):
         return SimFuture(loop=self)
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Do as `call_soon`: there is no other thread."""
         return self.call_soon(callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Any, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         """Run the function at once; its future is done when it is returned."""
         del executor
         future = self.create_future()

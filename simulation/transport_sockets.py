@@ -21,6 +21,7 @@ from services.simulator import ws
 from services.simulator.gateway import Gateway
 from services.simulator.simulation import Simulation
 from services.simulator.user_streams import UserStreams
+from services.simulator.ws_connection import Connection
 from simulation.loop import PROCESS, Process, context_of
 from simulation.transport_network import Lane, Network
 
@@ -191,7 +192,7 @@ class _Request:
         self.remote = f"address-of-{wire.link}"
 
 
-class _MemoryConnection(ws.Connection):
+class _MemoryConnection(Connection):
     """The simulator's connection over an end in memory."""
 
     def __init__(self, request: Any, outbox_size: int) -> None:

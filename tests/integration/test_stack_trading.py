@@ -17,15 +17,22 @@ from cli.clients import connector_client
 from cli.demo.books import Books, changed_coins
 from cli.demo.result import QUOTE_ASSETS
 from cli.demo.stack import PERPETUAL
-from opensqt.market_maker.v1 import engine_pb2, resources_pb2, types_pb2
+from opensqt.market_maker.v1 import (
+    engine_pb2,
+    resources_pb2,
+    risk_pb2,
+    risk_pb2_grpc,
+    types_pb2,
+)
 from services.common.call_errors import from_call_error
 from services.common.channels import open_channel
-from services.common.codec import decimal_to_proto
+from services.common.codec import decimal_to_proto, require_decimal
 from services.common.settings import EndpointSettings, read_secret
 from tests.support.echo_service import reflection_stub
 from tests.support.stack import (
     CLOSED,
     LONG,
+    NOTIONAL,
     OPEN,
     SHORT,
     StackDriver,
@@ -53,6 +60,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     """Run the whole system for this module, the account with coins and positions of the user's."""
     folder: Path = tmp_path_factory.mktemp("stack")
     options = stack_options(spot_balances={"USDT": "200000", **OWN_COINS})
+    options.tables["engine"]["guards"] = {"interval": 1}
     async with running_stack(folder, options) as driver:
         for symbol, quantity in ((OWN_SYMBOL, "1"), (OWN_TRADED, "500")):
             await _buy_for_the_user(driver, symbol, quantity)
@@ -203,6 +211,32 @@ async def _refusal(stack: StackDriver, symbol: str, request_id: str = "") -> str
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stack.open(symbol, request_id=request_id)
     return from_call_error(refused.value).reason
+
+
+async def test_risk_is_told_and_stopped_by_the_wire(stack: StackDriver) -> None:
+    """Figures come from the ledger and the venue's marks; a breaker stops entries, not exits."""
+    engine = stack.stack.arb_settings().engine
+    assert engine.token_file is not None
+    position = await stack.enter("LTCUSDT")
+    async with open_channel(engine.address, token=read_secret(engine.token_file)) as channel:
+        risk = risk_pb2_grpc.RiskServiceStub(channel)
+
+        async def marked() -> bool:
+            (row,) = (await risk.GetRiskMetrics(asked)).metrics
+            return row.HasField("last_price") and row.HasField("unrealized_pnl")
+
+        asked = risk_pb2.GetRiskMetricsRequest(symbols=["LTCUSDT"])
+        await stack.until(marked, "guards have read the venue's marks")
+        (row,) = (await risk.GetRiskMetrics(asked)).metrics
+        total = require_decimal(row, "notional_value")
+        assert NOTIONAL < total < 3 * NOTIONAL
+        await risk.OpenCircuitBreaker(
+            risk_pb2.OpenCircuitBreakerRequest(symbol="LTCUSDT", reason="test")
+        )
+        assert (await stack.leave(position)).state == CLOSED
+        assert await _refusal(stack, "LTCUSDT") == "SYMBOL_HALTED"
+        await risk.CloseCircuitBreaker(risk_pb2.CloseCircuitBreakerRequest(symbol="LTCUSDT"))
+    assert (await stack.leave(await stack.enter("LTCUSDT"))).state == CLOSED
 
 
 async def test_reflection_lists_what_each_service_answers(stack: StackDriver) -> None:

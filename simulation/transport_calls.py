@@ -130,15 +130,15 @@ class CallDoor:
         self._count += 1
         number = self._count
         self.calls[number] = call
-        task = self.network.loop.create_task(self._guarded(work()), context=context_of(process))
+        task = self.network.loop.create_task(self._guarded(work), context=context_of(process))
         call.handler = task
         task.add_done_callback(
             lambda done: self._finish(number, call, done), context=context_of(process)
         )
 
-    async def _guarded(self, work: Coroutine[Any, Any, Ended]) -> Ended:
+    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, Ended]]) -> Ended:
         try:
-            return await work
+            return await work()
         except TimeoutError:
             return LATE
         except OpensqtError as error:

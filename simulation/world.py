@@ -17,6 +17,7 @@ import logging
 import random
 import sys
 import tempfile
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -368,6 +369,8 @@ def _unheard() -> Iterator[None]:
     told = sys.unraisablehook
     sys.unraisablehook = lambda _problem: None
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         sys.unraisablehook = told

@@ -20,7 +20,8 @@ KINDS: Final[Mapping[str, InstrumentKind]] = {
 }
 """The venues, each with a connector of its name."""
 
-_POLICY: Final = EnginePolicy(funding_read_interval=timedelta(seconds=60))
+# Ten levels are more than these positions take; to read fifty is a tenth of a life.
+_POLICY: Final = EnginePolicy(funding_read_interval=timedelta(seconds=60), book_depth=10)
 _LIMITS: Final = EngineLimits()
 _VENUE_LINK: Final = LinkFaults(0.001, 0.02)
 _ENGINE_LINK: Final = LinkFaults(0.0001, 0.001)

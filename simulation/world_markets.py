@@ -160,12 +160,19 @@ def copy_exchange(
     for name, value in vars(template).items():
         if isinstance(value, dict | list):
             setattr(exchange, name, copy.copy(value))
-    exchange.options = copy.deepcopy(template.options)
+    exchange.options = _copied(template.options)
     exchange.options["recvWindow"] = round(recv_window.total_seconds() * 1_000)
     exchange.timeout = round(request_timeout.total_seconds() * 1_000)
     exchange.session = session
     exchange.asyncio_loop = asyncio.get_running_loop()
     return exchange
+
+
+def _copied(value: Any) -> Any:
+    # Plain data: `copy.deepcopy` takes ten times as long over it.
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 class KeptLoader:

@@ -25,7 +25,7 @@ from services.engine.pretrade import (
 )
 from services.engine.proposal import EntryWish, propose
 from services.engine.risk_desk import RiskDesk
-from services.engine.risk_exposure import PlannedEntry
+from services.engine.risk_exposure import Marks, PlannedEntry, leg_exposures, pair_notional
 from services.engine.risk_failure import CheckFailure
 
 _ZERO = Decimal(0)
@@ -119,7 +119,7 @@ class EntryDesk:
             command.notional, command.quantity, command.slippage_bound_ratio, command.lead_leg
         )
         proposal = propose(long, short, wish, self._policy)
-        exposures = exposures_of(self._risk.positions(), long_ref.symbol)
+        exposures = exposures_of(self._risk.positions(), long_ref.symbol, self._risk.marks())
         planned = planned_entry(long, short, proposal)
         failures = (
             *check_entry(long, short, proposal, self._limits, exposures),
@@ -181,15 +181,13 @@ def own_quantity(positions: tuple[Position, ...], ref: InstrumentRef) -> Decimal
     )
 
 
-def exposures_of(positions: tuple[Position, ...], symbol: str) -> Exposures:
-    """Return what is on, worst case: what was asked counts as filled until closed."""
-    live = [p for p in positions if not p.status.is_final]
-    # What was asked, not what filled: an unknown order may turn out to have filled whole.
-    notionals = [(p.symbol, p.intent.quantity * p.intent.lead_reference) for p in live]
+def exposures_of(positions: tuple[Position, ...], symbol: str, marks: Marks) -> Exposures:
+    """Return what is on, worst case: what is in doubt counts as filled, by the dearer leg."""
+    rows = leg_exposures(positions, marks)
     return Exposures(
-        symbol_notional=sum((n for s, n in notionals if s == symbol), _ZERO),
-        total_notional=sum((n for _, n in notionals), _ZERO),
-        open_count=len(live),
+        symbol_notional=pair_notional(row for row in rows if row.ref.symbol == symbol),
+        total_notional=pair_notional(rows),
+        open_count=sum(not p.status.is_final for p in positions),
     )
 
 

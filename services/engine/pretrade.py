@@ -92,7 +92,9 @@ def check_entry(
         failures += _check_size(facts, proposal)
         failures += _check_funds(facts, proposal)
     failures += _check_hedge_of_net(long, short, proposal)
-    failures += _check_limits(proposal, limits, exposures)
+    # The dearer leg is the one that would break a limit.
+    notional = proposal.quantity * max(proposal.references.values())
+    failures += check_limits(notional, limits, exposures)
     return tuple(failures)
 
 
@@ -173,11 +175,10 @@ def _check_hedge_of_net(long: LegFacts, short: LegFacts, proposal: Proposal) -> 
     return [CheckFailure("HEDGE_TOO_SMALL", hedge.leg, "the lead's net fill could not be hedged")]
 
 
-def _check_limits(
-    proposal: Proposal, limits: EngineLimits, exposures: Exposures
+def check_limits(
+    notional: Decimal, limits: EngineLimits, exposures: Exposures
 ) -> list[CheckFailure]:
-    # The dearer leg is the one that would break the limit.
-    notional = proposal.quantity * max(proposal.references.values())
+    """Check the bounds of a leg, a symbol, of all and of their number for one more entry."""
     bounds = (
         ("LEG_NOTIONAL_LIMIT", "leg", notional, limits.max_leg_notional),
         (

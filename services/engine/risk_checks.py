@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from services.engine.position import Position
 from services.engine.risk_cooldown import check_cooldown
 from services.engine.risk_day import check_daily_fees, check_daily_loss
-from services.engine.risk_exposure import PlannedEntry, check_exposure, leg_exposures
+from services.engine.risk_exposure import Marks, PlannedEntry, check_exposure, leg_exposures
 from services.engine.risk_failure import CheckFailure
 from services.engine.risk_failures import consecutive_failures, is_too_many
 from services.engine.risk_limits import RiskLimits
@@ -29,6 +29,7 @@ class RiskFacts:
     now: datetime
     day_result: Decimal
     failures_since: datetime | None = None
+    marks: Marks = field(default_factory=dict)
 
 
 def check_risk(
@@ -48,7 +49,7 @@ def check_risk(
     spent = fees_of_day(facts.positions, utc_day(facts.now))
     sent = orders_of_last_minute(facts.positions, facts.now)
     return (
-        *check_exposure(planned, leg_exposures(facts.positions, {}), limits),
+        *check_exposure(planned, leg_exposures(facts.positions, facts.marks), limits),
         *check_daily_loss(facts.day_result, limits),
         *check_daily_fees(spent, planned_fees, limits),
         *in_a_row,

@@ -69,6 +69,7 @@ class RiskDesk:
             self._clock.now(),
             self.day_result() or _ZERO,
             self._book.engine.resume_time,
+            self.marks(),
         )
         return check_risk(symbol, planned, fees, facts, self._risk)
 

@@ -81,6 +81,14 @@ def leg_exposures(positions: Iterable[Position], marks: Marks) -> tuple[LegExpos
     return tuple(found)
 
 
+def pair_notional(rows: Iterable[LegExposure]) -> Decimal:
+    """Return the sum over positions of the dearer leg's notional, as bounds of pairs count it."""
+    largest: dict[str, Decimal] = {}
+    for row in rows:
+        largest[row.position_id] = max(largest.get(row.position_id, _ZERO), row.notional)
+    return sum(largest.values(), _ZERO)
+
+
 def check_exposure(
     planned: PlannedEntry, held: Iterable[LegExposure], limits: RiskLimits
 ) -> tuple[CheckFailure, ...]:

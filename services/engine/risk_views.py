@@ -12,7 +12,7 @@ from services.engine.orders import OrderClass
 from services.engine.policy import EngineLimits
 from services.engine.position import Position
 from services.engine.position_view import quote_of
-from services.engine.risk_exposure import LegExposure, Marks, leg_exposures, leg_price
+from services.engine.risk_exposure import Marks, leg_exposures, leg_price, pair_notional
 from services.engine.risk_limits import RiskLimits
 
 _ZERO = Decimal(0)
@@ -107,20 +107,12 @@ def _used(
 
     # The bounds of a pair name the notional of one leg: the larger one stands for it.
     add("max_leg_notional", limits.max_leg_notional, _largest(row.notional for row in own))
-    add("max_symbol_notional", limits.max_symbol_notional, _pairs(own))
-    add("max_total_notional", limits.max_total_notional, _pairs(rows))
+    add("max_symbol_notional", limits.max_symbol_notional, pair_notional(own))
+    add("max_total_notional", limits.max_total_notional, pair_notional(rows))
     for venue in sorted(venues):
         amount = sum((row.notional for row in rows if row.ref.exchange == venue), _ZERO)
         add("max_venue_notional", risk.max_venue_notional, amount)
     return used
-
-
-def _pairs(rows: Iterable[LegExposure]) -> Decimal:
-    """Return the sum over positions of the larger leg's notional."""
-    largest: dict[str, Decimal] = {}
-    for row in rows:
-        largest[row.position_id] = max(largest.get(row.position_id, _ZERO), row.notional)
-    return sum(largest.values(), _ZERO)
 
 
 def _largest(values: Iterable[Decimal]) -> Decimal:

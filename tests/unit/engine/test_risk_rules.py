@@ -15,7 +15,9 @@ from services.engine import events as ev
 from services.engine.halt_flag import HaltFlagFile, halt_path
 from services.engine.instruments import LegSide
 from services.engine.orders import AssetAmount, OrderClass
+from services.engine.policy import EngineLimits
 from services.engine.position import Position, fold
+from services.engine.pretrade import Exposures, check_limits
 from services.engine.risk_checks import RiskFacts, check_risk
 from services.engine.risk_cooldown import check_cooldown
 from services.engine.risk_day import check_daily_fees, check_daily_loss
@@ -24,6 +26,7 @@ from services.engine.risk_exposure import (
     PlannedEntry,
     check_exposure,
     leg_exposures,
+    pair_notional,
     worst_case_quantity,
 )
 from services.engine.risk_failures import (
@@ -107,6 +110,40 @@ def test_an_exit_in_doubt_counts_as_not_filled() -> None:
     position = fold(opened(), ev.ExitRequested("p1", START, "CLOSE_REQUESTED"))
     position = ordered(position, LONG, OrderClass.EXIT)
     assert worst_case_quantity(position, LONG) == D(1)
+
+
+def test_a_reduced_position_frees_what_it_gave_up() -> None:
+    """Limits count what may be on, not what was once asked; of a pair the dearer leg."""
+    position = fold(opened(quantity="2"), ev.ReduceRequested("p1", START, D(1), D(1), D(1)))
+    for leg in LegSide:
+        position = ordered(position, leg, OrderClass.EXIT, filled="1")
+    position = settled(position, PositionStatus.OPEN)
+    rows = leg_exposures([position, opened("p2")], {PERP.ref: D(110)})
+    assert pair_notional(rows) == D(220)
+
+
+@pytest.mark.parametrize(
+    ("bound", "reason"),
+    [
+        ("max_leg_notional", "LEG_NOTIONAL_LIMIT"),
+        ("max_symbol_notional", "SYMBOL_NOTIONAL_LIMIT"),
+        ("max_total_notional", "TOTAL_NOTIONAL_LIMIT"),
+    ],
+)
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_pairs_are_bounded(bound: str, reason: str, beyond: int) -> None:
+    """The bounds of a leg, a symbol and of all may be reached, not passed."""
+    held = {"max_leg_notional": 0, "max_symbol_notional": 30, "max_total_notional": 50}[bound]
+    limits = replace(EngineLimits(), **{bound: D(100 + held - beyond)})  # type: ignore[arg-type]  # a name out of a table
+    failures = check_limits(D(100), limits, Exposures(D(30), D(50), 0))
+    assert [f.reason for f in failures] == ([reason] if beyond > 0 else [])
+
+
+@pytest.mark.parametrize(("count", "refused"), [(99, False), (100, True), (101, True)])
+def test_positions_are_counted(count: int, refused: bool) -> None:
+    """One more must fit under the bound."""
+    failures = check_limits(D(1), EngineLimits(), Exposures(D(0), D(0), count))
+    assert [f.reason for f in failures] == ["POSITION_COUNT_LIMIT"] * refused
 
 
 def test_legs_are_valued_at_their_marks() -> None:

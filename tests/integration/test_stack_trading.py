@@ -61,6 +61,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     folder: Path = tmp_path_factory.mktemp("stack")
     options = stack_options(spot_balances={"USDT": "200000", **OWN_COINS})
     options.tables["engine"]["guards"] = {"interval": 1}
+    options.tables["engine"]["policy"] |= {"reconcile_interval": 1, "reconcile_confirm_wait": 0.2}
     async with running_stack(folder, options) as driver:
         for symbol, quantity in ((OWN_SYMBOL, "1"), (OWN_TRADED, "500")):
             await _buy_for_the_user(driver, symbol, quantity)
@@ -237,6 +238,52 @@ async def test_risk_is_told_and_stopped_by_the_wire(stack: StackDriver) -> None:
         assert await _refusal(stack, "LTCUSDT") == "SYMBOL_HALTED"
         await risk.CloseCircuitBreaker(risk_pb2.CloseCircuitBreakerRequest(symbol="LTCUSDT"))
     assert (await stack.leave(await stack.enter("LTCUSDT"))).state == CLOSED
+
+
+async def _compared(stack: StackDriver) -> dict[str, risk_pb2.ReconciliationResult]:
+    """Have ledger and venues compared and return the rows by symbol."""
+    engine = stack.stack.arb_settings().engine
+    assert engine.token_file is not None
+    async with open_channel(engine.address, token=read_secret(engine.token_file)) as channel:
+        risk = risk_pb2_grpc.RiskServiceStub(channel)
+        started = await risk.TriggerReconciliation(risk_pb2.TriggerReconciliationRequest())
+        asked = risk_pb2.GetReconciliationStatusRequest(reconciliation_id=started.reconciliation_id)
+
+        async def completed() -> bool:
+            return (await risk.GetReconciliationStatus(asked)).status == "completed"
+
+        await stack.until(completed, "ledger and venues are compared")
+        return {row.symbol: row for row in (await risk.GetReconciliationStatus(asked)).results}
+
+
+async def test_ledger_and_venues_agree_beside_the_users_own(stack: StackDriver) -> None:
+    """Long and borrowed spot, with coins of the user's own in the same wallet."""
+    entered = [await stack.enter("BTCUSDT"), await stack.enter("LINKUSDT", spot_is_long=False)]
+    rows = await _compared(stack)
+    for symbol in ("BTCUSDT", "LINKUSDT"):
+        assert rows[symbol].position_match, rows[symbol]
+        assert rows[symbol].HasField("divergence")
+    status = (await stack.engine.GetStatus(engine_pb2.GetStatusRequest())).status
+    assert (status.reconciled, status.state_reason) == (True, "")
+    for position in entered:
+        assert (await stack.leave(position)).state == CLOSED
+    assert all(row.position_match for row in (await _compared(stack)).values())
+
+
+async def test_a_leg_closed_by_hand_takes_the_other_one_down(stack: StackDriver) -> None:
+    """The user's own order closes the perpetual: the coins that hedged it are sold."""
+    symbol = "XRPUSDT"
+    before = await stack.books()
+    position = await stack.enter(symbol)
+    short = (await stack.holding(symbol, before)).perpetual
+    await _buy_for_the_user(stack, symbol, str(-short))
+
+    async def ended() -> bool:
+        return (await stack.get(position.position_id)).state == CLOSED
+
+    await stack.until(ended, "the other leg is down")
+    await _assert_only_dust_changed(stack, before, symbol)
+    assert (await _compared(stack))[symbol].position_match
 
 
 async def test_reflection_lists_what_each_service_answers(stack: StackDriver) -> None:

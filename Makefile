@@ -14,10 +14,13 @@ UV := $(VENV)/bin/uv pip install -q --python $(PY) --no-deps
 WORKERS ?= 3
 # Lives and deaths of a connector in test-kills.
 KILL_SEQUENCES ?= 500
+# Lives of sim and of each planted bug of sim-plants; crash points of sim-crashes.
+SEEDS ?= 2000
+CRASHES ?= 20000
 # Recorded market data for the demo, for example: make demo DATA=../shared/data
 DATA ?=
 
-TYPED := services cli scripts tests benchmarks
+TYPED := services cli scripts tests benchmarks simulation
 TEST_FOLDERS = $(wildcard tests/unit tests/contract tests/integration tests/simulation)
 PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not system"
 
@@ -100,6 +103,18 @@ test-faults: $(STAMP) ## The fault table: each fault on each family of venues, p
 test-kills: $(STAMP) ## SIGKILL at random and at chosen moments; KILL_SEQUENCES=N (500) random ones
 	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) -n 4 --dist load tests/kills/test_random_kills.py
 	@$(PYTEST) --ignore=tests/kills/test_random_kills.py tests/kills
+
+.PHONY: sim
+sim: $(STAMP) ## SEEDS=N (2000) seeded lives of engine and connectors in virtual time, with faults
+	@$(PY) -m simulation --seeds $(SEEDS)
+
+.PHONY: sim-plants
+sim-plants: $(STAMP) ## Planted bugs, each to be found within SEEDS=N (2000) lives; printed as a table
+	@$(PY) -m simulation --plants --seeds $(SEEDS)
+
+.PHONY: sim-crashes
+sim-crashes: $(STAMP) ## A crash at every step of six lifecycles, at most CRASHES=N (20000)
+	@$(PY) -m simulation --crashes $(CRASHES)
 
 .PHONY: coverage
 coverage: $(STAMP) ## The same tests, with branch coverage

@@ -8,11 +8,19 @@ import sys
 from collections.abc import Sequence
 
 from simulation.plants_table import PLANTS
-from simulation.report import failure_lines, plant_lines, swarm_lines
+from simulation.report import crash_lines, failure_lines, plant_lines, swarm_lines
 from simulation.swarm import LifeReport, draw_plan, live
 from simulation.swarm_stages import system_stage
-from simulation.swarm_workers import Run, find_plants, swarm
+from simulation.swarm_workers import Run, die_everywhere, find_plants, swarm
 
+_SCRIPTS = (
+    "clean",
+    "partial",
+    "lead_reply_lost",
+    "hedge_reply_lost",
+    "hedge_refused",
+    "late_lead",
+)
 _REPLAY = "python -m simulation --replay {seed}"
 
 
@@ -27,9 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         findings = find_plants(run, names)
         _tell(plant_lines(findings))
         return int(any(finding.seed is None for finding in findings))
+    if asked.crashes is not None:
+        return _die(asked)
     tally, seconds = swarm(run)
     _tell(swarm_lines(tally, seconds, _REPLAY))
     return int(bool(tally.failed))
+
+
+def _die(asked: argparse.Namespace) -> int:
+    tally, seconds = die_everywhere(asked.scripts, asked.crashes, asked.workers)
+    _tell([*crash_lines(tally), f"in {seconds:.1f} s"])
+    return int(bool(tally.wrong))
 
 
 def _replay(seed: int) -> int:
@@ -54,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--replay", type=int, help="live one seed again and tell all of it")
     parser.add_argument(
         "--plants", nargs="*", metavar="NAME", help="look for these planted bugs, or for all"
+    )
+    parser.add_argument(
+        "--crashes", type=int, metavar="MOST", help="die at every step of a lifecycle instead"
+    )
+    parser.add_argument(
+        "--scripts", nargs="+", default=_SCRIPTS, choices=_SCRIPTS, help="lifecycles to die in"
     )
     return parser
 

@@ -219,7 +219,11 @@ def count_steps(script: str) -> dict[str, int]:
 
 
 def die(script: str, point: CrashPoint) -> CrashResult:
-    """Die at a point of a script's life and return what was wrong afterwards."""
+    """Die at a point of a script's life and return what was wrong afterwards, with its end."""
     life = ScriptedLife(script, point)
-    life.run()
-    return CrashResult(point, life.has_died, tuple(life.judge.violations))
+    error = ""
+    try:
+        life.run()
+    except Exception as problem:
+        error = f"{script}: {type(problem).__name__}: {problem}"
+    return CrashResult(point, life.has_died, tuple(life.judge.violations), error)

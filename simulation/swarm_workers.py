@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
+from simulation.crash_points import CrashPoint, CrashTally, enumerate_points, exhaust
 from simulation.plants import planted
 from simulation.plants_table import PLANTS
 from simulation.report import PlantFinding, SwarmTally, first_rule
 from simulation.swarm import LifeMaker, live
 
 _CHUNK: Final = 25
+_SHARES: Final = 16
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -60,6 +62,35 @@ def find_plants(run: Run, names: Sequence[str]) -> list[PlantFinding]:
     search = partial(_find_plant, run.stage, run.first, run.seeds)
     found = {finding.plant.name: finding for finding in _over(search, names, run.workers)}
     return [found[name] for name in names]
+
+
+def die_everywhere(scripts: Sequence[str], most: int, workers: int) -> tuple[CrashTally, float]:
+    """Die at the crash points of these scripted lives, evenly chosen where they are more than most.
+
+    Returns what became of them and the seconds it took.
+    """
+    # Here and not above: the help must not take the time that ccxt takes to load.
+    from simulation.crash_lives import count_steps
+
+    started = time.monotonic()
+    points = [
+        (script, point) for script in scripts for point in enumerate_points(count_steps(script))
+    ]
+    chosen = points[:: -(-len(points) // most)]
+    shares = [chosen[number::_SHARES] for number in range(_SHARES)]
+    tally = CrashTally()
+    for part in _over(_die_share, shares, workers):
+        tally.merge(part)
+    return tally, time.monotonic() - started
+
+
+def _die_share(points: Sequence[tuple[str, CrashPoint]]) -> CrashTally:
+    from simulation.crash_lives import die
+
+    tally = CrashTally()
+    for script, point in points:
+        tally.merge(exhaust([point], partial(die, script)))
+    return tally
 
 
 def _over(work: Callable[[_In], _Out], parts: Sequence[_In], workers: int) -> Iterator[_Out]:

@@ -202,6 +202,23 @@ async def test_a_position_of_unknown_size_is_refused(size: str | None) -> None:
         assert isinstance(await raised(venue.position("BTCUSDT")), FatalError)
 
 
+async def test_the_holdings_of_a_perpetual_account_are_all_its_positions() -> None:
+    """One question without a symbol, answered in full."""
+    rows = _positions(("BTCUSDT", "0.5"), ("BTCUSDT", "-0.2"), ("ETHUSDT", "-9"))
+    async with gateway(scripted(GetPositions=rows)) as venue:
+        held = await venue.holdings()
+    assert held.perpetuals == {"BTCUSDT": Decimal("0.3"), "ETHUSDT": Decimal(-9)}
+
+
+async def test_the_holdings_of_a_spot_account_are_its_balances() -> None:
+    """Totals, so that a resting order changes nothing; no debt where none is told."""
+    row = resources_pb2.AssetBalance(asset="BTC", total=number("2"), free=number("1"))
+    account = resources_pb2.Account(balances=[row])
+    async with gateway(scripted(GetAccount=account), kind=InstrumentKind.SPOT) as venue:
+        held = await venue.holdings()
+    assert (held.spot, held.margin) == ({"BTC": Decimal(2)}, None)
+
+
 async def test_the_free_balance_is_the_free_one() -> None:
     """Not what is locked; and absent is not zero."""
     balance = exchange_pb2.GetBalanceResponse(free=number("12.5"), locked=number("99"))

@@ -7,6 +7,7 @@ of a kind needs its own decoder beside the old one: journals outlive releases.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import types
@@ -61,36 +62,45 @@ def _to_plain(value: object) -> object:
 
 
 def _from_plain(kind: Any, plain: Any) -> object:
+    return _reader(kind)(plain)
+
+
+# One reader per type, made once: a start reads every row of the journal before it serves exits.
+@cache
+def _reader(kind: Any) -> Callable[[Any], object]:
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
-        inner = next(arg for arg in typing.get_args(kind) if arg is not type(None))
-        return None if plain is None else _from_plain(inner, plain)
+        inner = _reader(next(arg for arg in typing.get_args(kind) if arg is not type(None)))
+        return lambda plain: None if plain is None else inner(plain)
     if origin is tuple:
-        (inner, _) = typing.get_args(kind)
-        return tuple(_from_plain(inner, item) for item in plain)
+        item = _reader(typing.get_args(kind)[0])
+        return lambda plain: tuple(item(one) for one in plain)
     if dataclasses.is_dataclass(kind):
-        return _dataclass_from_plain(typing.cast("type", kind), plain)
+        return _dataclass_reader(typing.cast("type", kind))
     if kind in _READERS:
-        return _READERS[kind](plain)
+        return _READERS[kind]
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return kind(plain)
+        return kind
+    return functools.partial(_plain_reader, kind)
+
+
+def _plain_reader(kind: Any, plain: Any) -> object:
     # The type itself: true is an int to isinstance, and 1 would pass for a flag.
     if isinstance(kind, type) and type(plain) is kind:
         return plain
     raise ValueError(f"not a {kind}: {plain!r}")
 
 
-def _dataclass_from_plain(kind: type, plain: object) -> object:
-    hints = _hints(kind)
-    # Fields may be missing where they have a default, as in rows of older releases; never more.
-    if not isinstance(plain, dict) or not plain.keys() <= hints.keys():
-        raise ValueError(f"not a {kind.__name__}")
-    return kind(**{name: _from_plain(hints[name], value) for name, value in plain.items()})
+def _dataclass_reader(kind: type) -> Callable[[Any], object]:
+    readers = {name: _reader(hint) for name, hint in typing.get_type_hints(kind).items()}
 
+    def read(plain: Any) -> object:
+        # Fields may be missing where they have a default, as in rows of older releases; never more.
+        if not isinstance(plain, dict) or not plain.keys() <= readers.keys():
+            raise ValueError(f"not a {kind.__name__}")
+        return kind(**{name: readers[name](value) for name, value in plain.items()})
 
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    return read
 
 
 def _decimal_text(value: Decimal) -> str:

@@ -41,7 +41,8 @@ def correction(position: Position, at: datetime) -> Correction | None:
         return ExitResumed(key, at, LATE_FILL) if is_on else None
     if position.exit is not None and position.exit.is_final:
         return None
-    has_lost = any(position.gone_quantity(leg) > 0 for leg in LegSide)
+    # Not what is off the ledger: the loss may be told before the fill that it took.
+    has_lost = any(record.total > 0 for record in position.gone.values())
     if has_lost and (status is not PositionStatus.OPEN and position.exit is None):
         return ExitRequested(key, at, _reason(position))
     # What a liquidation left is next: the account has no margin for it.

@@ -58,6 +58,11 @@ class PositionDrive:
         return self._desk.position
 
     @property
+    def is_probed(self) -> bool:
+        """Whether no order of an earlier run can be missing from the journal."""
+        return self._probed.is_set()
+
+    @property
     def is_recovered(self) -> bool:
         """Whether nothing of an earlier run is in doubt and no exposure is left without an owner.
 

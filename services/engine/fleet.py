@@ -39,7 +39,7 @@ class DriveFleet:
         self._is_recovered = False
         self.news = NewsDesk(context.book, context.clock, self.wake)
         """Where readings and streams report what venues tell unasked."""
-        self.reconciler = Reconciler(context, self._unrecovered, self._report_missing)
+        self.reconciler = Reconciler(context, self._unprobed, self._report_missing)
 
     @property
     def is_reconciled(self) -> bool:
@@ -123,8 +123,10 @@ class DriveFleet:
         self._is_recovered = True
         changed()
 
-    def _unrecovered(self) -> tuple[Position, ...]:
-        return tuple(d.position for d in self._drives.values() if not d.is_recovered)
+    def _unprobed(self) -> tuple[Position, ...]:
+        # Not all that are unrecovered: one whose unwind is refused, since its leg is gone, would
+        # never be compared and so never be found out.
+        return tuple(d.position for d in self._drives.values() if not d.is_probed)
 
     async def _report_missing(self, missing: MissingLeg) -> None:
         position = self._context.book.get(missing.position_id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 
 from services.common.clock import Clock
 from services.common.logs import get_logger
@@ -43,10 +44,10 @@ class NewsDesk:
         """
         if self._require(event.position_id).status.is_final:
             return False
-        before = self._require(event.position_id).gone_quantity(event.leg)
+        before = self._lost(event)
         await self._book_news(event)
         # A second witness of the same loss is journaled, and is no second loss.
-        is_new = self._require(event.position_id).gone_quantity(event.leg) > before
+        is_new = self._lost(event) > before
         if is_new:
             _log.error(
                 "leg_gone",
@@ -108,6 +109,10 @@ class NewsDesk:
             await self._book.record(event, *(() if follows is None else (follows,)))
         self._wake(event.position_id)
         return True
+
+    def _lost(self, event: ev.LegGone) -> Decimal:
+        record = self._require(event.position_id).gone.get(event.leg)
+        return Decimal(0) if record is None else record.total
 
     def _require(self, position_id: str) -> Position:
         position = self._book.get(position_id)

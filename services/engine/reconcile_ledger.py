@@ -19,9 +19,9 @@ _INTEREST_RATIO = Decimal("0.002")
 class LedgerLine:
     """One pocket by the ledger, signed.
 
-    Two equal lines of one pocket, neither with `doubts`, tell that no order of ours worked on it
-    between them. `live` counts positions that are not closed; a difference below `tolerance` is
-    rounding.
+    Two equal lines of one pocket, neither with `doubts`, tell that no order of ours filled on it
+    between them. `orders` counts those that filled anything, `live` positions that are not closed;
+    a difference below `tolerance` is rounding.
     """
 
     quantity: Decimal = _ZERO
@@ -45,7 +45,9 @@ def shares_of(position: Position) -> Iterator[tuple[Pocket, LedgerLine]]:
             pocket,
             LedgerLine(
                 quantity=position.quantity(leg),
-                orders=len(records),
+                # One that filled nothing moved nothing: an exit that is refused again and again
+                # must not hide that its leg is gone.
+                orders=sum(record.executed > 0 for record in records),
                 doubts=sum(not record.is_resolved for record in records),
                 live=int(not position.status.is_final),
                 tolerance=tolerance,

@@ -345,3 +345,13 @@ def test_reducing_orders_are_reduce_only_where_the_venue_has_it(
     plan = reduction_plan(position, step, order_class, None, POLICY)
     assert plan.reduce_only is position.rules(leg).is_perpetual
     assert plan.side is (OrderSide.SELL if leg is LONG else OrderSide.BUY)
+
+
+def test_a_loss_told_before_the_fill_it_took_ends_the_entry() -> None:
+    """Before the hedge's answer nothing is off the ledger, and still no more may be hedged."""
+    position = opening("1", "0")
+    assert position.quantity(SHORT) == 0
+    position = fold(position, gone("0.4", cause="liquidated", evidence="a"))
+    assert position.gone_quantity(SHORT) == 0
+    assert correction(position, START) == ev.ExitRequested(KEY, START, "LEG_LIQUIDATED")
+    assert filled(position, OrderClass.HEDGE, SHORT, "1").quantity(SHORT) == D("-0.6")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from services.engine.events import DecisionTaken
 from services.engine.follower_offer import Offer
@@ -59,9 +59,14 @@ def carry_over(apr: Decimal, length: timedelta) -> Decimal:
 
 def figures(**values: Decimal | None) -> tuple[Figure, ...]:
     """Return the figures that are known, rounded to twelve digits after the point."""
-    return tuple(
-        Figure(name, value.quantize(_STEP)) for name, value in values.items() if value is not None
-    )
+    with localcontext() as context:
+        # The wire's largest figures have more digits than the default takes.
+        context.prec = 60
+        return tuple(
+            Figure(name, value.quantize(_STEP))
+            for name, value in values.items()
+            if value is not None
+        )
 
 
 def offer_figures(offer: Offer) -> tuple[Figure, ...]:

@@ -27,6 +27,7 @@ from services.engine.views import EngineMode
 
 _log = get_logger(__name__)
 _MAX_TEXT = 500
+_Said = tuple[StrategyMode, DecisionAction, str]
 
 
 class StrategyDesk:
@@ -53,7 +54,7 @@ class StrategyDesk:
         self._missing = Persistence()
         self._follows = False
         self._refused: dict[str, datetime] = {}
-        self._told: dict[str, tuple[DecisionAction, str, datetime]] = {}
+        self._told: dict[str, tuple[_Said, datetime]] = {}
         self.latest: tuple[Decision, ...] = ()
         """Everything the last round decided, offers that were passed included."""
 
@@ -153,19 +154,21 @@ class StrategyDesk:
         return "" if status.reconciled else "ENGINE_NOT_RECONCILED"
 
     def _journal(self, decisions: Sequence[Decision], mode: StrategyMode) -> None:
-        now = self._clock.now()
-        told: dict[str, tuple[DecisionAction, str, datetime]] = {}
+        now, repeat = self._clock.now(), self._policy.repeat_interval
+        told: dict[str, tuple[_Said, datetime]] = {}
         for decision in decisions:
             # Offers nobody takes come and go by the hundred: they are shown, not journaled.
             if decision.action is DecisionAction.PASS:
                 continue
+            said = (mode, decision.action, decision.reason)
             known = self._told.get(decision.subject)
-            said = known is not None and known[:2] == (decision.action, decision.reason)
-            if known is not None and said and now - known[2] < self._policy.repeat_interval:
+            # What is carried out is told each time, what only stands as it did is not.
+            acts = mode is StrategyMode.AUTO and decision.action is not DecisionAction.HOLD
+            if not acts and known is not None and known[0] == said and now - known[1] < repeat:
                 told[decision.subject] = known
                 continue
             self._book.record_soon(decision.event(now, mode))
-            told[decision.subject] = (decision.action, decision.reason, now)
+            told[decision.subject] = (said, now)
         self._told = told
 
     async def _act(self, decisions: Sequence[Decision]) -> None:

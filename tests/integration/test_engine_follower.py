@@ -7,15 +7,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+
+import pytest
+from pydantic import ValidationError
 
 from opensqt.market_maker.v1 import opportunity_pb2, scanner_pb2_grpc
 from services.common.channels import open_channel
 from services.common.clock import SystemClock
+from services.common.metrics import ServiceMetrics
+from services.common.settings import EndpointSettings, VenueSettings
 from services.common.time_codec import to_duration, to_timestamp
+from services.engine.bootstrap import engine_server
 from services.engine.follower import OpportunityFollower
 from services.engine.follower_board import OfferBoard
 from services.engine.follower_offer import Offer
+from services.engine.settings import EngineSettings
+from services.engine.strategy_settings import StrategySettings
+from services.engine.strategy_words import StrategyMode
 from services.engine.view_codec import ref_to_proto
 from tests.support.connector_messages import number
 from tests.support.scanner_fake import FakeScanner, served_scanner
@@ -164,3 +174,36 @@ async def test_nothing_is_asked_while_nobody_wants_it() -> None:
         wanted[0] = False
         await until(lambda: scanner.hub.subscriber_count == 0)
         assert standing(follower) == {}
+
+
+async def test_engine_process_follows_in_advise_mode(tmp_path: Path) -> None:
+    """The composed engine opens the stream of its scanner when its strategy is not manual."""
+    scanner = FakeScanner()
+    async with served_scanner(scanner) as address:
+        settings = EngineSettings(
+            journal_path=tmp_path / "journal.db",
+            venues=(VenueSettings(name="perp", kind="perpetual", address="127.0.0.1:1"),),
+            scanner=EndpointSettings(address=address),
+            strategy=StrategySettings(mode=StrategyMode.ADVISE),
+        )
+        async with engine_server(settings, ServiceMetrics("engine")) as server, server:
+            await until(lambda: scanner.requests)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "problem"),
+    [
+        ({"mode": "auto"}, r"without a \[scanner\]"),
+        ({"exit_gross_apr": "0.1"}, "is not below"),
+        ({"min_notional": "2000"}, "is above"),
+    ],
+)
+def test_strategy_that_cannot_work_is_refused(strategy: dict[str, str], problem: str) -> None:
+    """Settings that would churn, or follow nobody, are refused before the start."""
+    with pytest.raises(ValidationError, match=problem):
+        EngineSettings.model_validate(
+            {
+                "venues": [{"name": "p", "kind": "perpetual", "address": "127.0.0.1:1"}],
+                "strategy": strategy,
+            }
+        )

@@ -15,7 +15,8 @@ from services.common.errors import PreconditionError
 from services.engine import events as ev
 from services.engine.commands import HaltCommand, SwitchStrategyCommand
 from services.engine.follower_board import OfferBoard
-from services.engine.ports import OpportunityLegs
+from services.engine.policy import EnginePolicy
+from services.engine.ports import FundingPayment, OpportunityLegs
 from services.engine.strategy_desk import StrategyDesk
 from services.engine.strategy_policy import StrategyPolicy
 from services.engine.strategy_words import DecisionAction, StrategyMode
@@ -85,9 +86,11 @@ def _values(policy: StrategyPolicy) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def staged(mode: StrategyMode = AUTO, **changes: object) -> AsyncIterator[Stage]:
+async def staged(
+    mode: StrategyMode = AUTO, policy: EnginePolicy | None = None, **changes: object
+) -> AsyncIterator[Stage]:
     """Run an engine with a strategy that has a whole, empty board."""
-    rig = EngineRig(VirtualClock(), MemoryJournal())
+    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=policy)
     board = OfferBoard(DAY)
     board.connected(resumed=False)
     board.complete()
@@ -119,6 +122,31 @@ async def test_auto_enters_holds_and_leaves_by_itself() -> None:
         assert kinds.index(ev.DecisionTaken) < kinds.index(ev.EntryIntended)
         told = [(d.action.value, d.reason) for d in stage.desk.decisions()]
         assert told == [("exit", "CARRY_LOW"), ("hold", "CARRY"), ("enter", "TARGET")]
+
+
+async def test_unattended_engine_enters_collects_and_leaves() -> None:
+    """Hours on its own: in by the stream, three settlements received, out as the carry goes."""
+    slow = EnginePolicy(
+        reconcile_interval=timedelta(minutes=5), funding_read_interval=timedelta(hours=1)
+    )
+    async with staged(policy=slow, decide_interval=timedelta(minutes=1)) as stage:
+        clock, venue = stage.rig.clock, stage.rig.short_venue
+        stage.desk.start(_nothing())
+        for hour in range(10):
+            stage.offer(gross_apr=D("0.3") if hour < 8 else D("0.01"))
+            if hour in (2, 5, 7):
+                payment = FundingPayment("USDT", D("0.1"), clock.now(), f"payment-{hour}")
+                venue.payments.append(payment)
+            await clock.pass_time(3600)
+        (view,) = stage.rig.engine.positions()
+        assert view.status is PositionStatus.CLOSED
+        assert view.close_time is not None
+        assert view.close_time - START > timedelta(hours=8)
+        assert view.funding_received == D("0.3")
+        told = [(d.action.value, d.reason) for d in reversed(stage.desk.decisions())]
+        # An unchanged hold is told once an hour.
+        assert told == [("enter", "TARGET"), *[("hold", "CARRY")] * 8, ("exit", "CARRY_LOW")]
+        assert all(d.figures for d in stage.desk.decisions())
 
 
 async def test_one_revision_leads_to_one_trade_even_after_a_restart() -> None:
@@ -169,6 +197,20 @@ async def test_advice_is_journaled_once_and_sends_nothing() -> None:
         await stage.rig.clock.pass_time(3600)
         await stage.round()
         assert len(stage.journaled()) == 2
+
+
+async def test_what_was_advised_is_journaled_again_when_it_is_carried_out() -> None:
+    """Switching from advise to auto carries the same decision out, and the journal says so."""
+    async with staged(ADVISE) as stage:
+        stage.desk.start(_nothing())
+        stage.offer(capacity_notional=D(10) ** 17)
+        await stage.round()
+        await stage.rig.call(stage.desk.switch(SwitchStrategyCommand("s", AUTO, "go")))
+        await stage.round()
+        taken = [e for e in stage.journaled() if isinstance(e, ev.DecisionTaken)]
+        modes = [(e.mode, e.action) for e in taken]
+        assert modes[:2] == [(ADVISE, DecisionAction.ENTER), (AUTO, DecisionAction.ENTER)]
+        assert stage.statuses() == [PositionStatus.OPEN]
 
 
 async def test_manual_decides_nothing() -> None:

@@ -254,7 +254,10 @@ def _relieve(
 
 def _give_back(position: Position, surplus: Decimal, policy: EnginePolicy) -> EntryStep:
     """Trade back what the hedge brought above the lead, else book it: the lead is not enlarged."""
-    leg = position.hedge_leg
+    leg, lead = position.hedge_leg, position.lead_leg
+    if position.held(lead) < 0:
+        # The way back took more than there was: the hedge did not bring it, so none of it goes.
+        return BookDust(lead, signed(lead, position.held(lead)), "BEYOND_ZERO")
     unwind = next_reduction(position, leg, surplus, OrderClass.UNWIND, policy)
     return unwind or BookDust(leg, signed(leg, surplus), "HEDGE_ABOVE_NEED")
 

@@ -270,15 +270,13 @@ class EntryWork:
 
     async def _unless_overtaken(self, delay: timedelta) -> None:
         """Wait, but not on when an exit is asked for."""
-        sleeping = asyncio.create_task(self._context.clock.sleep(delay.total_seconds()))
-        try:
-            while not sleeping.done() and not self._is_overtaken:
-                self._wake.clear()
-                woken = asyncio.create_task(self._wake.wait())
-                await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)
-                woken.cancel()
-        finally:
-            sleeping.cancel()
+        end = self._context.clock.monotonic() + delay.total_seconds()
+        while not self._is_overtaken:
+            left = end - self._context.clock.monotonic()
+            if left <= 0:
+                return
+            self._wake.clear()
+            await self._unless_woken(self._context.clock.sleep(left))
 
     async def _unless_woken(self, work: Coroutine[Any, Any, _T]) -> _T | None:
         """Wait for work that may be left at any point; None where news came before its end."""

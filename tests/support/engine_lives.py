@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from random import Random
 
@@ -60,9 +63,12 @@ def draw_rules(random: Random) -> tuple[InstrumentRules, InstrumentRules]:
 
 
 class Life:
-    """One seeded run: faults until healed, commands and crashes at random moments."""
+    """One seeded run: faults until healed, commands and crashes at random moments.
 
-    def __init__(self, seed: int) -> None:
+    A streamed one hears of fills while calls are open; a passive one rests its lead, too.
+    """
+
+    def __init__(self, seed: int, *, streamed: bool = False, passive: bool = False) -> None:
         self.random = Random(seed)
         self.healed = False
         long_rules, short_rules = draw_rules(self.random)
@@ -70,6 +76,9 @@ class Life:
             max_slice_notional=self.random.choice([None, Decimal(40)]),
             hedge_attempts=self.random.choice([1, 3, 5]),
             exit_market_fallback=self.random.random() < 0.8,
+            passive_entry=passive,
+            requote_interval=timedelta(seconds=0.3),
+            passive_timeout=timedelta(seconds=3),
         )
         self.journal = MemoryJournal()
         self.rig = EngineRig(
@@ -85,12 +94,28 @@ class Life:
             venue.choose = self._choose
             if self.random.random() < 0.25:
                 venue.fee_coin = "BNB"
+        if streamed:
+            self.rig.stream_orders()
+        if passive:
+            for venue in self.rig.venues:
+                venue.takers = self._takers
+                venue.fills_in_cancel = self.random.choice(_RATIOS)
+                venue.cancel_reply_lost = self.random.random() < 0.2
+        self.is_streamed = streamed
         self.problems = watch_arrivals(self.rig, self.journal.durable_events)
 
     def _choose(self, plan: OrderPlan) -> Fault:
         if self.healed or self.random.random() > self.fault_share:
             return Fault()
-        return draw_fault(self.random)
+        fault = draw_fault(self.random)
+        if self.is_streamed and fault.late_ratio:
+            # As a connector does: it answers once the order is closed, and tells fills before.
+            return replace(fault, answers_closed=True)
+        return fault
+
+    def _takers(self, plan: OrderPlan) -> Sequence[tuple[float, Decimal]]:
+        count = self.random.randrange(4)
+        return [(self.random.uniform(0.01, 0.5), self.random.choice(_RATIOS)) for _ in range(count)]
 
     def _reads_fail(self) -> bool:
         return not self.healed and self.random.random() < self.read_fault_share

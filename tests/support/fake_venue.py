@@ -109,6 +109,7 @@ class FakeVenue:
     fills_in_cancel: Decimal = Decimal(0)
     cancel_reply_lost: bool = False
     tell: Callable[[OrderEvent], None] = lambda _: None
+    takers: Callable[[OrderPlan], Sequence[tuple[float, Decimal]]] = lambda _: ()
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def profile(self) -> VenueProfile:
@@ -307,6 +308,18 @@ class FakeVenue:
         self.orders[plan.client_order_id] = FakeOrder(
             plan, Decimal(0), crosses, price, self.clock.now(), rejected=crosses
         )
+        self._spawn(self._take_resting(self.orders[plan.client_order_id]))
+
+    async def _take_resting(self, order: FakeOrder) -> None:
+        """Let others take the order in shares of it, each after some seconds."""
+        for seconds, share in self.takers(order.plan):
+            await self.clock.sleep(seconds)
+            if order.closed:
+                return
+            left = order.plan.quantity - order.executed
+            order.executed += min(self._lots(order.plan.quantity * share), left)
+            order.closed = order.executed == order.plan.quantity
+            self._tell(order)
 
     def _tell(self, order: FakeOrder) -> None:
         order.at = self.clock.now()

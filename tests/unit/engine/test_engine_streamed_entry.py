@@ -19,7 +19,7 @@ from services.engine.position import Position, begin, fold
 from services.engine.pretrade import LegFacts
 from services.engine.proposal import EntryWish, intent_of, propose
 from services.engine.reduction import reduction_plan
-from services.engine.steps import EntryStep, Resolve, SendOrder, Settle, Wait, WorkDown
+from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle, Wait, WorkDown
 from tests.support.engine_rig import make_rules
 from tests.support.virtual_clock import START
 
@@ -33,11 +33,11 @@ BOOK = Book((BookLevel(D(100), D(50)),), (BookLevel(D("100.01"), D(50)),))
 LEAD_KEY, HEDGE_KEY, UNWIND_KEY = f"{KEY}le0000", f"{KEY}sh0000", f"{KEY}lu0000"
 
 
-def lead_out(quantity: str = "1", policy: EnginePolicy = POLICY) -> Position:
+def lead_out(quantity: str = "1", policy: EnginePolicy = POLICY, lead: LegSide = LEAD) -> Position:
     """Return a position whose lead has left and was not answered."""
     long = LegFacts(LEAD, SPOT, BOOK, timedelta(0), D(10_000))
     short = LegFacts(HEDGE, PERP, BOOK, timedelta(0), D(10_000))
-    proposal = propose(long, short, EntryWish(None, D(quantity), None, LEAD), policy)
+    proposal = propose(long, short, EntryWish(None, D(quantity), None, lead), policy)
     position = begin(intent_of(KEY, START, long, short, proposal, policy, ""))
     plan = next_lead_plan(position)
     assert plan is not None
@@ -148,6 +148,24 @@ def test_an_unwind_without_an_answer_stops_everything() -> None:
     position = sent(position, plan)
     assert step_of(position, LEAD) == Wait()
     assert step_of(position) == Resolve((UNWIND_KEY,))
+
+
+def test_what_an_unwind_took_beyond_zero_is_not_taken_off_the_hedge() -> None:
+    """An account that pays fees in another coin gets the whole of a buy that was grossed up."""
+    position = lead_out(lead=LegSide.SHORT)
+    key = f"{KEY}se0000"
+    position = told(position, key, "1", closed=True)
+    plan = hedge_of(step_of(position))
+    position = sent(position, plan)
+    rejected = ev.OrderRejected(KEY, START, plan.client_order_id, "NO", retryable=False)
+    position = fold(position, rejected)
+    step = step_of(position)
+    assert isinstance(step, WorkDown)
+    plan = reduction_plan(position, step, OrderClass.UNWIND, D(100), POLICY)
+    plan = replace(plan, quantity=D("1.002"))
+    position = told(sent(position, plan), plan.client_order_id, "1.002", closed=True)
+    beyond = BookDust(LegSide.SHORT, D("0.002"), "BEYOND_ZERO")
+    assert step_of(position) == beyond
 
 
 def test_nothing_settles_while_a_call_is_out() -> None:

@@ -207,7 +207,7 @@ def test_the_ledger_follows_every_change_of_a_position() -> None:
     ledger = PocketLedger()
     lines = ledger.update([opened()])
     assert lines[COINS] == LedgerLine(D("0.999"), 1, 0, 1, LOT, ("BTCUSDT",))
-    assert lines[CONTRACTS] == LedgerLine(D(0), 1, 1, 1, LOT, ("BTCUSDT",))
+    assert lines[CONTRACTS] == LedgerLine(D(0), 0, 1, 1, LOT, ("BTCUSDT",))
     settled = hedged(opened())
     lines = ledger.update([settled])
     assert lines[CONTRACTS] == LedgerLine(D("-0.999"), 1, 0, 1, LOT, ("BTCUSDT",))

@@ -110,7 +110,7 @@ class LosingLife(Life):
         for told, known, lot in zip(accounts, ledger, lots, strict=True):
             # Nothing is booked of dust that was given up: it is the user's own from then on.
             assert abs(told - known) < lot + abs(view.dust_quantity), (accounts, ledger)
-        assert abs(sum(ledger)) < max(lots) + abs(view.dust_quantity)
+        assert abs(ledger[0] + ledger[1]) < max(lots) + abs(view.dust_quantity)
         if view.status in (PositionStatus.CLOSED, PositionStatus.FLAT):
             most = max(lots) + abs(view.dust_quantity)
             assert all(abs(quantity) < most for quantity in ledger)

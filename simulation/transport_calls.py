@@ -160,7 +160,8 @@ class CallDoor:
 
     async def _feed(self, call: StreamCall, name: str, raw: bytes) -> Ended:
         context = SimContext(self.network.loop, None, call.metadata)
-        request = message_type(name).FromString(raw)
+        # A stream both ways has no one request.
+        request = call.incoming or message_type(name).FromString(raw)
         async for message in getattr(self.servicer, name)(request, context):
             call.send(message.SerializeToString())
         return Ended()
@@ -194,7 +195,10 @@ class ConnectorStub:
         del timeout
         call = StreamCall(self._network, self._link, name, tuple(metadata or ()))
         self._note(call)
-        call.begin(self._door, request.SerializeToString())
+        if SERVICE.methods_by_name[name].client_streaming:
+            call.pump(self._door, request)
+        else:
+            call.begin(self._door, request.SerializeToString())
         return call
 
     async def _unary(

@@ -30,6 +30,7 @@ from services.engine.connector_gateway import ConnectorGateway
 from services.engine.engine import Engine, EngineDependencies
 from services.engine.events import Event
 from services.engine.instruments import InstrumentRef, LegSide
+from services.engine.order_entry import OrderEntry
 from services.engine.order_news import OrderNews
 from services.engine.order_watch import OrderWatch
 from services.engine.scanner_client import NoScanner
@@ -267,14 +268,18 @@ class World:
         for name, kind in KINDS.items():
             door = self.connectors[name].door
             stub: Any = ConnectorStub(link_to(name), self.network, door, process)
-            # Owned by the process, which ends it as it ends everything.
+            entry = OrderEntry(name, stub, self.clock, self._epoch)
+            # Owned by the process, which ends them as it ends everything.
             self.loop.create_task(OrderWatch(name, stub, self.clock, news.tell).run())
+            if config.orders_by_stream:
+                self.loop.create_task(entry.run())
             gateways[name] = ConnectorGateway(
                 name,
                 kind,
                 stub,
                 call_seconds=config.policy.call_timeout.total_seconds(),
                 place_seconds=config.policy.place_timeout.total_seconds(),
+                entry=entry,
                 epoch=self._epoch,
             )
         engine = Engine(

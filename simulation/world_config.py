@@ -35,6 +35,7 @@ class DiedError(Exception):
 class WorldConfig:
     """What worlds may differ in; times in seconds, the fence is the sum of three.
 
+    With `orders_by_stream` the engine keeps an order-entry call open, as its process does.
     `symbol_count` and `market_seed` make the market: the same in all worlds that share them.
     """
 
@@ -48,6 +49,7 @@ class WorldConfig:
     venue_link: LinkFaults = _VENUE_LINK
     engine_link: LinkFaults = _ENGINE_LINK
     longest_seconds: float = 900.0
+    orders_by_stream: bool = True
 
     @property
     def fence(self) -> float:

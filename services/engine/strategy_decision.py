@@ -89,7 +89,9 @@ def about_offer(
     notional: Decimal | None = None,
     extra: tuple[Figure, ...] = (),
 ) -> Decision:
-    """Return a decision about an offer with its figures."""
+    """Return a decision about an offer, with its figures where it will be journaled."""
+    # Fifty are passed in a round, and hedges share the event loop with their figures.
+    known = () if action is DecisionAction.PASS else offer_figures(offer)
     return Decision(
         action,
         reason,
@@ -97,7 +99,7 @@ def about_offer(
         offer.opportunity_id,
         offer.revision,
         notional=notional,
-        figures=(*offer_figures(offer), *extra),
+        figures=(*known, *extra),
     )
 
 

@@ -85,7 +85,8 @@ def _wanted(offer: Offer, policy: StrategyPolicy) -> str:
 
 def _free(offer: Offer, situation: Situation) -> str:
     """Tell what of ours stands in the way."""
-    if any(set(held.legs) & set(offer.legs) for held in situation.held):
+    same = (held for held in situation.held if held.symbol == offer.symbol)
+    if any(set(held.legs) & set(offer.legs) for held in same):
         return "INSTRUMENT_IN_USE"
     until = situation.cooldowns.get(offer.symbol)
     return "COOLDOWN" if until is not None and situation.now < until else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from services.common.clock import Clock
@@ -110,14 +110,16 @@ class GuardDesk:
                 group.create_task(self._read(name))
         now = self._clock.monotonic()
         # As they are now: positions moved on while the venues answered.
-        ids = {p.position_id for p in live}
-        self._reduced_at = {key: at for key, at in self._reduced_at.items() if key in ids}
-        live = [p for p in self._positions() if p.position_id in ids and not p.status.is_final]
+        before = {p.position_id: p.revision for p in live}
+        self._reduced_at = {key: at for key, at in self._reduced_at.items() if key in before}
+        live = [p for p in self._positions() if p.position_id in before and not p.status.is_final]
         findings: list[GuardFinding] = []
         for position in live:
             self.memory.sample(position, now)
-            market, account = self.memory.market(position, now), self.memory.account(position, now)
-            findings += judge(position, market, account, self._limits)
+            has_moved = position.revision != before[position.position_id]
+            market = self.memory.market(position, now)
+            account = self.memory.account(position, now, has_moved=has_moved)
+            findings += map(self._looked_twice, judge(position, market, account, self._limits))
         self._tell(findings)
         await self._act(findings, {p.position_id: p for p in live}, now)
 
@@ -144,6 +146,11 @@ class GuardDesk:
             # The silence itself is what guard_venue judges.
             return
         self.memory.heard(exchange, self._clock.monotonic(), account, markets)
+
+    def _looked_twice(self, row: GuardFinding) -> GuardFinding:
+        if row.needs_second_look and (row.guard, row.position_id) not in self._known:
+            return replace(row, action=GuardAction.ALERT)
+        return row
 
     def _tell(self, findings: Iterable[GuardFinding]) -> None:
         known: dict[tuple[str, str], GuardAction] = {}

@@ -22,7 +22,10 @@ class GuardAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuardFinding:
-    """One thing a guard found on one position; `figures` are what it was decided by."""
+    """One thing a guard found on one position; `figures` are what it was decided by.
+
+    With `needs_second_look` it is an alert until the next round finds it again.
+    """
 
     guard: str
     position_id: str
@@ -31,6 +34,7 @@ class GuardFinding:
     text: str
     leg: LegSide | None = None
     figures: tuple[tuple[str, Decimal], ...] = ()
+    needs_second_look: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ def guard_forced_fill(
                     f"the venue holds {missing} less of the {leg.value} leg than the ledger",
                     leg,
                     (("missing", missing), ("venue_size", size)),
+                    # A venue's account may lag behind the fill that its order has told already.
+                    needs_second_look=True,
                 )
             )
     return tuple(findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -70,9 +71,16 @@ class GuardMemory:
         bases, carries = self._samples.get(position.position_id, ((), ()))
         return PairMarket(legs, tuple(bases), tuple(carries))
 
-    def account(self, position: Position, now: float) -> PairAccount:
-        """Return the accounts behind a position."""
-        return PairAccount({leg: self._account(position.rules(leg).ref, now) for leg in LegSide})
+    def account(self, position: Position, now: float, *, has_moved: bool) -> PairAccount:
+        """Return the accounts behind a position; sizes of one that `has_moved` since are unknown.
+
+        A position that came to rest while its venue answered is in the ledger and not in the
+        answer.
+        """
+        legs = {leg: self._account(position.rules(leg).ref, now) for leg in LegSide}
+        if has_moved:
+            legs = {leg: replace(row, size=None) for leg, row in legs.items()}
+        return PairAccount(legs)
 
     def _silence(self, exchange: str, now: float) -> timedelta:
         return timedelta(seconds=max(0.0, now - self._heard.get(exchange, now)))

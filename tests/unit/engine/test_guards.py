@@ -231,7 +231,7 @@ def test_without_bounds_or_figures_nothing_is_found() -> None:
     assert judge(opened(), QUIET, EASY, LIMITS) == ()
 
 
-@dataclass(slots=True)
+@dataclass
 class FakeReader:
     """A venue's figures; mutable: the test moves them."""
 
@@ -405,3 +405,29 @@ async def test_one_silent_venue_does_not_blind_the_other() -> None:
     rig.demand("0.9")
     await rig.desk.round()
     assert len(rig.hands.closed) == 1
+
+
+async def test_what_is_missing_is_looked_at_twice() -> None:
+    """A venue's account may lag behind its fills: the second look acts, the first only tells."""
+    rig = DeskRig(opened())
+    rig.perp.facts = AccountFacts()
+    await rig.desk.round()
+    assert (rig.hands.closed, rig.hands.tripped) == ([], {})
+    await rig.desk.round()
+    assert rig.hands.closed == [{"p1": "FORCED_FILL"}]
+    assert actions(tuple(rig.hands.alerts)) == [ALERT, CLOSE]
+
+
+async def test_a_position_that_moved_meanwhile_misses_nothing() -> None:
+    """What came to rest while the venue answered is not in its answer yet."""
+    rig = DeskRig(opened())
+    rig.perp.facts = AccountFacts()
+
+    async def moving() -> Mapping[str, LegMarket]:
+        rig.positions = [fold(rig.positions[0], ev.ExitDispatched("p1", START, HOUR))]
+        return {}
+
+    rig.perp.markets = moving  # type: ignore[method-assign]  # the world moves while it answers
+    for _ in range(3):
+        await rig.desk.round()
+    assert (rig.hands.closed, rig.hands.alerts) == ([], [])

@@ -18,6 +18,7 @@ from services.engine.instruments import LegSide
 from services.engine.leg_gone import ForcedFill, by_reading
 from services.engine.orders import GoneCause, OrderClass, OrderOutcome, OrderSide, OrderState
 from services.engine.policy import EngineLimits, EnginePolicy
+from services.engine.ports import OrderEvent
 from services.engine.position import Position
 from services.engine.views import PositionStatus, PositionView
 from tests.support.crash_gate import CrashGate
@@ -452,5 +453,65 @@ async def test_a_share_of_a_hundred_positions_leaves_together() -> None:
     assert len(rig.recorder.skews) == 1
     repeated = await rig.call(rig.engine.reduce_all(command))
     assert {view.short_leg.quantity for view in repeated} == {D("-0.500")}
+    rig.check_books()
+    await rig.close_rig()
+
+
+async def test_a_forced_fill_on_the_order_stream_reaches_its_position(rig: EngineRig) -> None:
+    """Whoever follows the position's own orders, the loss is booked and both legs end."""
+    opened = await rig.open("1")
+    rig.short_venue.foreign = D("0.999")
+    ref = rig.short_venue.instrument.ref
+    fill = ForcedFill(
+        ref.exchange, ref.symbol, OrderSide.BUY, D("0.999"), "77", GoneCause.LIQUIDATED
+    )
+    rig.order_events.tell_forced(fill)
+    rig.order_events.tell_forced(replace(fill, symbol="ETHUSDT"))
+    await rig.clock.pass_time(0.1)
+    view = rig.engine.get(opened.position_id)
+    assert (view.status, view.state_reason) == (PositionStatus.CLOSED, "LEG_LIQUIDATED")
+    check_gone(rig, view)
+
+
+async def test_a_late_fill_on_the_order_stream_reaches_an_ended_position(rig: EngineRig) -> None:
+    """With no drive left, the event of an order of ours resumes the exit; others change nothing."""
+    rig.long_venue.script.append(Fault(fill_ratio=D(0)))
+    flat = await rig.open("1")
+    observed = late(rig, flat.position_id, LegSide.LONG, "0.7")
+    ref = rig.long_venue.instrument.ref
+    event = OrderEvent(ref.exchange, ref.symbol, observed.outcome)
+    foreign = replace(observed.outcome, client_order_id="somebody-elses")
+    for other in (
+        replace(event, symbol="ETHUSDT"),
+        replace(event, outcome=foreign),
+        replace(event, outcome=replace(observed.outcome, executed=D(9))),
+    ):
+        rig.order_events.tell(other)
+    await rig.clock.pass_time(0.1)
+    assert rig.engine.get(flat.position_id).state_reason == "LEAD_NOT_FILLED"
+    rig.order_events.tell(event)
+    await rig.clock.pass_time(0.1)
+    view = await rig.settled(flat.position_id)
+    assert view.state_reason == "LATE_FILL"
+    assert rig.long_venue.filled() < D("0.001")
+    rig.check_books()
+
+
+@pytest.mark.parametrize("filled", ["0", "0.4"])
+async def test_an_exit_takes_back_a_quote_that_rests(filled: str) -> None:
+    """The exit of a passive entry cancels its live order and closes what that has filled."""
+    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=EnginePolicy(passive_entry=True))
+    await rig.start()
+    position_id = await begin(rig)
+    await rig.clock.run_until(lambda: bool(rig.long_venue.orders))
+    await rig.clock.pass_time(0.05)
+    (quote,) = rig.long_venue.orders.values()
+    assert not quote.closed
+    quote.executed = D(filled)
+    await close_now(rig, position_id)
+    view = await rig.settled(position_id)
+    assert quote.closed
+    assert view.status in (PositionStatus.CLOSED, PositionStatus.FLAT)
+    assert abs(rig.net_delta()) < D("0.001") + abs(view.dust_quantity)
     rig.check_books()
     await rig.close_rig()

@@ -14,11 +14,14 @@ from services.common.errors import OpensqtError
 from services.engine import commands as cmd
 from services.engine.views import PositionStatus, PositionView
 from services.simulator.core.faults import FaultRule
-from simulation.invariants import Judge
+from simulation.invariants import Judge, Standards
 from simulation.invariants_exposure import exits_are_taken
+from simulation.invariants_service import Ban, canaries_stay_inside
 from simulation.swarm import Deed, DeedAt, FaultMix, LifeReport, Plan, settle_bound
 from simulation.swarm_witness import DurableEvents, VenueWitness
 from simulation.world import ENGINE, KINDS, DiedError, World, WorldConfig
+from simulation.world_markets import API_SECRET
+from simulation.world_trace import TraceEvent
 
 T = TypeVar("T")
 _PLACE: Final = {"operation": "place_order"}
@@ -38,6 +41,8 @@ _ACTIONS: Final[Mapping[str, tuple[Mapping[str, str], Mapping[str, Any]]]] = {
     "server_error_before": (_PLACE, {"type": "http_status", "status": 503, "body": ""}),
     "body_broken": (_PLACE, {"type": "truncate_body", "bytes": 40}),
     "body_empty": (_PLACE, {"type": "empty_body"}),
+    "rate_limited": (_PLACE, {"type": "rate_limit", "status": 429, "retry_after": 1}),
+    "banned": (_PLACE, {"type": "rate_limit", "status": 418, "retry_after": 1}),
     "waf_page": (_PLACE, {"type": "http_status", "status": 403, "body": _HTML}),
     "rejected": (_PLACE, _REJECT),
     "partial_fill": (_PLACE, {"type": "partial", "ratio": "figure"}),
@@ -64,6 +69,10 @@ _MOVING: Final = (
 )
 _ENTRY_TRIES: Final = 3
 _LOOK_SECONDS: Final = 0.05
+_BAN_SECONDS: Final = 1.0
+_TOLD_SECONDS: Final = 0.06
+"""In which an answer has arrived, and whatever left before it too."""
+
 _MARGIN_SECONDS: Final = 1.0
 """What a connector adds to the fence that its settings sum to."""
 
@@ -78,7 +87,8 @@ class SystemLife:
         self._plan = plan
         self._mix = mix
         durable = DurableEvents(lambda: self.world.journal.rows)
-        self.judge = Judge(durable)
+        self._bans: list[Ban] = []
+        self.judge = Judge(durable, Standards(bans=self._bans))
         self._durable = durable
         self._crashes = 0
         self._faults: Counter[str] = Counter()
@@ -115,6 +125,7 @@ class SystemLife:
     async def _live(self, world: World) -> None:
         witness = VenueWitness(self.judge, world.loop.time)
         world.simulation.exchange.listeners.append(witness)
+        world.trace.listeners.append(self._note_ban)
         await world.start()
         self._arm(only_orders=True)
         # A read that broke refuses the entry: nothing of it was sent, and it is asked for again.
@@ -134,13 +145,27 @@ class SystemLife:
             # Both instruments are free now: nothing but the halt refuses this one.
             await self._try_open("after all")
             await self._rest()
-        self.judge.books_agree(self._durable(), None)
+        rows = [row for name in KINDS for row in world.ledger_rows(name)]
+        self.judge.books_agree(self._durable(), [str(row["client_order_id"]) for row in rows])
+        texts = (body for _kind, body in world.journal.rows)
+        self.judge.violations += canaries_stay_inside(texts, [API_SECRET])
         unclosed = [
             (view.position_id, view.status.value)
             for view in world.living_engine().positions()
             if not view.status.is_final
         ]
         self.judge.violations += exits_are_taken(unclosed)
+
+    def _note_ban(self, event: TraceEvent) -> None:
+        link = event.what.partition(" ")[0]
+        if event.kind == "request" and event.what.endswith(" 418"):
+            told = event.time + _TOLD_SECONDS
+            self._bans.append(Ban(link, told, event.time + _BAN_SECONDS))
+        elif event.kind == "crash":
+            # Whoever died before it was told knows of no ban.
+            self._bans[:] = [
+                ban for ban in self._bans if ban.exchange != link or ban.start < event.time
+            ]
 
     async def _try_open(self, request_id: str = "first") -> PositionView | None:
         return await self._try(

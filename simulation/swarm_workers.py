@@ -6,11 +6,12 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
 from simulation.crash_points import CrashPoint, CrashTally, enumerate_points, exhaust
+from simulation.invariants_service import runs_are_equal
 from simulation.plants import planted
 from simulation.plants_table import PLANTS
 from simulation.report import PlantFinding, SwarmTally, first_rule
@@ -18,6 +19,9 @@ from simulation.swarm import LifeMaker, live
 
 _CHUNK: Final = 25
 _SHARES: Final = 16
+_TWICE_EVERY: Final = 50
+"""One life in so many is lived again: its trace must be the same."""
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -107,7 +111,12 @@ def _over(work: Callable[[_In], _Out], parts: Sequence[_In], workers: int) -> It
 def _live_chunk(stage: Stage, seeds: range) -> SwarmTally:
     lives, tally = stage(), SwarmTally()
     for seed in seeds:
-        tally.add(live(seed, lives.make, lives.kinds))
+        report = live(seed, lives.make, lives.kinds)
+        if seed % _TWICE_EVERY == 0:
+            again = live(seed, lives.make, lives.kinds)
+            found = runs_are_equal([report.trace_hash, again.trace_hash])
+            report = replace(report, violations=(*report.violations, *found))
+        tally.add(report)
     return tally
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -9,6 +11,7 @@ import pytest
 
 from services.engine.commands import CloseAllCommand
 from services.engine.entry_desk import EntryRefusedError
+from services.engine.gone_record import GoneRecord, joined
 from services.engine.leg_gone import ForcedFill
 from services.engine.orders import GoneCause, OrderClass, OrderPlan, OrderSide
 from services.engine.sizing import floor_to_lot
@@ -51,6 +54,7 @@ class LosingLife(Life):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.losses = 0
+        self.untold: list[ForcedFill] = []
 
     async def _meddle(self) -> None:
         if self.random.random() < 0.4:
@@ -71,8 +75,9 @@ class LosingLife(Life):
             side = OrderSide.SELL if account > 0 else OrderSide.BUY
             ref = venue.instrument.ref
             fill = ForcedFill(ref.exchange, ref.symbol, side, taken, f"f{self.losses}", cause)
-            for _ in range(self.random.choice([1, 2])):
+            for _ in range(self.random.choice([0, 1, 2])):
                 await self.rig.call(self.rig.engine.news.forced_fill(fill))
+            self.untold.append(fill)
 
     async def run(self) -> None:
         """Live: open, meddle, lose, heal, be found out, close, and check at both ends."""
@@ -92,6 +97,12 @@ class LosingLife(Life):
             await self._meddle()
         self.healed = True
         await rig.clock.pass_time(FINDING_SECONDS)
+        await self._rest()
+        self.check()
+        # A stream that was away tells all of it again, long after the readings did.
+        for fill in self.untold:
+            await rig.call(rig.engine.news.forced_fill(fill))
+        await rig.clock.pass_time(1)
         await self._rest()
         self.check()
         await rig.call(rig.engine.close_all(CloseAllCommand(rig.request_id())))
@@ -132,3 +143,61 @@ async def test_a_life_with_losses_ends_hedged_or_flat(
             raise
         losses += life.losses
     assert losses > SEEDS_PER_TEST / 3
+
+
+def counted_by_both(patch: pytest.MonkeyPatch) -> None:
+    """Add what a reading finds to what the forced fills told already."""
+
+    def both(self: GoneRecord) -> Decimal:
+        return sum((fill.quantity for fill in self.fills.values()), D(0)) + self.read_total
+
+    patch.setattr(GoneRecord, "total", property(both))
+
+
+def counted_as_told(patch: pytest.MonkeyPatch) -> None:
+    """Take each word of a forced fill for a fill of its own."""
+    numbers = itertools.count()
+
+    def fresh(
+        record: GoneRecord, quantity: Decimal, evidence: str, *rest: GoneCause | Decimal | None
+    ) -> GoneRecord:
+        return joined(record, quantity, f"{evidence}-{next(numbers)}", *rest)  # type: ignore[arg-type]  # passed on
+
+    patch.setattr("services.engine.position.joined", fresh)
+
+
+def other_leg_left(patch: pytest.MonkeyPatch) -> None:
+    """Book the loss and do nothing about the other leg."""
+    for module in ("drive", "news_desk"):
+        patch.setattr(f"services.engine.{module}.correction", lambda _position, _at: None)
+
+
+def loss_of_the_ledger_only(patch: pytest.MonkeyPatch) -> None:
+    """Never compare the ledger with the venues."""
+    patch.setattr("services.engine.fleet.by_reading", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        counted_by_both,
+        counted_as_told,
+        other_leg_left,
+        loss_of_the_ledger_only,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+async def test_a_bug_in_booking_losses_is_found(
+    monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """Some life of the first few ends naked, with a broken ledger or not at all."""
+    monkeypatch.setattr(FakeVenue, "_arrive", arrive_reducing)
+    plant(monkeypatch)
+    for seed in range(SEEDS_PER_TEST):
+        life = LosingLife(seed)
+        try:
+            await life.run()
+        except AssertionError:
+            await life.rig.close_rig()
+            return
+    pytest.fail(f"{plant.__name__} was not found")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from simulation.plants_table import PLANTS
-from simulation.report import crash_lines, failure_lines, plant_lines, swarm_lines
+from simulation.report import crash_lines, failure_lines, plant_line, plant_lines, swarm_lines
 from simulation.swarm import LifeReport, draw_plan, live
 from simulation.swarm_stages import system_stage
 from simulation.swarm_workers import Run, die_everywhere, find_plants, swarm
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = Run(system_stage, asked.seeds, asked.first, asked.workers)
     if asked.plants is not None:
         names = asked.plants or list(PLANTS)
-        findings = find_plants(run, names)
-        _tell(plant_lines(findings))
+        findings = find_plants(run, names, lambda finding: _tell([plant_line(finding)]))
+        _tell(["", *plant_lines(findings)])
         return int(any(finding.seed is None for finding in findings))
     if asked.crashes is not None:
         return _die(asked)
@@ -58,6 +58,8 @@ def _replay(seed: int) -> int:
 
 def _tell(lines: Sequence[str]) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
+    # What runs for minutes is watched, or written to a file that is.
+    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

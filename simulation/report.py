@@ -12,6 +12,7 @@ from simulation.swarm import LifeReport
 
 _SHOWN_FAILURES = 5
 _SHOWN_VIOLATIONS = 3
+_NAME_WIDTH = 28
 
 
 # Mutable: it adds up.
@@ -83,17 +84,22 @@ def failure_lines(report: LifeReport, replay: str) -> list[str]:
     return [*lines, f"  and {hidden} more"] if hidden > 0 else lines
 
 
+def plant_line(finding: PlantFinding) -> str:
+    """Return which seed found a planted bug, and by which rule."""
+    found = f"NOT FOUND in {finding.tried} seeds"
+    if finding.seed is not None:
+        found = f"seed {finding.seed} ({finding.rule})"
+    return f"{finding.plant.name:<{_NAME_WIDTH}}  {finding.plant.part.value:<9}  {found}"
+
+
 def plant_lines(findings: Sequence[PlantFinding]) -> list[str]:
-    """Return the table of planted bugs: which seed found each, and by which rule."""
-    width = max((len(finding.plant.name) for finding in findings), default=0)
-    lines = [f"{'planted bug':<{width}}  part       found by"]
-    for finding in findings:
-        found = f"NOT FOUND in {finding.tried} seeds"
-        if finding.seed is not None:
-            found = f"seed {finding.seed} ({finding.rule})"
-        lines.append(f"{finding.plant.name:<{width}}  {finding.plant.part.value:<9}  {found}")
+    """Return the table of planted bugs, with how many of them were found."""
     missed = sum(finding.seed is None for finding in findings)
-    return [*lines, f"{len(findings) - missed} of {len(findings)} found"]
+    return [
+        f"{'planted bug':<{_NAME_WIDTH}}  part       found by",
+        *map(plant_line, findings),
+        f"{len(findings) - missed} of {len(findings)} found",
+    ]
 
 
 def crash_lines(tally: CrashTally) -> list[str]:

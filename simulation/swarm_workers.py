@@ -61,10 +61,18 @@ def swarm(run: Run) -> tuple[SwarmTally, float]:
     return tally, time.monotonic() - started
 
 
-def find_plants(run: Run, names: Sequence[str]) -> list[PlantFinding]:
-    """Look for each planted bug, each until its first violation; in the order of `names`."""
+def find_plants(
+    run: Run, names: Sequence[str], tell: Callable[[PlantFinding], None]
+) -> list[PlantFinding]:
+    """Look for each planted bug, each until its first violation; in the order of `names`.
+
+    `tell` hears of each as it is found or given up: all of them take minutes.
+    """
     search = partial(_find_plant, run.stage, run.first, run.seeds)
-    found = {finding.plant.name: finding for finding in _over(search, names, run.workers)}
+    found: dict[str, PlantFinding] = {}
+    for finding in _over(search, names, run.workers):
+        found[finding.plant.name] = finding
+        tell(finding)
     return [found[name] for name in names]
 
 

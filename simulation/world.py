@@ -13,40 +13,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import random
-import sys
 import tempfile
-import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import structlog
-
 from services.engine import commands as cmd
-from services.engine.connector_gateway import ConnectorGateway
-from services.engine.engine import Engine, EngineDependencies
+from services.engine.engine import Engine
 from services.engine.events import Event
 from services.engine.instruments import InstrumentRef, LegSide
-from services.engine.order_entry import OrderEntry
-from services.engine.order_news import OrderNews
-from services.engine.order_watch import OrderWatch
-from services.engine.scanner_client import NoScanner
 from services.engine.views import PositionStatus, PositionView
 from services.simulator.bootstrap import make_simulation
 from services.simulator.core.events import Event as VenueEvent
 from services.simulator.core.events import OrderEvent
 from simulation.loop import Process, SimLoop, context_of
 from simulation.loop_time import SeededIds, SimClock, own_time
-from simulation.transport_calls import ConnectorStub
 from simulation.transport_network import Network
 from simulation.world_config import ENGINE, KINDS, PERPETUAL, SPOT, DiedError, WorldConfig, link_to
 from simulation.world_connectors import Connector, Connectors, Wires
-from simulation.world_disk import JournalImage, SimJournal
+from simulation.world_disk import JournalImage
+from simulation.world_engine import Ground, make_engine
 from simulation.world_listener import Listener
 from simulation.world_markets import market_source, prepare, simulator_settings
+from simulation.world_quiet import memory_folder, quiet, unheard
 from simulation.world_trace import Trace
 
 __all__ = ["ENGINE", "KINDS", "PERPETUAL", "SPOT", "DiedError", "World", "WorldConfig"]
@@ -54,7 +45,6 @@ __all__ = ["ENGINE", "KINDS", "PERPETUAL", "SPOT", "DiedError", "World", "WorldC
 T = TypeVar("T")
 _TICK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.02
-_SILENT: Final = logging.CRITICAL
 _RESTING: Final = (PositionStatus.OPEN, PositionStatus.CLOSED, PositionStatus.FLAT)
 
 
@@ -75,7 +65,6 @@ class World:
         self.engine: Engine | None = None
         self.engine_process: Process | None = None
         self._disk_chance = self._chance()
-        self._epoch = 0
         self._ids = SeededIds(self._chance())
         self._past: list[Process] = []
         self._venue = Process("venue")
@@ -107,8 +96,8 @@ class World:
             prepare(name, config.symbol_count, config.market_seed)
         self.loop.end = self.loop.time() + config.longest_seconds
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_quiet())
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_memory())))
+            stack.enter_context(quiet())
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory_folder())))
             stack.enter_context(own_time(self.clock, self._chance()))
             stack.callback(self._end)
             self._make(folder)
@@ -258,44 +247,24 @@ class World:
             self.network.links[name] = config.venue_link
             self.network.links[link_to(name)] = config.engine_link
         self._connectors.make(folder)
+        self._ground = Ground(
+            loop=self.loop,
+            clock=self.clock,
+            network=self.network,
+            doors={name: connector.door for name, connector in self.connectors.items()},
+            journal=self.journal,
+            folder=folder,
+            chance=self._disk_chance,
+            ids=self._ids,
+            listener=self.listener,
+            journal_written=self._journal_written,
+        )
 
     async def _begin_engine(self, process: Process) -> None:
         self.engine_process, self.engine = process, None
-        config = self.config
-        self._epoch += 1
-        news = OrderNews()
-        gateways = {}
-        for name, kind in KINDS.items():
-            door = self.connectors[name].door
-            stub: Any = ConnectorStub(link_to(name), self.network, door, process)
-            entry = OrderEntry(name, stub, self.clock, self._epoch)
-            # Owned by the process, which ends them as it ends everything.
-            self.loop.create_task(OrderWatch(name, stub, self.clock, news.tell).run())
-            if config.orders_by_stream:
-                self.loop.create_task(entry.run())
-            gateways[name] = ConnectorGateway(
-                name,
-                kind,
-                stub,
-                call_seconds=config.policy.call_timeout.total_seconds(),
-                place_seconds=config.policy.place_timeout.total_seconds(),
-                entry=entry,
-                epoch=self._epoch,
-            )
-        engine = Engine(
-            EngineDependencies(
-                journal=SimJournal(self.journal, self._disk_chance, self._journal_written),
-                gateways=gateways,
-                opportunities=NoScanner(),
-                listener=self.listener,
-                observer=self.listener,
-                clock=self.clock,
-                ids=self._ids,
-                policy=config.policy,
-                limits=config.limits,
-                order_events=news,
-            )
-        )
+        # Of a file that rises with each opening, as the journal's does.
+        self.journal.epoch += 1
+        engine = make_engine(self._ground, self.config, process, self.journal.epoch)
         await engine.start()
         self.engine = engine
 
@@ -324,7 +293,7 @@ class World:
         """Stop everything where it is, and have it collected before the next world begins."""
         self.engine = self.engine_process = None
         problems = list(self.loop.problems)
-        with _unheard():
+        with unheard():
             for process in (*self._past, self._venue):
                 process.mourners.clear()
                 process.is_dead = True
@@ -342,40 +311,3 @@ class World:
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-def _memory() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of one's own in it
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Log nothing, and collect no garbage: when it would is not the seed's to say."""
-    before, was_on = logging.root.manager.disable, gc.isenabled()
-    # What was there before need not be looked through when the world is collected.
-    gc.freeze()
-    told = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
-    logging.disable(logging.CRITICAL)
-    gc.disable()
-    try:
-        yield
-    finally:
-        logging.disable(before)
-        structlog.configure(**told)
-        gc.unfreeze()
-        if was_on:
-            gc.enable()
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Say nothing of coroutines that refuse to end: they were killed, not left."""
-    told = sys.unraisablehook
-    sys.unraisablehook = lambda _problem: None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        sys.unraisablehook = told

@@ -33,11 +33,15 @@ _MOST_SECONDS: Final = 0.002
 # Not frozen: it is written to.
 @dataclass(slots=True)
 class JournalImage:
-    """The durable rows of an engine's journal; `is_full` refuses every write."""
+    """The durable rows of an engine's journal; `is_full` refuses every write.
+
+    `epoch` counts the openings.
+    """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
     request_ids: set[str] = field(default_factory=set)
     is_full: bool = False
+    epoch: int = 0
 
     def events(self) -> tuple[Event, ...]:
         """Return the durable events, oldest first."""

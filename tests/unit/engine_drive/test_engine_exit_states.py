@@ -506,7 +506,7 @@ async def test_an_exit_takes_back_a_quote_that_rests(filled: str) -> None:
     await rig.clock.run_until(lambda: bool(rig.long_venue.orders))
     await rig.clock.pass_time(0.05)
     (quote,) = rig.long_venue.orders.values()
-    assert not quote.closed
+    assert rig.long_venue.resting
     quote.executed = D(filled)
     await close_now(rig, position_id)
     view = await rig.settled(position_id)

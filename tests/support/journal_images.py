@@ -9,14 +9,17 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from services.common.file_mark import read_mark
-from services.engine.events import CommandAccepted, EngineHalted, Event
+from services.engine.events import CommandAccepted, EngineHalted, Event, OrderIntended
+from services.engine.instruments import InstrumentKind, InstrumentRef, LegSide
 from services.engine.journal import JournalError
 from services.engine.journal_file import events_in
 from services.engine.journal_mark import JournalMark, load_mark, loss_of
 from services.engine.journal_schema import prepare, read_fact, read_identity
+from services.engine.orders import OrderClass, OrderPlan, OrderSide
 from services.engine.sqlite_journal import SqliteJournal
 from tests.support.virtual_clock import START
 
@@ -27,6 +30,20 @@ _JOURNAL_MODE_BYTES = (18, 19)
 def halted(number: int) -> EngineHalted:
     """Return a numbered event."""
     return EngineHalted(START, f"number {number}")
+
+
+def order_intent(order_class: OrderClass, number: int = 1, padding: int = 0) -> OrderIntended:
+    """Return the numbered intent of an order, with so many bytes more in its id."""
+    plan = OrderPlan(
+        client_order_id=f"order-{number}" + "x" * padding,
+        instrument=InstrumentRef("spot", "BTCUSDT", InstrumentKind.SPOT),
+        leg=LegSide.LONG,
+        order_class=order_class,
+        side=OrderSide.BUY,
+        quantity=Decimal(1),
+        worst_price=None,
+    )
+    return OrderIntended("p1", START, plan)
 
 
 def some_events(count: int) -> tuple[Event, ...]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from services.engine import events as ev
-from services.engine.instruments import InstrumentKind, InstrumentRef, LegSide
 from services.engine.journal import JournalError
 from services.engine.journal_room import ReserveFile, opens_exposure
-from services.engine.orders import OrderClass, OrderPlan, OrderSide
+from services.engine.orders import OrderClass
 from services.engine.sqlite_journal import SqliteJournal
-from tests.support.journal_images import halted
-from tests.support.virtual_clock import START
+from tests.support.journal_images import halted, order_intent
 
 
 class FullDisk:
@@ -51,16 +48,7 @@ class FullDisk:
 
 def order(order_class: OrderClass, number: int = 1) -> ev.OrderIntended:
     """Return the intent of an order; its row fills pages."""
-    plan = OrderPlan(
-        client_order_id=f"order-{number}" + "x" * 50_000,
-        leg=LegSide.LONG,
-        instrument=InstrumentRef("spot", "BTCUSDT", InstrumentKind.SPOT),
-        side=OrderSide.BUY if order_class is OrderClass.ENTRY else OrderSide.SELL,
-        quantity=Decimal(1),
-        worst_price=None,
-        order_class=order_class,
-    )
-    return ev.OrderIntended("p1", START, plan)
+    return order_intent(order_class, number, padding=50_000)
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +20,7 @@ from services.engine.postgres_journal import PostgresJournal
 from services.engine.postgres_lease import PostgresLease
 from services.engine.postgres_session import SessionSource
 from tests.support.journal_images import halted
+from tests.support.lease_process import OVERTAKEN
 from tests.support.postgres_server import WireSession, has_postgres, postgres_server
 
 pytestmark = [
@@ -88,6 +91,21 @@ async def opened(place: Place, holder: str, *, lossy: bool = False) -> AsyncIter
         yield engine
     finally:
         await engine.journal.close()
+
+
+@asynccontextmanager
+async def writer(place: Place, holder: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a process that writes while it has the lease; it is killed at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.lease_process"),
+        *(str(place.folder), place.book, holder),
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def test_a_paused_engine_that_wakes_writes_nothing(place: Place) -> None:
@@ -187,3 +205,36 @@ async def test_an_engine_that_stops_hands_its_lease_over_at_once(place: Place) -
     await asyncio.gather(*tasks)
     assert loser.journal.epoch > winner.journal.epoch
     await loser.journal.close()
+
+
+async def test_a_stopped_process_that_continues_is_refused(place: Place) -> None:
+    """SIGSTOP for longer than the term, another process takes over, SIGCONT: it writes no row."""
+    reader = await WireSession.connect(place.folder)
+
+    async def epochs(count: int) -> list[int]:
+        async with asyncio.timeout(15):
+            while True:
+                rows = await reader.fetch(
+                    "SELECT epoch FROM journal WHERE book = $1 ORDER BY sequence", place.book
+                )
+                if len({epoch for (epoch,) in rows}) >= count:
+                    return [epoch for (epoch,) in rows]
+                await asyncio.sleep(0.02)
+
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(writer(place, "one"))
+        await epochs(1)
+        first.send_signal(signal.SIGSTOP)
+        second = await stack.enter_async_context(writer(place, "two"))
+        await epochs(2)
+        first.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(10):
+            assert await first.wait() == OVERTAKEN
+        assert second.returncode is None
+    rows = await epochs(2)
+    assert rows == sorted(rows)
+    assert len(set(rows)) == 2
+    engine = Engine(place, "two")
+    assert len(await engine.journal.load()) == len(rows)
+    await engine.sessions.close()
+    await reader.close()

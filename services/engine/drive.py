@@ -134,12 +134,7 @@ class PositionDrive:
     async def _exit(self) -> None:
         joint, self._joint = self._joint, None
         exit_drive = ExitDrive(self._context, self._desk, self._probed, self._wake)
-        # A lead that rests would go on filling, and its leg's exit waits for its end.
-        withdrawing = asyncio.create_task(self._entry.withdraw())
-        try:
-            await exit_drive.run(joint, self._entry.hand_over())
-        finally:
-            withdrawing.cancel()
+        await exit_drive.run(joint, self._entry.hand_over())
         await self._settle(settle_exit(self.position), measured=not self.position.entry_settled)
 
     async def _settle(self, step: Settle, *, measured: bool) -> None:

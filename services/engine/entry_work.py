@@ -233,16 +233,6 @@ class EntryWork:
         await self._intend(plan)
         self.launch(plan)
 
-    async def withdraw(self) -> None:
-        """Take back a lead that still rests when an exit comes, until the venue says it is gone."""
-        while resting := self._quotes.resting(self._desk.position):
-            try:
-                if not await self._desk.withdraw_once(resting):
-                    wait = self._desk.wait_seconds((resting,))
-                    await self._context.clock.sleep(wait)
-            except Exception as error:
-                await self._context.recover_from(error, self._desk.position, "withdrawal")
-
     async def _watch(self, delay: timedelta) -> None:
         """Let a resting lead be, then look at it and at both books; a fill ends either at once."""
         if delay:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -62,6 +62,23 @@ def shares_of(position: Position) -> Iterator[tuple[Pocket, LedgerLine]]:
             if fee.asset not in (rules.base_asset, rules.quote_asset):
                 paid = Pocket(rules.ref.exchange, PocketKind.SPOT, fee.asset)
                 yield paid, LedgerLine(quantity=-fee.amount)
+
+
+def moving_pockets(
+    before: Mapping[Pocket, LedgerLine],
+    after: Mapping[Pocket, LedgerLine],
+    doubted: Collection[Pocket],
+) -> frozenset[Pocket]:
+    """Return the pockets whose reading may be of another moment than their line.
+
+    Those an order of ours worked on while the reading was under way, those with an order in flight
+    or in doubt, and the `doubted`, whose orders the ledger may not know of at all.
+    """
+    return frozenset(
+        pocket
+        for pocket, line in after.items()
+        if line.doubts or line != before.get(pocket, LedgerLine()) or pocket in doubted
+    )
 
 
 class PocketLedger:

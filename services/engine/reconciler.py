@@ -16,7 +16,7 @@ from services.engine.drive_context import DriveContext
 from services.engine.instruments import InstrumentRules
 from services.engine.pockets import Holdings, Pocket, pocket_of
 from services.engine.position import Position
-from services.engine.reconcile_ledger import LedgerLine, PocketLedger
+from services.engine.reconcile_ledger import LedgerLine, PocketLedger, moving_pockets
 from services.engine.reconciliation import Break, Expectation, MissingLeg, breaks, missing_leg
 
 # While nothing of ours is on, a surprise is a late fill or the user: neither is in a hurry.
@@ -241,13 +241,8 @@ class Reconciler:
         holdings = await self._holdings(exchange)
         after = self._ledger.update(self._context.book.all())
         lines = {pocket: after.get(pocket, LedgerLine()) for pocket in pockets}
-        moving = {
-            pocket
-            for pocket, line in lines.items()
-            if line.doubts or line != before.get(pocket, LedgerLine()) or pocket in doubted
-        }
         told = {p: quantity for p in pockets if (quantity := holdings.told(p)) is not None}
-        return Look(lines, told, frozenset(moving))
+        return Look(lines, told, moving_pockets(before, lines, doubted))
 
     async def _holdings(self, exchange: str) -> Holdings:
         gateway = self._context.gateways[exchange]

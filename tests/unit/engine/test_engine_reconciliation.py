@@ -15,7 +15,8 @@ from services.engine.instruments import InstrumentKind, InstrumentRules, LegSide
 from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderPlan, OrderSide
 from services.engine.pockets import Holdings, Pocket, PocketKind, pocket_of
 from services.engine.position import Position, begin, fold
-from services.engine.reconcile_ledger import LedgerLine, PocketLedger
+from services.engine.reconcile_ledger import LedgerLine, PocketLedger, moving_pockets
+from services.engine.reconciler import Look
 from services.engine.reconciliation import (
     Break,
     Expectation,
@@ -274,3 +275,48 @@ def test_resuming_declares_only_what_is_not_ours(
     one = ev.ReconciliationBroke(AT, COINS, D(expected_then), D(told), ("BTCUSDT",))
     taken = declared_baselines([one], {COINS: expectation(ledger, "2")}, AT)
     assert [event.quantity for event in taken] == ([] if declared is None else [D(declared)])
+
+
+REST = LedgerLine(quantity=D(1), orders=2, live=1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_moving"),
+    [
+        (REST, REST, False),
+        (replace(REST, orders=1), REST, True),
+        (replace(REST, quantity=D(2)), REST, True),
+        (replace(REST, doubts=1), REST, True),
+        (replace(REST, doubts=1), replace(REST, doubts=1), True),
+        (None, REST, True),
+        (None, LedgerLine(), False),
+    ],
+)
+def test_a_pocket_moves_while_an_order_of_ours_works_on_it(
+    before: LedgerLine | None, after: LedgerLine, is_moving: bool
+) -> None:
+    """Also where it was sent and answered within one reading."""
+    lines = {} if before is None else {COINS: before}
+    assert moving_pockets(lines, {COINS: after}, ()) == ({COINS} if is_moving else set())
+
+
+def test_a_pocket_moves_while_its_orders_may_not_all_be_known() -> None:
+    """An earlier run may have sent one without a row."""
+    assert moving_pockets({COINS: REST}, {COINS: REST}, {COINS}) == {COINS}
+
+
+@pytest.mark.parametrize(
+    ("later", "quiet"),
+    [
+        (Look({COINS: REST}, {COINS: D(1)}, frozenset()), {COINS}),
+        (Look({COINS: REST}, {COINS: D(2)}, frozenset()), set()),
+        (Look({COINS: REST}, {}, frozenset()), set()),
+        (Look({COINS: replace(REST, orders=4)}, {COINS: D(1)}, frozenset()), set()),
+        (Look({COINS: REST}, {COINS: D(1)}, frozenset({COINS})), set()),
+    ],
+)
+def test_two_looks_say_together_only_what_both_say(later: Look, quiet: set[Pocket]) -> None:
+    """Equal readings, with no order of ours in, between or around them."""
+    first = Look({COINS: REST}, {COINS: D(1)}, frozenset())
+    assert first.joined(later).quiet == quiet
+    assert later.joined(first).quiet == quiet

@@ -184,6 +184,52 @@ async def test_a_venue_that_lags_behind_its_fills_breaks_nothing() -> None:
     await rig.close_rig()
 
 
+async def test_a_venue_that_goes_on_lagging_costs_no_other_leg() -> None:
+    """A break that one round found stops entries; only the next round may call the leg gone."""
+    rig = new_rig()
+    await rig.start()
+    old = await rig.call(rig.short_venue.holdings())
+    stale = [old, old]
+    view = await rig.open("1")
+    rig.short_venue.answer_holdings = lambda held: stale.pop() if stale else held
+    await rests(rig)
+    assert stale == []
+    assert await journaled(rig, ev.LegGone) == []
+    assert len(await journaled(rig, ReconciliationBroke, ev.ReconciliationHealed)) == 2
+    assert rig.engine.get(view.position_id).status is PositionStatus.OPEN
+    await rig.close_rig()
+
+
+async def test_a_start_with_orders_in_doubt_is_compared_once_the_doubt_is_over() -> None:
+    """What broke meanwhile is known when entries are let in, not an interval later."""
+    rig = new_rig()
+    await rig.start()
+    rig.short_venue.script.append(Fault(lost=True))
+    await rig.call(rig.engine.open(rig.open_command("1")))
+    await rig.clock.run_until(lambda: bool(rig.engine.status().unknown_client_order_ids))
+    await rig.kill(5)
+    rig.long_venue.foreign = D(3)
+    rig.new_engine()
+    await rig.start()
+    assert "the venue tells" in rig.engine.status().reason
+    await rig.close_rig()
+
+
+async def test_a_book_the_venue_does_not_tell_of_is_not_compared() -> None:
+    """After a start no entry is let in before what is on was told."""
+    rig = new_rig()
+    await rig.start()
+    await rig.open("1")
+    await rig.kill()
+    rig.long_venue.answer_holdings = lambda _: Holdings()
+    rig.new_engine()
+    await rig.engine.start()
+    await rig.clock.pass_time(LONG_ENOUGH)
+    assert not rig.engine.status().reconciled
+    assert "holdings of spot cannot be compared: HOLDINGS_UNREAD" in rig.engine.status().reason
+    await rig.close_rig()
+
+
 async def test_orders_in_flight_are_no_break() -> None:
     """A fill the venue shows and whose answer is still to come is nobody's surprise."""
     rig = new_rig()

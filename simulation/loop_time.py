@@ -35,12 +35,18 @@ class SimClock:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._began = loop.time()
+        self._last = (self._began, 0.0, START)
 
     def now(self) -> datetime:
         """Return the wall time as the asking process has it."""
         process = PROCESS.get()
         offset = 0.0 if process is None else process.wall_offset
-        return START + timedelta(seconds=self._loop.time() - self._began + offset)
+        time = self._loop.time()
+        # Asked for many times in one instant: the last answer is kept.
+        if self._last[:2] != (time, offset):
+            wall = START + timedelta(seconds=time - self._began + offset)
+            self._last = (time, offset, wall)
+        return self._last[2]
 
     def monotonic(self) -> float:
         """Return the loop's seconds."""

@@ -43,7 +43,9 @@ from simulation.world_trace import Trace
 __all__ = ["ENGINE", "KINDS", "PERPETUAL", "SPOT", "DiedError", "World", "WorldConfig"]
 
 T = TypeVar("T")
-_TICK_SECONDS: Final = 0.1
+_TICK_SECONDS: Final = 0.25
+"""How often the venue looks at what happens by itself; requests make it look too."""
+
 _LOOK_SECONDS: Final = 0.02
 _RESTING: Final = (PositionStatus.OPEN, PositionStatus.CLOSED, PositionStatus.FLAT)
 

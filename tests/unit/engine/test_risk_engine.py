@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from opensqt.market_maker.v1 import risk_pb2
-from services.common.errors import FatalError, PreconditionError
+from services.common.errors import FatalError, PreconditionError, UnimplementedError
 from services.engine import events as ev
 from services.engine.commands import CloseCommand, HaltCommand, ResumeCommand
 from services.engine.entry_desk import EntryRefusedError
@@ -396,6 +396,16 @@ async def test_the_service_answers_from_the_ledger() -> None:
     assert (await rig.call(service.CloseCircuitBreaker(closing, CONTEXT))).success
     status = (await service.GetCircuitBreakerStatus(asked, CONTEXT)).status
     assert (status.is_open, status.reason, status.opened_at) == (False, "", 0)
+    await rig.close_rig()
+
+
+async def test_what_risk_does_not_serve_says_so() -> None:
+    """Limits change with the settings alone; the call is refused by its name."""
+    rig = new_rig()
+    service = RiskServicer(rig.engine.risk, AlertFeed(rig.clock), rig.engine.comparisons)
+    with pytest.raises(UnimplementedError, match="UpdatePositionLimits") as caught:
+        await service.UpdatePositionLimits(risk_pb2.UpdatePositionLimitsRequest(), CONTEXT)
+    assert caught.value.reason == "METHOD_NOT_SERVED"
     await rig.close_rig()
 
 

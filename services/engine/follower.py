@@ -21,7 +21,7 @@ from services.common.errors import (
 )
 from services.common.logs import get_logger
 from services.engine.follower_board import OfferBoard
-from services.engine.follower_offer import decode_offer
+from services.engine.follower_codec import decode_offer
 
 _log = get_logger(__name__)
 _FIRST_WAIT = 0.2

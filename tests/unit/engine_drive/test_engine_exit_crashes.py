@@ -1,0 +1,76 @@
+"""Killing the engine at every await of an exit that overtook the entry of its position."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from decimal import Decimal
+
+import pytest
+
+from services.common.errors import OpensqtError
+from services.engine.commands import CloseAllCommand, CloseCommand
+from tests.support.crash_gate import CrashGate
+from tests.support.engine_invariants import check_closed, watch_arrivals
+from tests.support.engine_rig import EngineRig, MemoryJournal
+from tests.support.fake_venue import Fault
+from tests.support.virtual_clock import VirtualClock
+
+pytestmark = pytest.mark.timeout(120)
+
+D = Decimal
+
+
+async def overtake(rig: EngineRig) -> None:
+    """Enter, ask for the exit while the entry runs, and wait for the end."""
+    view = await rig.engine.open(rig.open_command("1"))
+    await rig.clock.sleep(0.03)
+    await rig.engine.close(CloseCommand("close", view.position_id))
+    while not rig.engine.get(view.position_id).status.is_final:
+        await rig.clock.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("lead", "hedge", "stride"),
+    [
+        ([Fault(fill_ratio=D("0.6"), latency=0.2)], [], 1),
+        ([], [Fault(fill_ratio=D("0.5"), latency=0.2)], 1),
+        ([Fault(reply_lost=True)], [Fault(arrives_after=1.0)], 3),
+    ],
+)
+async def test_a_kill_at_any_await_of_an_exit_that_overtook_its_entry_ends_flat(
+    lead: list[Fault], hedge: list[Fault], stride: int
+) -> None:
+    """Killed at moments from the entry on, the restart closes all of it, by the books."""
+    moment, is_dead = 0, True
+    while is_dead:
+        moment += stride
+        journal = MemoryJournal()
+        rig = EngineRig(VirtualClock(), journal)
+        rig.long_venue.script.extend(lead)
+        rig.short_venue.script.extend(hedge)
+        problems = watch_arrivals(rig, journal.durable_events)
+        await rig.start()
+        rig.gate._dies_at = rig.gate.passed + moment
+        gate, task = rig.gate, asyncio.get_running_loop().create_task(overtake(rig))
+
+        def is_over(task: asyncio.Task[None] = task, gate: CrashGate = gate) -> bool:
+            return gate.is_dead or task.done()
+
+        await rig.clock.run_until(is_over)
+        is_dead = gate.is_dead
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OpensqtError):
+            await task
+        await rig.kill()
+        rig.new_engine()
+        await rig.engine.start()
+        await rig.call(rig.engine.close_all(CloseAllCommand("all")))
+        # The fence of 3 s, and 5 s of room.
+        await rig.clock.run_until(
+            lambda rig=rig: all(v.status.is_final for v in rig.engine.positions()),  # type: ignore[misc]  # bound now
+            limit=8.0,
+        )
+        check_closed(rig, problems)
+        await rig.close_rig()
+    assert moment > 30

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from simulation.plants_table import PLANTS
 from simulation.report import crash_lines, failure_lines, plant_line, plant_lines, swarm_lines
 from simulation.swarm import LifeReport, draw_plan, live
-from simulation.swarm_stages import system_stage
+from simulation.swarm_stages import stages_of, system_stage
 from simulation.swarm_workers import Run, die_everywhere, find_plants, swarm
 
 _SCRIPTS = (
@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = Run(system_stage, asked.seeds, asked.first, asked.workers)
     if asked.plants is not None:
         names = asked.plants or list(PLANTS)
-        findings = find_plants(run, names, lambda finding: _tell([plant_line(finding)]))
+        places = [(name, stages_of(PLANTS[name].part)) for name in names]
+        findings = find_plants(
+            places, asked.seeds, asked.workers, lambda finding: _tell([plant_line(finding)])
+        )
         _tell(["", *plant_lines(findings)])
         return int(any(finding.seed is None for finding in findings))
     if asked.crashes is not None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from services.common.errors import RejectedError
-from services.connector.order_types import TimeInForce
+from services.connector.order_types import OrderType
 from services.connector.send_judgement import SendResult, Verdict
 from simulation.plants import Part, Plant, Replacement
 
@@ -79,16 +79,6 @@ def _intent(**changes: Any) -> Replacement:
     return outer
 
 
-def _resting(sound: Any) -> Any:
-    def built(*given: Any, **named: Any) -> Any:
-        intent = sound(*given, **named)
-        if intent.time_in_force is TimeInForce.IOC:
-            return replace(intent, time_in_force=TimeInForce.GTC)
-        return intent
-
-    return built
-
-
 def _doubled(sound: Any) -> Any:
     def built(*given: Any, **named: Any) -> Any:
         intent = sound(*given, **named)
@@ -155,9 +145,9 @@ PLANTS: Final = (
     _plant(
         "bound_lost",
         "order_request:build_intent",
-        "limit orders rest instead of being cancelled",
-        "I3 I26",
-        _resting,
+        "a bounded order goes out as a market order",
+        "I2",
+        _intent(type=OrderType.MARKET, price=None, time_in_force=None),
     ),
     _plant(
         "quantity_doubled",

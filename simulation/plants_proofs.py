@@ -176,8 +176,8 @@ def _exit_needs_active(sound: Any) -> Any:
     return close
 
 
-def _mode_unchecked(_sound: Any) -> Any:
-    return lambda self: None
+def _all_may_leave(_sound: Any) -> Any:
+    return lambda mode, order_class: True
 
 
 def _halt_forgotten(_sound: Any) -> Any:
@@ -329,10 +329,10 @@ PLANTS: Final = (
     ),
     _plant(
         "halt_ignored",
-        "engine:Engine._check_mode",
+        "risk_state:may_send",
         "entries go on after a halt",
         "I13",
-        _mode_unchecked,
+        _all_may_leave,
     ),
     _plant(
         "halt_not_journaled",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulation.swarm_workers import Lives
+from simulation.plants import Part
+from simulation.swarm_workers import Lives, Stage
 
 
 def system_stage() -> Lives:
@@ -11,3 +12,18 @@ def system_stage() -> Lives:
     from simulation.swarm_life import KNOWN_KINDS, SystemLife
 
     return Lives(SystemLife, KNOWN_KINDS)
+
+
+def engine_stage() -> Lives:
+    """Return the lives of the engine alone over small venues: many more of them in a second."""
+    from tests.support.rig_life import KINDS, RigLife
+
+    return Lives(RigLife, KINDS)
+
+
+def stages_of(part: Part) -> tuple[Stage, ...]:
+    """Return where a planted bug of this part is looked for, the quickest first.
+
+    What an engine does wrong may be caught by a sound connector: it must show without one too.
+    """
+    return (engine_stage, system_stage) if part is Part.ENGINE else (system_stage,)

@@ -62,18 +62,20 @@ def swarm(run: Run) -> tuple[SwarmTally, float]:
 
 
 def find_plants(
-    run: Run, names: Sequence[str], tell: Callable[[PlantFinding], None]
+    places: Sequence[tuple[str, Sequence[Stage]]],
+    seeds: int,
+    workers: int,
+    tell: Callable[[PlantFinding], None],
 ) -> list[PlantFinding]:
-    """Look for each planted bug, each until its first violation; in the order of `names`.
+    """Look for each planted bug on its stages in turn, on each until its first violation.
 
     `tell` hears of each as it is found or given up: all of them take minutes.
     """
-    search = partial(_find_plant, run.stage, run.first, run.seeds)
     found: dict[str, PlantFinding] = {}
-    for finding in _over(search, names, run.workers):
+    for finding in _over(partial(_find_plant, seeds), places, workers):
         found[finding.plant.name] = finding
         tell(finding)
-    return [found[name] for name in names]
+    return [found[name] for name, _ in places]
 
 
 def die_everywhere(scripts: Sequence[str], most: int, workers: int) -> tuple[CrashTally, float]:
@@ -128,11 +130,15 @@ def _live_chunk(stage: Stage, seeds: range) -> SwarmTally:
     return tally
 
 
-def _find_plant(stage: Stage, first: int, seeds: int, name: str) -> PlantFinding:
-    lives, plant = stage(), PLANTS[name]
-    with planted(plant):
-        for seed in range(first, first + seeds):
-            report = live(seed, lives.make, lives.kinds)
-            if not report.is_sound:
-                return PlantFinding(plant, seed, first_rule([report]), seed - first + 1)
-    return PlantFinding(plant, None, "", seeds)
+def _find_plant(seeds: int, place: tuple[str, Sequence[Stage]]) -> PlantFinding:
+    name, stages = place
+    plant = PLANTS[name]
+    for stage in stages:
+        lives = stage()
+        with planted(plant):
+            for seed in range(seeds):
+                report = live(seed, lives.make, lives.kinds)
+                if not report.is_sound:
+                    rule = f"{first_rule([report])}, {stage.__name__}"
+                    return PlantFinding(plant, seed, rule, seed + 1)
+    return PlantFinding(plant, None, "", seeds * len(stages))

@@ -403,8 +403,9 @@ async def test_what_risk_does_not_serve_says_so() -> None:
     """Limits change with the settings alone; the call is refused by its name."""
     rig = new_rig()
     service = RiskServicer(rig.engine.risk, AlertFeed(rig.clock), rig.engine.comparisons)
+    update: Any = service.UpdatePositionLimits
     with pytest.raises(UnimplementedError, match="UpdatePositionLimits") as caught:
-        await service.UpdatePositionLimits(risk_pb2.UpdatePositionLimitsRequest(), CONTEXT)
+        await update(risk_pb2.UpdatePositionLimitsRequest(), CONTEXT)
     assert caught.value.reason == "METHOD_NOT_SERVED"
     await rig.close_rig()
 

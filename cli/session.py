@@ -38,7 +38,7 @@ _HINTS = {
     "ENGINE_HALTED": "arb resume --reason … allows entries again",
     "TRADING_HALTED": "arb resume --venue NAME --reason … lets the connector open again",
     "ENGINE_NOT_RECONCILED": "the engine is recovering; look with arb doctor and try again",
-    "RECONCILIATION_BROKEN": "look at the venue; arb resume declares yours what is not the engine's",
+    "RECONCILIATION_BROKEN": "look at the venue; arb resume declares what is not ours to be yours",
     "OPPORTUNITY_STALE": "arb scan lists fresh ones",
     "OPPORTUNITY_NOT_FOUND": "arb scan lists those that stand",
     "HEDGED_POSITION_NOT_FOUND": "arb positions --all lists them",

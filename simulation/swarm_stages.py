@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
+import structlog
+
 from simulation.plants import Part
 from simulation.swarm_workers import Lives, Stage
 
@@ -18,6 +22,8 @@ def engine_stage() -> Lives:
     """Return the lives of the engine alone over small venues: many more of them in a second."""
     from tests.support.rig_life import KINDS, RigLife
 
+    # Pages of tracebacks of what faults and planted bugs do would hide what was found.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     return Lives(RigLife, KINDS)
 
 

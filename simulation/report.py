@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from simulation.crash_points import CrashTally
-from simulation.plants import Plant
+from simulation.plants import Part
 from simulation.swarm import LifeReport
 
 _SHOWN_FAILURES = 5
@@ -51,7 +51,8 @@ class SwarmTally:
 class PlantFinding:
     """Which seed found a plant, by which rule; `seed` None where none of `tried` did."""
 
-    plant: Plant
+    name: str
+    part: Part
     seed: int | None
     rule: str
     tried: int
@@ -89,7 +90,7 @@ def plant_line(finding: PlantFinding) -> str:
     found = f"NOT FOUND in {finding.tried} seeds"
     if finding.seed is not None:
         found = f"seed {finding.seed} ({finding.rule})"
-    return f"{finding.plant.name:<{_NAME_WIDTH}}  {finding.plant.part.value:<9}  {found}"
+    return f"{finding.name:<{_NAME_WIDTH}}  {finding.part.value:<9}  {found}"
 
 
 def plant_lines(findings: Sequence[PlantFinding]) -> list[str]:

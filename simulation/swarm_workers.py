@@ -73,7 +73,7 @@ def find_plants(
     """
     found: dict[str, PlantFinding] = {}
     for finding in _over(partial(_find_plant, seeds), places, workers):
-        found[finding.plant.name] = finding
+        found[finding.name] = finding
         tell(finding)
     return [found[name] for name, _ in places]
 
@@ -140,5 +140,5 @@ def _find_plant(seeds: int, place: tuple[str, Sequence[Stage]]) -> PlantFinding:
                 report = live(seed, lives.make, lives.kinds)
                 if not report.is_sound:
                     rule = f"{first_rule([report])}, {stage.__name__}"
-                    return PlantFinding(plant, seed, rule, seed + 1)
-    return PlantFinding(plant, None, "", seeds * len(stages))
+                    return PlantFinding(name, plant.part, seed, rule, seed + 1)
+    return PlantFinding(name, plant.part, None, "", seeds * len(stages))

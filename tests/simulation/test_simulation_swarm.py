@@ -6,6 +6,7 @@ The whole system has its own, longer run: `make sim`.
 from __future__ import annotations
 
 import importlib
+import pickle
 from collections import Counter
 from random import Random
 
@@ -141,8 +142,10 @@ def test_a_failing_seed_is_told_with_its_replay() -> None:
 
 def test_the_plant_table_names_seed_and_rule() -> None:
     """Found bugs have a seed and a rule, missed ones are named as such."""
-    first, second = list(PLANTS.values())[:2]
-    lines = plant_lines([PlantFinding(first, 12, "I4", 13), PlantFinding(second, None, "", 50)])
+    found = PlantFinding("no_fence", Part.ENGINE, 12, "I4", 13)
+    missed = PlantFinding("ledger_forgets", Part.CONNECTOR, None, "", 50)
+    # Workers send their findings to the process that tells of them.
+    lines = plant_lines(pickle.loads(pickle.dumps([found, missed])))  # noqa: S301 - made here
     assert "seed 12 (I4)" in lines[1]
     assert "NOT FOUND in 50 seeds" in lines[2]
     assert lines[-1] == "1 of 2 found"

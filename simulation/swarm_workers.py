@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
+from random import Random
 from typing import Final, TypeVar
 
 from simulation.crash_points import CrashPoint, CrashTally, enumerate_points, exhaust
@@ -79,7 +80,7 @@ def find_plants(
 
 
 def die_everywhere(scripts: Sequence[str], most: int, workers: int) -> tuple[CrashTally, float]:
-    """Die at the crash points of these scripted lives, evenly chosen where they are more than most.
+    """Die at the crash points of these scripted lives, drawn where they are more than most.
 
     Returns what became of them and the seconds it took.
     """
@@ -90,7 +91,8 @@ def die_everywhere(scripts: Sequence[str], most: int, workers: int) -> tuple[Cra
     points = [
         (script, point) for script in scripts for point in enumerate_points(count_steps(script))
     ]
-    chosen = points[:: -(-len(points) // most)]
+    # Drawn, not every n-th: a stride would meet the same moment of each step.
+    chosen = Random(most).sample(points, min(most, len(points)))  # noqa: S311 - must repeat
     shares = [chosen[number::_SHARES] for number in range(_SHARES)]
     tally = CrashTally()
     for part in _over(_die_share, shares, workers):

@@ -92,11 +92,15 @@ class EarlyReadings:
     ) -> list[TaskEnd[VenueTask, Reading]]:
         """Run a batch as `TaskRunner.run` does; what was begun early is waited for instead."""
         fresh = [task for task in tasks if task not in self._ends]
-        ends, early = await asyncio.gather(
-            self._runner.run(fresh, on_end, priority=priority, timeout_seconds=timeout_seconds),
-            self._join([task for task in tasks if task in self._ends], on_end),
-        )
-        found = {end.task: end for end in (*ends, *early)}
+        # A group: were the batch refused, nobody would be left to hear of the early ones.
+        async with asyncio.TaskGroup() as group:
+            joined = group.create_task(
+                self._join([task for task in tasks if task in self._ends], on_end)
+            )
+            ends = await self._runner.run(
+                fresh, on_end, priority=priority, timeout_seconds=timeout_seconds
+            )
+        found = {end.task: end for end in (*ends, *joined.result())}
         return [found[task] for task in tasks]
 
     async def _join(

@@ -312,10 +312,11 @@ class Scanner:
         answers = ShortlistAnswers()
         evidence = Evidence(work.record.scan_id, markets.views, work.statistics)
         # Pairs that borrow nothing are judged while borrow rates are on their way.
-        evidence, _ = await asyncio.gather(
-            self._with_borrow_rates(evidence, pairs, work),
-            self._evaluate([pair for pair in pairs if not pair.borrows], evidence, found, work),
-        )
+        async with asyncio.TaskGroup() as group:
+            borrowing = group.create_task(self._with_borrow_rates(evidence, pairs, work))
+            others = [pair for pair in pairs if not pair.borrows]
+            await self._evaluate(others, evidence, found, work)
+        evidence = borrowing.result()
         await self._evaluate([pair for pair in pairs if pair.borrows], evidence, found, work)
         for _ in range(SHORTLIST_ROUNDS):
             legs = frozenset(answers.new_legs(_ranked(found)[: self._shortlist_count]))

@@ -29,10 +29,10 @@ def test_venues_are_asked_at_once_so_the_longest_counts() -> None:
     assert floor.seconds >= floor.calls
 
 
-def test_limits_count_by_the_share_that_reads_have() -> None:
-    """Of 500 requests in five minutes 350 are for reads; the next one waits for the next window."""
-    assert floor_of(answers(HISTORY, 350, PAGE), 8).weight == 0
-    assert floor_of(answers(HISTORY, 351, PAGE), 8).weight == 300
+def test_limits_count_by_the_share_that_scans_have() -> None:
+    """Of 500 requests in five minutes 300 are for scans; the next one waits for the next window."""
+    assert floor_of(answers(HISTORY, 300, PAGE), 8).weight == 0
+    assert floor_of(answers(HISTORY, 301, PAGE), 8).weight == 300
     assert floor_of(answers("/v5/market/funding/history", 421), 8).weight == 5
 
 

@@ -14,38 +14,16 @@ from services.common.clock import SystemClock
 from services.common.errors import UnreachableError
 from services.connector.bootstrap import keep_running
 from services.connector.exchange_factory import build_exchange, new_session
-from services.connector.instruments import InstrumentBook
 from services.connector.order_calls import OrderKey
 from services.connector.order_log import OrderLog
 from services.connector.order_source import OrderSource
 from services.connector.order_types import Side
-from services.connector.profile import Credentials, Fence
-from services.connector.rate_budget import RateBudget
-from services.connector.venue import Venue
+from services.connector.profile import Credentials
 from services.connector.venue_orders import VenueOrders
 from services.connector.venue_upkeep import VenueUpkeep, measure_skew
 from services.connector.venues import find_profile
 from tests.support.connector_orders import SPOT_FULL, instrument
-
-FENCE = Fence(timedelta(seconds=5), timedelta(seconds=10), timedelta(seconds=1))
-
-
-def venue(trading: Any = None, exchange: Any = None, clock: Any = None) -> Venue:
-    """Return a spot venue over hand-made ccxt instances."""
-    profile = find_profile("binance")
-    held = clock or SystemClock()
-    return Venue(
-        code="binance",
-        name="binance",
-        kind=profile.kind,
-        exchange=exchange,
-        trading=trading,
-        instruments=InstrumentBook([instrument()]),
-        budget=RateBudget(profile.allowances, held),
-        clock=held,
-        profile=profile,
-        fence=FENCE,
-    )
+from tests.support.hand_venue import FENCE, venue
 
 
 class Broken:

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that `arb --help` answers at
 from __future__ import annotations
 
 import uuid
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -344,6 +345,49 @@ def positions(
     from cli import commands
 
     _finish(config, json, lambda session: commands.positions(session, every=every))
+
+
+@app.command()
+def decisions(
+    most: Annotated[int, typer.Option("--most", min=1, max=500, help="Rows to show.")] = 20,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show what the strategy decided last, and by which figures."""
+    from cli import strategy
+
+    _finish(config, json, lambda session: strategy.decisions(session, most))
+
+
+class Mode(StrEnum):
+    """Who takes opportunities."""
+
+    MANUAL = "manual"
+    ADVISE = "advise"
+    AUTO = "auto"
+
+
+@app.command("strategy")
+def set_strategy(
+    mode: Annotated[Mode, typer.Argument(help="Who takes opportunities from now on.")],
+    reason: Reason,
+    yes: Yes = False,
+    request_id: RequestId = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Set who takes opportunities: manual, advise or auto."""
+    from cli import strategy
+
+    if mode is Mode.AUTO:
+        _confirm("Let the engine enter and leave positions by itself?", yes=yes, json=json)
+    change = request_id or str(uuid.uuid4())
+    _finish(
+        config,
+        json,
+        lambda session: strategy.set_mode(session, mode.value, reason, change),
+        change,
+    )
 
 
 @app.command()

@@ -144,7 +144,8 @@ _TABLE: Final[Mapping[str, tuple[tuple[Scope, Lane, bool, str], ...]]] = Mapping
                 "CloseHedgedPosition ReduceHedgedPosition CloseAllHedgedPositions",
             ),
             (Scope.HALT, _EXIT, False, "Halt"),
-            (Scope.CONTROL, _COMMON, False, "Resume"),
+            (Scope.CONTROL, _COMMON, False, "Resume SetStrategyMode"),
+            (Scope.POSITIONS, _COMMON, True, "ListDecisions"),
         ),
         f"{_PACKAGE}.PortfolioService": (
             (

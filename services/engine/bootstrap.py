@@ -111,7 +111,7 @@ async def engine_server(
         stack.callback(feed.close)
         stack.callback(alerts.close)
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
-        _register(server, engine, feed, alerts, scanner)
+        _register(server, engine, feed, alerts, scanner, strategy)
         telling = OwnedTasks()
         telling.spawn(tell_readiness(server, lambda: engine.takes_entries, clock), "readiness")
         stack.push_async_callback(telling.close)
@@ -132,10 +132,11 @@ def _register(
     feed: PositionFeed,
     alerts: AlertFeed,
     scanner: ScannerClient | NoScanner,
+    strategy: StrategyDesk,
 ) -> None:
     server.add(
         engine_pb2_grpc.add_EngineServiceServicer_to_server,
-        EngineServicer(engine, feed),
+        EngineServicer(engine, feed, strategy),
         f"{_PACKAGE}.EngineService",
     )
     server.add(

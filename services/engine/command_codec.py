@@ -33,7 +33,8 @@ def request_id(
     | engine_pb2.ReduceHedgedPositionRequest
     | engine_pb2.CloseAllHedgedPositionsRequest
     | engine_pb2.HaltRequest
-    | engine_pb2.ResumeRequest,
+    | engine_pb2.ResumeRequest
+    | engine_pb2.SetStrategyModeRequest,
 ) -> str:
     """Read the required UUID; raises InvalidFieldError for anything else."""
     text = request.request_id
@@ -43,7 +44,8 @@ def request_id(
     return text.lower()
 
 
-def _reason(text: str, *, required: bool) -> str:
+def read_reason(text: str, *, required: bool) -> str:
+    """Read the words that say why; raises InvalidFieldError for control characters and novels."""
     if required and not text.strip():
         raise InvalidFieldError("reason", "say why; it is kept in the journal")
     # It goes to the journal, the logs and other people's terminals: no control characters, no
@@ -140,19 +142,19 @@ def reduce_command(request: engine_pb2.ReduceHedgedPositionRequest) -> ReduceCom
 def close_all_command(request: engine_pb2.CloseAllHedgedPositionsRequest) -> CloseAllCommand:
     """Decode the exit of everything."""
     return CloseAllCommand(
-        request_id=request_id(request), reason=_reason(request.reason, required=False)
+        request_id=request_id(request), reason=read_reason(request.reason, required=False)
     )
 
 
 def halt_command(request: engine_pb2.HaltRequest) -> HaltCommand:
     """Decode a halt; the reason is required."""
     return HaltCommand(
-        request_id=request_id(request), reason=_reason(request.reason, required=True)
+        request_id=request_id(request), reason=read_reason(request.reason, required=True)
     )
 
 
 def resume_command(request: engine_pb2.ResumeRequest) -> ResumeCommand:
     """Decode a resume; the reason is required."""
     return ResumeCommand(
-        request_id=request_id(request), reason=_reason(request.reason, required=True)
+        request_id=request_id(request), reason=read_reason(request.reason, required=True)
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from opensqt.market_maker.v1 import engine_pb2, engine_pb2_grpc
 from services.common.codec import require_text
 from services.common.errors import InvalidFieldError
-from services.common.paging import take_page
+from services.common.paging import page_size, take_page
 from services.engine import command_codec as decode
+from services.engine.strategy_codec import MODE_TO_WIRE, decision_to_proto, switch_command
 from services.engine.view_codec import position_to_proto, status_to_proto
 from services.engine.wire_enums import STATUS_FROM_WIRE
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from services.engine.ports import EngineApi
+    from services.engine.strategy_api import StrategyApi
     from services.engine.views import PositionView
     from services.engine.watching import PositionFeed
 
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
     """The engine's use cases on the wire; errors are turned into statuses by the server."""
 
-    def __init__(self, engine: EngineApi, feed: PositionFeed) -> None:
+    def __init__(self, engine: EngineApi, feed: PositionFeed, strategy: StrategyApi) -> None:
         self._engine = engine
         self._feed = feed
+        self._strategy = strategy
 
     async def OpenHedgedPosition(
         self,
@@ -147,6 +150,35 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
     ) -> engine_pb2.GetStatusResponse:
         """Read the engine's state."""
         return engine_pb2.GetStatusResponse(status=status_to_proto(self._engine.status()))
+
+    async def SetStrategyMode(
+        self,
+        request: engine_pb2.SetStrategyModeRequest,
+        context: grpc.aio.ServicerContext[
+            engine_pb2.SetStrategyModeRequest, engine_pb2.SetStrategyModeResponse
+        ],
+    ) -> engine_pb2.SetStrategyModeResponse:
+        """Set who takes opportunities."""
+        mode = await self._strategy.switch(switch_command(request))
+        return engine_pb2.SetStrategyModeResponse(mode=MODE_TO_WIRE[mode])
+
+    async def ListDecisions(
+        self,
+        request: engine_pb2.ListDecisionsRequest,
+        context: grpc.aio.ServicerContext[
+            engine_pb2.ListDecisionsRequest, engine_pb2.ListDecisionsResponse
+        ],
+    ) -> engine_pb2.ListDecisionsResponse:
+        """List what the strategy decided, newest first."""
+        rows = [
+            each
+            for each in self._strategy.decisions()
+            if not request.symbols or each.symbol in request.symbols
+        ]
+        return engine_pb2.ListDecisionsResponse(
+            mode=MODE_TO_WIRE[self._strategy.mode],
+            decisions=[decision_to_proto(each) for each in rows[: page_size(request.page_size)]],
+        )
 
 
 def _position_id(view: PositionView) -> str:

@@ -41,6 +41,7 @@ COMMANDS = {
     "CloseAllHedgedPositions",
     "Halt",
     "Resume",
+    "SetStrategyMode",
     "HaltTrading",
     "ResumeTrading",
     "UpdatePositionLimits",

@@ -44,6 +44,9 @@ from tests.support.engine_views import PERPETUAL, SPOT, position_view, status_vi
 REQUEST_ID = "0b0e7a4e-3c63-4d4f-9d43-1f5f6c0f9a11"
 SERVICE = engine_pb2.DESCRIPTOR.services_by_name["EngineService"]
 UNARY = [method for method in SERVICE.methods if not method.server_streaming]
+# The strategy answers these, not the engine's use cases.
+STRATEGY = {"SetStrategyMode", "ListDecisions"}
+USE_CASES = [method for method in UNARY if method.name not in STRATEGY]
 DECIMAL = "google.type.Decimal"
 BAD_NUMBERS = ("NaN", "Infinity", "1e999999", "1_000", "١", "", "-1")
 
@@ -71,6 +74,9 @@ def sound(method: str) -> Message:
         "Halt": engine_pb2.HaltRequest(request_id=REQUEST_ID, reason="odd"),
         "Resume": engine_pb2.ResumeRequest(request_id=REQUEST_ID, reason="fine"),
         "GetStatus": engine_pb2.GetStatusRequest(),
+        "SetStrategyMode": engine_pb2.SetStrategyModeRequest(
+            request_id=REQUEST_ID, mode=engine_pb2.STRATEGY_MODE_ADVISE, reason="try it"
+        ),
     }
     return requests[method]
 
@@ -128,7 +134,7 @@ ANSWERS: dict[str, tuple[Any, Message]] = {
 }
 
 
-@pytest.mark.parametrize("method", UNARY, ids=lambda method: method.name)
+@pytest.mark.parametrize("method", USE_CASES, ids=lambda method: method.name)
 async def test_each_method_asks_its_use_case_and_sends_its_answer(
     method: MethodDescriptor,
 ) -> None:
@@ -140,7 +146,7 @@ async def test_each_method_asks_its_use_case_and_sends_its_answer(
     assert engine.commands == ([] if command is None else [command])
 
 
-@pytest.mark.parametrize("method", UNARY, ids=lambda method: method.name)
+@pytest.mark.parametrize("method", USE_CASES, ids=lambda method: method.name)
 async def test_what_the_engine_refuses_reaches_the_caller(method: MethodDescriptor) -> None:
     """Reason and metadata pass whole, whichever method was called."""
     engine = FakeEngine()
@@ -189,7 +195,7 @@ ID_METHODS = [method.name for method in UNARY if "request_id" in method.input_ty
 
 def test_every_method_that_changes_something_has_a_request_id() -> None:
     """Reads have none; a new mutation must have one."""
-    reads = {"GetHedgedPosition", "ListHedgedPositions", "GetStatus"}
+    reads = {"GetHedgedPosition", "ListHedgedPositions", "GetStatus", "ListDecisions"}
     assert set(ID_METHODS) == {method.name for method in UNARY} - reads
 
 

@@ -28,9 +28,13 @@ from services.engine.commands import (
     OpenCommand,
     ReduceCommand,
     ResumeCommand,
+    SwitchStrategyCommand,
 )
+from services.engine.events import DecisionTaken
 from services.engine.servicer import EngineServicer
 from services.engine.servicer_portfolio import OpportunityLister, PortfolioServicer
+from services.engine.strategy_api import StrategyApi
+from services.engine.strategy_words import StrategyMode
 from services.engine.unserved import UnservedPositionService, UnservedRiskService
 from services.engine.views import EngineMode, PositionView, StatusView
 from services.engine.watching import PositionFeed
@@ -105,6 +109,25 @@ class FakeEngine:
         return status_view()
 
 
+class FakeStrategy:
+    """A strategy that notes how it is switched; mutable, the test scripts it."""
+
+    def __init__(self, *rows: DecisionTaken) -> None:
+        self.mode = StrategyMode.MANUAL
+        self.commands: list[SwitchStrategyCommand] = []
+        self.rows = rows
+
+    async def switch(self, command: SwitchStrategyCommand) -> StrategyMode:
+        """Take the mode."""
+        self.commands.append(command)
+        self.mode = command.mode
+        return self.mode
+
+    def decisions(self) -> tuple[DecisionTaken, ...]:
+        """Return what the test gave."""
+        return self.rows
+
+
 class NoScanner:
     """A scanner without opportunities."""
 
@@ -118,13 +141,14 @@ async def served_engine(
     engine: FakeEngine | None = None,
     feed: PositionFeed | None = None,
     scanner: OpportunityLister | None = None,
+    strategy: StrategyApi | None = None,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Serve everything the engine's process serves; yields a channel to it."""
     server = GrpcServer(ServerSettings(drain_seconds=0), metrics=ServiceMetrics("engine"))
     feed = feed or PositionFeed("epoch", SystemClock())
     server.add(
         engine_pb2_grpc.add_EngineServiceServicer_to_server,
-        EngineServicer(engine or FakeEngine(), feed),
+        EngineServicer(engine or FakeEngine(), feed, strategy or FakeStrategy()),
         f"{PACKAGE}.EngineService",
     )
     server.add(

@@ -154,6 +154,70 @@ ENGINE_STATE_HALTED: EngineState.ValueType  # 3
 """Opens nothing; exits still run. Set by an operator or a breaker."""
 Global___EngineState: _TypeAlias = EngineState  # noqa: Y015
 
+class _StrategyMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StrategyModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StrategyMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STRATEGY_MODE_UNSPECIFIED: _StrategyMode.ValueType  # 0
+    """Refused in requests; never sent."""
+    STRATEGY_MODE_MANUAL: _StrategyMode.ValueType  # 1
+    """The operator alone; nothing is decided."""
+    STRATEGY_MODE_ADVISE: _StrategyMode.ValueType  # 2
+    """Decisions are made, journaled and shown; nothing is sent."""
+    STRATEGY_MODE_AUTO: _StrategyMode.ValueType  # 3
+    """Decisions are made, journaled and carried out."""
+
+class StrategyMode(_StrategyMode, metaclass=_StrategyModeEnumTypeWrapper):
+    """Who takes opportunities."""
+
+STRATEGY_MODE_UNSPECIFIED: StrategyMode.ValueType  # 0
+"""Refused in requests; never sent."""
+STRATEGY_MODE_MANUAL: StrategyMode.ValueType  # 1
+"""The operator alone; nothing is decided."""
+STRATEGY_MODE_ADVISE: StrategyMode.ValueType  # 2
+"""Decisions are made, journaled and shown; nothing is sent."""
+STRATEGY_MODE_AUTO: StrategyMode.ValueType  # 3
+"""Decisions are made, journaled and carried out."""
+Global___StrategyMode: _TypeAlias = StrategyMode  # noqa: Y015
+
+class _StrategyAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StrategyActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StrategyAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STRATEGY_ACTION_UNSPECIFIED: _StrategyAction.ValueType  # 0
+    """Never sent."""
+    STRATEGY_ACTION_ENTER: _StrategyAction.ValueType  # 1
+    """Open a position."""
+    STRATEGY_ACTION_HOLD: _StrategyAction.ValueType  # 2
+    """Keep a position as it is."""
+    STRATEGY_ACTION_REDUCE: _StrategyAction.ValueType  # 3
+    """Make a position smaller."""
+    STRATEGY_ACTION_EXIT: _StrategyAction.ValueType  # 4
+    """Close a position."""
+    STRATEGY_ACTION_PASS: _StrategyAction.ValueType  # 5
+    """Leave an opportunity alone."""
+
+class StrategyAction(_StrategyAction, metaclass=_StrategyActionEnumTypeWrapper):
+    """What the strategy decided to do."""
+
+STRATEGY_ACTION_UNSPECIFIED: StrategyAction.ValueType  # 0
+"""Never sent."""
+STRATEGY_ACTION_ENTER: StrategyAction.ValueType  # 1
+"""Open a position."""
+STRATEGY_ACTION_HOLD: StrategyAction.ValueType  # 2
+"""Keep a position as it is."""
+STRATEGY_ACTION_REDUCE: StrategyAction.ValueType  # 3
+"""Make a position smaller."""
+STRATEGY_ACTION_EXIT: StrategyAction.ValueType  # 4
+"""Close a position."""
+STRATEGY_ACTION_PASS: StrategyAction.ValueType  # 5
+"""Leave an opportunity alone."""
+Global___StrategyAction: _TypeAlias = StrategyAction  # noqa: Y015
+
 @_typing.final
 class HedgedPosition(_message.Message):
     """Two opposite legs on one underlying."""
@@ -1022,6 +1086,203 @@ class GetStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class SetStrategyModeRequest(_message.Message):
+    """Request of SetStrategyMode."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required. UUID chosen by the caller."""
+    mode: Global___StrategyMode.ValueType
+    """Required. The mode from now on."""
+    reason: _builtins.str
+    """Required. Why, for the journal."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        mode: Global___StrategyMode.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetStrategyModeRequest: _TypeAlias = SetStrategyModeRequest  # noqa: Y015
+
+@_typing.final
+class SetStrategyModeResponse(_message.Message):
+    """Response of SetStrategyMode."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    mode: Global___StrategyMode.ValueType
+    """The mode in force."""
+    def __init__(
+        self,
+        *,
+        mode: Global___StrategyMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetStrategyModeResponse: _TypeAlias = SetStrategyModeResponse  # noqa: Y015
+
+@_typing.final
+class ListDecisionsRequest(_message.Message):
+    """Request of ListDecisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most rows to send. 0 means 50; above 500 is taken as 500; negative is refused."""
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Canonical symbols to keep; empty keeps all."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDecisionsRequest: _TypeAlias = ListDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class ListDecisionsResponse(_message.Message):
+    """Response of ListDecisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    mode: Global___StrategyMode.ValueType
+    """The mode in force."""
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyDecision]:
+        """Newest first; the journal has those before the last few hundred."""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___StrategyMode.ValueType = ...,
+        decisions: _abc.Iterable[Global___StrategyDecision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDecisionsResponse: _TypeAlias = ListDecisionsResponse  # noqa: Y015
+
+@_typing.final
+class StrategyDecision(_message.Message):
+    """What the strategy decided about one opportunity or one position."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FiguresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _decimal_pb2.Decimal: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _decimal_pb2.Decimal | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    OPPORTUNITY_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_ID_FIELD_NUMBER: _builtins.int
+    NOTIONAL_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    mode: Global___StrategyMode.ValueType
+    """The mode it was decided in: in ADVISE nothing was sent."""
+    action: Global___StrategyAction.ValueType
+    """What to do."""
+    reason: _builtins.str
+    """Why, in UPPER_SNAKE: for example "TARGET", "CARRY_LOW", "FUNDING_FLIPPED", "ROTATED"."""
+    symbol: _builtins.str
+    """Canonical symbol."""
+    opportunity_id: _builtins.str
+    """The opportunity it stands on; empty where the pair was not offered."""
+    revision: _builtins.int
+    """Revision of that opportunity; 0 where there is none."""
+    position_id: _builtins.str
+    """The position it is about; empty for an entry."""
+    detail: _builtins.str
+    """What stood against carrying it out, in words for people; empty where nothing did."""
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def notional(self) -> _decimal_pb2.Decimal:
+        """Target of one leg in quote asset. Absent where none was set."""
+
+    @_builtins.property
+    def figures(self) -> _containers.MessageMap[_builtins.str, _decimal_pb2.Decimal]:
+        """The figures it was decided by, by name; ratios are fractions."""
+
+    def __init__(
+        self,
+        *,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        mode: Global___StrategyMode.ValueType = ...,
+        action: Global___StrategyAction.ValueType = ...,
+        reason: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        opportunity_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        position_id: _builtins.str = ...,
+        notional: _decimal_pb2.Decimal | None = ...,
+        figures: _abc.Mapping[_builtins.str, _decimal_pb2.Decimal] | None = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "notional", b"notional"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "decide_time", b"decide_time", "detail", b"detail", "figures", b"figures", "mode", b"mode", "notional", b"notional", "opportunity_id", b"opportunity_id", "position_id", b"position_id", "reason", b"reason", "revision", b"revision", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StrategyDecision: _TypeAlias = StrategyDecision  # noqa: Y015
 
 @_typing.final
 class EngineStatus(_message.Message):

@@ -85,6 +85,16 @@ class EngineServiceStub:
                 request_serializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.SetStrategyMode = channel.unary_unary(
+                '/opensqt.market_maker.v1.EngineService/SetStrategyMode',
+                request_serializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.SetStrategyModeRequest.SerializeToString,
+                response_deserializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.SetStrategyModeResponse.FromString,
+                _registered_method=True)
+        self.ListDecisions = channel.unary_unary(
+                '/opensqt.market_maker.v1.EngineService/ListDecisions',
+                request_serializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.ListDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class EngineServiceServicer:
@@ -162,6 +172,20 @@ class EngineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetStrategyMode(self, request, context):
+        """Sets who takes opportunities. Survives a restart while the setting stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDecisions(self, request, context):
+        """Lists what the strategy decided, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EngineServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -214,6 +238,16 @@ def add_EngineServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.GetStatusRequest.FromString,
                     response_serializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'SetStrategyMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetStrategyMode,
+                    request_deserializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.SetStrategyModeRequest.FromString,
+                    response_serializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.SetStrategyModeResponse.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=opensqt_dot_market__maker_dot_v1_dot_engine__pb2.ListDecisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -487,6 +521,60 @@ class EngineService:
             '/opensqt.market_maker.v1.EngineService/GetStatus',
             opensqt_dot_market__maker_dot_v1_dot_engine__pb2.GetStatusRequest.SerializeToString,
             opensqt_dot_market__maker_dot_v1_dot_engine__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetStrategyMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opensqt.market_maker.v1.EngineService/SetStrategyMode',
+            opensqt_dot_market__maker_dot_v1_dot_engine__pb2.SetStrategyModeRequest.SerializeToString,
+            opensqt_dot_market__maker_dot_v1_dot_engine__pb2.SetStrategyModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opensqt.market_maker.v1.EngineService/ListDecisions',
+            opensqt_dot_market__maker_dot_v1_dot_engine__pb2.ListDecisionsRequest.SerializeToString,
+            opensqt_dot_market__maker_dot_v1_dot_engine__pb2.ListDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,10 @@ class EngineServiceStub:
     """Allows opening again."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_engine_pb2.GetStatusRequest, _engine_pb2.GetStatusResponse]
     """Reads the engine's state, what is unknown and what is reconciled."""
+    SetStrategyMode: _grpc.UnaryUnaryMultiCallable[_engine_pb2.SetStrategyModeRequest, _engine_pb2.SetStrategyModeResponse]
+    """Sets who takes opportunities. Survives a restart while the setting stays as it is."""
+    ListDecisions: _grpc.UnaryUnaryMultiCallable[_engine_pb2.ListDecisionsRequest, _engine_pb2.ListDecisionsResponse]
+    """Lists what the strategy decided, newest first."""
 
 @_typing.type_check_only
 class EngineServiceAsyncStub(EngineServiceStub):
@@ -83,6 +87,10 @@ class EngineServiceAsyncStub(EngineServiceStub):
     """Allows opening again."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_engine_pb2.GetStatusRequest, _engine_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Reads the engine's state, what is unknown and what is reconciled."""
+    SetStrategyMode: _aio.UnaryUnaryMultiCallable[_engine_pb2.SetStrategyModeRequest, _engine_pb2.SetStrategyModeResponse]  # type: ignore[assignment]
+    """Sets who takes opportunities. Survives a restart while the setting stays as it is."""
+    ListDecisions: _aio.UnaryUnaryMultiCallable[_engine_pb2.ListDecisionsRequest, _engine_pb2.ListDecisionsResponse]  # type: ignore[assignment]
+    """Lists what the strategy decided, newest first."""
 
 class EngineServiceServicer(metaclass=_abc_1.ABCMeta):
     """Opens, holds and closes hedged positions. Every mutation takes a request_id and is idempotent by it."""
@@ -168,5 +176,21 @@ class EngineServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_engine_pb2.GetStatusResponse, _abc.Awaitable[_engine_pb2.GetStatusResponse]]:
         """Reads the engine's state, what is unknown and what is reconciled."""
+
+    @_abc_1.abstractmethod
+    def SetStrategyMode(
+        self,
+        request: _engine_pb2.SetStrategyModeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_engine_pb2.SetStrategyModeResponse, _abc.Awaitable[_engine_pb2.SetStrategyModeResponse]]:
+        """Sets who takes opportunities. Survives a restart while the setting stays as it is."""
+
+    @_abc_1.abstractmethod
+    def ListDecisions(
+        self,
+        request: _engine_pb2.ListDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_engine_pb2.ListDecisionsResponse, _abc.Awaitable[_engine_pb2.ListDecisionsResponse]]:
+        """Lists what the strategy decided, newest first."""
 
 def add_EngineServiceServicer_to_server(servicer: EngineServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -51,6 +51,8 @@ class PositionDrive:
             self._wake,
             opens_nothing=lambda: recovered or stops_slices(),
         )
+        # One for all tries: an error must not lose the orders in flight that it was handed.
+        self._exit_drive = ExitDrive(context, self._desk, self._probed, self._wake)
 
     @property
     def position(self) -> Position:
@@ -133,8 +135,7 @@ class PositionDrive:
 
     async def _exit(self) -> None:
         joint, self._joint = self._joint, None
-        exit_drive = ExitDrive(self._context, self._desk, self._probed, self._wake)
-        await exit_drive.run(joint, self._entry.hand_over())
+        await self._exit_drive.run(joint, self._entry.hand_over())
         await self._settle(settle_exit(self.position), measured=not self.position.entry_settled)
 
     async def _settle(self, step: Settle, *, measured: bool) -> None:

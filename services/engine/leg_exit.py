@@ -111,14 +111,16 @@ class LegExit:
     async def _is_due(self, step: WorkDown) -> bool:
         """Wait the delay of a step; false as soon as the step is not the next one any more."""
         pause = asyncio.create_task(self._context.clock.sleep(step.delay.total_seconds()))
+        woken = asyncio.create_task(self._wake.wait())
         try:
             while not pause.done():
-                woken = asyncio.create_task(self._wake.wait())
                 await asyncio.wait({pause, woken}, return_when=asyncio.FIRST_COMPLETED)
-                woken.cancel()
                 # A close in the middle of a reduce's backoff leaves now, not after it.
                 if self._next() != step:
                     return False
+                if woken.done():
+                    woken = asyncio.create_task(self._wake.wait())
             return True
         finally:
             pause.cancel()
+            woken.cancel()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 
 from services.common.errors import OpensqtError
 from services.engine.commands import CloseAllCommand, CloseCommand
+from services.engine.events import Event, OrderIntended
+from services.engine.journal import JournalError
+from services.engine.orders import OrderClass
+from services.engine.views import PositionStatus
 from tests.support.crash_gate import CrashGate
 from tests.support.engine_invariants import check_closed, watch_arrivals
 from tests.support.engine_rig import EngineRig, MemoryJournal
@@ -74,3 +79,52 @@ async def test_a_kill_at_any_await_of_an_exit_that_overtook_its_entry_ends_flat(
         check_closed(rig, problems)
         await rig.close_rig()
     assert moment > 30
+
+
+class RefusesFirstExit(MemoryJournal):
+    """A journal that is full when the first exit orders are to be written."""
+
+    refused = 0
+
+    async def append(self, events: Sequence[Event]) -> None:
+        """Append, but refuse the first exit orders."""
+        is_exit = any(
+            isinstance(e, OrderIntended) and e.plan.order_class is OrderClass.EXIT for e in events
+        )
+        if is_exit and not self.refused:
+            self.refused += 1
+            raise JournalError("disk full")
+        await super().append(events)
+
+
+async def test_a_full_journal_at_the_exit_does_not_lose_the_hedge_in_flight() -> None:
+    """The hedge's own answer counts when it comes: the fence runs from it, not from its deadline."""
+    journal = RefusesFirstExit()
+    rig = EngineRig(VirtualClock(), journal)
+    await rig.start()
+    rig.short_venue.script.append(Fault(lost=True, latency=0.5))
+    view = await rig.call(rig.engine.open(rig.open_command("1")))
+    await rig.clock.pass_time(0.1)
+    asked = rig.clock.monotonic()
+    await rig.call(rig.engine.close(CloseCommand("close", view.position_id)))
+    assert (await rig.settled(view.position_id)).status is PositionStatus.FLAT
+    assert journal.refused == 1
+    # Half a second to the answer, the fence of three, and room; the deadline would be ten more.
+    assert rig.clock.monotonic() - asked < 5
+    assert rig.long_venue.filled() < D("0.001")
+    rig.check_books()
+    await rig.close_rig()
+
+
+async def test_an_exit_that_is_cancelled_while_it_pauses_leaves_no_task_behind() -> None:
+    """An engine stopped in the middle of a backoff ends every task it began."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    await rig.start()
+    opened = await rig.open("1")
+    rig.short_venue.choose = lambda _: Fault(fill_ratio=D(0))
+    await rig.call(rig.engine.close(CloseCommand("close", opened.position_id)))
+    await rig.clock.pass_time(3)
+    await rig.kill()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await rig.close_rig()

@@ -98,7 +98,7 @@ class RefusesFirstExit(MemoryJournal):
 
 
 async def test_a_full_journal_at_the_exit_does_not_lose_the_hedge_in_flight() -> None:
-    """The hedge's own answer counts when it comes: the fence runs from it, not from its deadline."""
+    """The hedge's own answer counts when it comes: its fence runs from then, not from later."""
     journal = RefusesFirstExit()
     rig = EngineRig(VirtualClock(), journal)
     await rig.start()

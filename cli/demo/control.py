@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -15,10 +15,14 @@ class ControlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SimulatorControl:
-    """Calls to `/control/…` of a simulator at `address` (host:port); each may take `seconds`."""
+    """Calls to `/control/…` of a simulator at `address` (host:port); each may take `seconds`.
+
+    Off loopback the simulator asks for its `token`.
+    """
 
     address: str
     seconds: float = 10.0
+    token: str = field(default="", repr=False)
 
     async def get(self, name: str) -> Any:
         """Read one of the books of record, the clock or the faults."""
@@ -37,7 +41,8 @@ class SimulatorControl:
         connection = http.client.HTTPConnection(self.address, timeout=self.seconds)
         try:
             text = None if body is None else json.dumps(body)
-            connection.request(method, f"/control/{name}", text)
+            headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            connection.request(method, f"/control/{name}", text, headers)
             reply = connection.getresponse()
             answer = json.loads(reply.read())
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ class StackError(Exception):
 
 @dataclass(slots=True)
 class ServiceProcess:
-    """One service of the stack. Mutable: a restart replaces the process behind the same name."""
+    """One service of the stack. Mutable: a restart replaces the process behind the same name.
+
+    `prefix` and `environment` are what its command line begins with and gets besides.
+    """
 
     name: str
     module: str
@@ -31,6 +34,8 @@ class ServiceProcess:
     ready_file: Path
     log_file: Path
     process: asyncio.subprocess.Process | None = None
+    prefix: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def pid(self) -> int:
@@ -45,6 +50,7 @@ class ServiceProcess:
         # Appended: after a crash and restart the end of the first life is still there.
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
+                *self.prefix,
                 sys.executable,
                 "-m",
                 self.module,
@@ -55,7 +61,7 @@ class ServiceProcess:
                 stderr=log,
                 # Ctrl-C must reach the stack's owner alone: it stops the children in order.
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
             )
 
     async def wait_ready(self, timeout_seconds: float) -> dict[str, Any]:

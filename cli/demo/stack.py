@@ -52,7 +52,7 @@ class LocalStack:
         self.services: dict[str, ServiceProcess] = {}
         self.addresses: dict[str, str] = {}
         self._configs: dict[str, dict[str, Any]] = {}
-        self._token_file = directory / "secrets" / "token"
+        self.token_file = directory / "secrets" / "token"
 
     @property
     def control(self) -> SimulatorControl:
@@ -62,10 +62,8 @@ class LocalStack:
     def arb_settings(self) -> ArbSettings:
         """Settings of an `arb` command for this stack."""
         return ArbSettings(
-            engine=EndpointSettings(address=self.addresses["engine"], token_file=self._token_file),
-            scanner=EndpointSettings(
-                address=self.addresses["scanner"], token_file=self._token_file
-            ),
+            engine=EndpointSettings.model_validate(self.endpoint("engine")),
+            scanner=EndpointSettings.model_validate(self.endpoint("scanner")),
             connectors=(
                 self._venue(SPOT, "spot"),
                 self._venue(PERPETUAL, "perpetual"),
@@ -76,12 +74,11 @@ class LocalStack:
         return VenueSettings.model_validate(self._venue_table(name, kind))
 
     def _venue_table(self, name: str, kind: str) -> dict[str, Any]:
-        return {
-            "name": name,
-            "kind": kind,
-            "address": self.addresses[f"connector-{name}"],
-            "token_file": self._token_file,
-        }
+        return {"name": name, "kind": kind, **self.endpoint(f"connector-{name}")}
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        """Return how a service is reached that runs; a stack on hosts of its own adds TLS."""
+        return {"address": self.addresses[name], "token_file": self.token_file}
 
     async def start(self) -> None:
         """Start everything in the order of dependence and wait until all serve.
@@ -90,7 +87,7 @@ class LocalStack:
         """
         # Each file names the addresses of the services before it, whose ports the system chose.
         self._write_secrets()
-        await self._launch("simulator", "services.simulator", self._simulator_table())
+        await self._launch("simulator", "services.simulator", self.simulator_table())
         await self._launch_connectors()
         await self._launch("scanner", "services.scanner", self._scanner_table())
         await self._launch("engine", "services.engine", self._engine_table())
@@ -129,19 +126,22 @@ class LocalStack:
 
     async def _launch(self, name: str, module: str, table: dict[str, Any]) -> None:
         extra = self.options.tables.get(name.partition("-")[0], {})
-        self._configs[name] = _merged({**self._common_table(name), **table}, extra)
-        service = ServiceProcess(
+        self._configs[name] = _merged({**self.common_table(name), **table}, extra)
+        service = self.services[name] = self.process_of(name, module)
+        service.config_file.write_text(to_toml(self._configs[name]), encoding="utf-8")
+        await service.start()
+        ready = await service.wait_ready(READY_SECONDS)
+        self.addresses[name] = ready.get("http_address") or ready["grpc_address"]
+
+    def process_of(self, name: str, module: str) -> ServiceProcess:
+        """Return a service as it is started; a stack on hosts of its own starts it there."""
+        return ServiceProcess(
             name=name,
             module=module,
             config_file=self.directory / f"{name}.toml",
             ready_file=self.directory / f"{name}.ready.json",
             log_file=self.directory / f"{name}.log",
         )
-        self.services[name] = service
-        service.config_file.write_text(to_toml(self._configs[name]), encoding="utf-8")
-        await service.start()
-        ready = await service.wait_ready(READY_SECONDS)
-        self.addresses[name] = ready.get("http_address") or ready["grpc_address"]
 
     def _pin_address(self, name: str) -> None:
         if name == "simulator":
@@ -151,10 +151,11 @@ class LocalStack:
         config["grpc"] = {**config.get("grpc", {}), "port": port}
         self.services[name].config_file.write_text(to_toml(config), encoding="utf-8")
 
-    def _common_table(self, name: str) -> dict[str, Any]:
+    def common_table(self, name: str) -> dict[str, Any]:
+        """Return what the file of every service begins with."""
         table: dict[str, Any] = {"ready_file": self.directory / f"{name}.ready.json"}
         if name != "simulator":
-            table["grpc"] = {"port": 0, "token_file": self._token_file, "drain_seconds": 5.0}
+            table["grpc"] = {"port": 0, "token_file": self.token_file, "drain_seconds": 5.0}
         return table
 
     def _write_secrets(self) -> None:
@@ -170,7 +171,8 @@ class LocalStack:
         folder = self.directory / "secrets"
         return {"api_key_file": folder / "api-key", "api_secret_file": folder / "api-secret"}
 
-    def _simulator_table(self) -> dict[str, Any]:
+    def simulator_table(self) -> dict[str, Any]:
+        """Return the tables of the simulator."""
         options = self.options
         account = {
             "name": ACCOUNT,
@@ -216,11 +218,10 @@ class LocalStack:
         }
 
     def _engine_table(self) -> dict[str, Any]:
-        scanner = {"address": self.addresses["scanner"], "token_file": self._token_file}
         return {
             "venues": self._venue_tables(),
             "journal_path": self.directory / "journal.db",
-            "scanner": scanner,
+            "scanner": self.endpoint("scanner"),
         }
 
 

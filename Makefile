@@ -99,6 +99,10 @@ test-scanner-faults: $(STAMP) ## The scanner with venues down, damaged rows, ban
 test-faults: $(STAMP) ## The fault table: each fault on each family of venues, printed as a table
 	@$(PYTEST) tests/faults
 
+.PHONY: test-pairs
+test-pairs: $(STAMP) ## Pairs of venues in and out with partial fills, by the venues' books; a table
+	@$(PYTEST) tests/pairs
+
 .PHONY: test-kills
 test-kills: $(STAMP) ## SIGKILL at random and at chosen moments; KILL_SEQUENCES=N (500) random ones
 	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) -n 4 --dist load tests/kills/test_random_kills.py

@@ -237,9 +237,11 @@ class Exchange:
             if matches:
                 raise _post_only_refused(request.product)
             return ()
+        lot = max(request.lot, spec.lot_size)
         if interference.liquidity_ratio is not None:
-            allowed = floor_to(quantity * interference.liquidity_ratio, spec.lot_size)
-            matches = cap(matches, allowed)
+            matches = cap(matches, floor_to(quantity * interference.liquidity_ratio, lot))
+        if request.lot:
+            matches = cap(matches, floor_to(total(matches), lot))
         if request.time_in_force is TimeInForce.FOK and total(matches) < quantity:
             if request.product is Product.PERPETUAL:
                 raise _fok_refused()
@@ -269,6 +271,10 @@ class Exchange:
             return
         # a maker trades at its own price, however far the market has come through it
         quantity = total(take(levels, request.side, wanted, price))
+        if request.lot:
+            quantity = floor_to(quantity, request.lot)
+        if not quantity:
+            return
         self._settlement.execute(account, order, spec, Match(price, quantity), is_maker=True)
         if order.status is OrderStatus.FILLED:
             self._settlement.finish(account, order, spec)

@@ -105,7 +105,10 @@ class SideEffect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An order as asked for: `quantity` in base units, or on spot `quote_quantity` in its place."""
+    """An order as asked for: `quantity` in base units, or on spot `quote_quantity` in its place.
+
+    `lot` is what this venue fills in, in base units, where it is more than the market's own lot.
+    """
 
     product: Product
     symbol: str
@@ -119,6 +122,7 @@ class OrderRequest:
     position_side: PositionSide = PositionSide.BOTH
     reduce_only: bool = False
     side_effect: SideEffect = SideEffect.NONE
+    lot: Decimal = ZERO
 
     @property
     def is_post_only(self) -> bool:

@@ -3,7 +3,7 @@
 The core refuses with Binance's codes; here they become OKX's, of orders in `sCode` with HTTP 200.
 Sources: OKX API v5 "Overview", "Error Code", "Get instruments". Swaps count contracts: one is ten
 of the core's lots (0.01 BTC, 10 coins), and where a lot is less than a coin a tenth of a contract
-may be traded.
+may be traded; DOGE has the venue's own contract, a thousand coins.
 """
 
 from __future__ import annotations
@@ -103,10 +103,16 @@ class Contract:
         return plain(quantity / self.size)
 
 
+# As OKX lists it (GET /api/v5/public/instruments): a lot of ten coins where others trade one.
+_LARGE_CONTRACTS: Final = {"DOGE": Contract(Decimal(1000), Decimal("0.01"))}
+
+
 def contract_of(spec: InstrumentSpec) -> Contract:
     """Return the contract of a perpetual; spot is traded in the base itself."""
     if spec.kind is Kind.SPOT:
         return Contract(_ONE, spec.lot_size)
+    if spec.base_asset in _LARGE_CONTRACTS:
+        return _LARGE_CONTRACTS[spec.base_asset]
     return Contract(spec.lot_size * _LOTS_A_CONTRACT, _ONE if spec.lot_size >= _ONE else _TENTH)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from services.simulator.core.errors import VenueError
-from services.simulator.core.money import is_multiple
+from services.simulator.core.money import ZERO, is_multiple
 from services.simulator.core.orders import OrderRequest, OrderType, Product, Side, TimeInForce
 from services.simulator.dialects.context import Context
 from services.simulator.dialects.okx_common import (
@@ -82,7 +82,7 @@ def order_request(context: Context) -> OrderRequest:
     if kind == "post_only" and not is_swap:
         order_type, force = OrderType.LIMIT_MAKER, TimeInForce.GTC
     by_value = is_market and not is_swap and _is_by_value(context, side)
-    size = _number(context, "sz")
+    size, contract = _number(context, "sz"), contract_of(spec)
     return OrderRequest(
         product=Product.PERPETUAL if is_swap else Product.SPOT,
         symbol=spec.symbol,
@@ -94,6 +94,7 @@ def order_request(context: Context) -> OrderRequest:
         quote_quantity=size if by_value else None,
         client_order_id=client_id,
         reduce_only=is_swap and params.flag("reduceOnly"),
+        lot=contract.size * contract.lot if is_swap else ZERO,
     )
 
 

@@ -81,7 +81,7 @@ test: $(STAMP) ## All tests that need Python packages alone
 	@$(PYTEST) $(TEST_FOLDERS)
 
 .PHONY: bench
-bench: bench-connector bench-scanner ## All measurements
+bench: bench-connector bench-scanner bench-engine ## All measurements
 
 .PHONY: bench-connector
 bench-connector: $(STAMP) ## An order against its floor, start, memory and pauses: about three minutes
@@ -90,6 +90,10 @@ bench-connector: $(STAMP) ## An order against its floor, start, memory and pause
 .PHONY: bench-scanner
 bench-scanner: $(STAMP) ## Scans cold and warm against their floor, up to 1,000 symbols on three venues
 	@$(PY) -m benchmarks.bench_scanner
+
+.PHONY: bench-engine
+bench-engine: $(STAMP) ## A hedge and an exit against bare calls, close-all, journal, recovery: four minutes
+	@$(PY) -m benchmarks.bench_engine
 
 .PHONY: test-scanner-faults
 test-scanner-faults: $(STAMP) ## The scanner with venues down, damaged rows, bans, kills, clock jumps

@@ -45,6 +45,7 @@ class EngineRecord:
     baselines: dict[Pocket, Decimal] = field(default_factory=dict)
     breaks: dict[Pocket, ev.ReconciliationBroke] = field(default_factory=dict)
     strategy: ev.StrategySwitched | None = None
+    strategy_rules: ev.StrategyRulesTaken | None = None
     strategy_entries: dict[str, tuple[str, int]] = field(default_factory=dict)
     decisions: deque[ev.DecisionTaken] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
 
@@ -157,6 +158,8 @@ class PositionBook:
                 self.engine.strategy = event
             case ev.DecisionTaken():
                 self.engine.decisions.append(event)
+            case ev.StrategyRulesTaken():
+                self.engine.strategy_rules = event
             case ev.CommandAccepted():
                 command = AcceptedCommand(event.content_hash, event.position_ids)
                 self.engine.commands[event.request_id] = command

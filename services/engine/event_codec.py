@@ -54,6 +54,9 @@ def _to_plain(value: object) -> object:
             return value // _MICROSECOND
         case tuple():
             return [_to_plain(item) for item in value]
+        case frozenset():
+            # In one order: a row's digest must not hang on the hash seed.
+            return sorted(_to_plain(item) for item in value)  # type: ignore[type-var]  # texts
         case None | bool() | int() | str():
             return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -75,6 +78,9 @@ def _reader(kind: Any) -> Callable[[Any], object]:
     if origin is tuple:
         item = _reader(typing.get_args(kind)[0])
         return lambda plain: tuple(item(one) for one in plain)
+    if origin is frozenset:
+        item = _reader(typing.get_args(kind)[0])
+        return lambda plain: frozenset(item(one) for one in plain)
     if dataclasses.is_dataclass(kind):
         return _dataclass_reader(typing.cast("type", kind))
     if kind in _READERS:

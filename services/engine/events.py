@@ -12,6 +12,8 @@ from decimal import Decimal
 from services.engine.instruments import InstrumentRules, LegSide
 from services.engine.orders import AssetAmount, GoneCause, OrderOutcome, OrderPlan, OrderSide
 from services.engine.pockets import Pocket
+from services.engine.strategy_inputs import DecisionInputs
+from services.engine.strategy_policy import StrategyPolicy
 from services.engine.strategy_words import DecisionAction, Figure, StrategyMode
 from services.engine.views import PositionStatus
 
@@ -336,6 +338,17 @@ class DecisionTaken:
     notional: Decimal | None
     figures: tuple[Figure, ...]
     text: str = ""
+    # Rows of older releases have none, nor has the refusal of an entry that was decided.
+    inputs: DecisionInputs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRulesTaken:
+    """The rules by which the decisions after this are made; `policy_id` is their digest."""
+
+    at: datetime
+    policy_id: str
+    policy: StrategyPolicy
 
 
 PositionEvent = (
@@ -368,5 +381,6 @@ EngineEvent = (
     | ReconciliationHealed
     | StrategySwitched
     | DecisionTaken
+    | StrategyRulesTaken
 )
 Event = PositionEvent | EngineEvent

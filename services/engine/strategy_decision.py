@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 
 from services.engine.events import DecisionTaken
 from services.engine.follower_offer import Offer
-from services.engine.strategy_facts import Held
+from services.engine.strategy_facts import Held, Situation
+from services.engine.strategy_inputs import DecisionInputs
 from services.engine.strategy_words import DecisionAction, Figure, StrategyMode
 
 _YEAR_SECONDS = Decimal(365 * 86_400)
@@ -18,7 +19,10 @@ _STEP = Decimal("0.000000000001")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do about one offer or one position, and why; `ratio` is the share to take off."""
+    """What to do about one offer or one position, and why; `ratio` is the share to take off.
+
+    `wanted` is the opportunity a rotation makes room for, `seen` the situation it was decided in.
+    """
 
     action: DecisionAction
     reason: str
@@ -29,13 +33,17 @@ class Decision:
     notional: Decimal | None = None
     ratio: Decimal | None = None
     figures: tuple[Figure, ...] = ()
+    wanted: str = ""
+    seen: Situation | None = field(default=None, compare=False, repr=False)
 
     @property
     def subject(self) -> str:
         """What the decision is about: the position, else the opportunity."""
         return self.position_id or self.opportunity_id
 
-    def event(self, at: datetime, mode: StrategyMode, text: str = "") -> DecisionTaken:
+    def event(
+        self, at: datetime, mode: StrategyMode, inputs: DecisionInputs | None = None
+    ) -> DecisionTaken:
         """Return the decision as it is journaled."""
         return DecisionTaken(
             at,
@@ -48,7 +56,7 @@ class Decision:
             self.position_id,
             self.notional,
             self.figures,
-            text,
+            inputs=inputs,
         )
 
 

@@ -20,6 +20,7 @@ from services.engine.strategy_decision import Decision
 from services.engine.strategy_facts import Quoted, Situation, cooldowns_of, held_of, quotes_of
 from services.engine.strategy_plan import decide
 from services.engine.strategy_policy import StrategyPolicy
+from services.engine.strategy_replay import inputs_of, policy_id_of
 from services.engine.strategy_requests import enter_request, exit_request, reduce_request
 from services.engine.strategy_watch import Persistence, flipped, missing
 from services.engine.strategy_words import DecisionAction, StrategyMode
@@ -47,6 +48,7 @@ class StrategyDesk:
         self._board = board
         self._clock = clock
         self._policy = policy
+        self._policy_id = policy_id_of(policy)
         self._setting = setting
         self._tasks = OwnedTasks()
         self._commands = CommandDesk(book, clock, self._tasks)
@@ -167,9 +169,16 @@ class StrategyDesk:
             if not acts and known is not None and known[0] == said and now - known[1] < repeat:
                 told[decision.subject] = known
                 continue
-            self._book.record_soon(decision.event(now, mode))
+            self._tell_rules(now)
+            inputs = inputs_of(decision, self._policy_id)
+            self._book.record_soon(decision.event(now, mode, inputs))
             told[decision.subject] = (said, now)
         self._told = told
+
+    def _tell_rules(self, now: datetime) -> None:
+        known = self._book.engine.strategy_rules
+        if known is None or known.policy_id != self._policy_id:
+            self._book.record_soon(ev.StrategyRulesTaken(now, self._policy_id, self._policy))
 
     async def _act(self, decisions: Sequence[Decision]) -> None:
         # Leaving first, and no wait of an entry before it.

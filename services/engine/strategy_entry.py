@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.engine.follower_offer import Offer
-from services.engine.strategy_decision import Decision, about_offer, figures
+from services.engine.strategy_decision import Decision, about_offer, carry_over, figures
 from services.engine.strategy_facts import Quoted, Situation
 from services.engine.strategy_policy import StrategyPolicy
 from services.engine.strategy_words import DecisionAction
@@ -76,6 +76,8 @@ def _wanted(offer: Offer, policy: StrategyPolicy) -> str:
     # What exits as too low must not be entered: the figures of one moment would churn.
     if offer.current_apr <= 0 or offer.gross_apr < policy.exit_gross_apr:
         return "CARRY_LOW"
+    if carry_over(offer.gross_apr, offer.expected_holding_time) < offer.exit_cost_ratio:
+        return "CARRY_BELOW_COST"
     if doubts := sorted(offer.caveats & policy.refused_caveats):
         return f"CAVEAT_{doubts[0]}"
     if offer.basis_ratio is not None and abs(offer.basis_ratio) > policy.max_basis_ratio:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from services.engine.follower_offer import Offer
@@ -27,7 +28,7 @@ def decide(situation: Situation, policy: StrategyPolicy) -> tuple[Decision, ...]
     """
     decisions: list[Decision] = []
     for held in sorted((h for h in situation.held if h.is_own), key=lambda h: _carry(h, situation)):
-        decision = judge_holding(held, situation, policy)
+        decision = replace(judge_holding(held, situation, policy), seen=situation)
         decisions.append(decision)
         if decision.action is DecisionAction.REDUCE and decision.notional is not None:
             situation = situation.resized(held.position_id, decision.notional)
@@ -40,8 +41,10 @@ def _entries(situation: Situation, policy: StrategyPolicy) -> list[Decision]:
     decisions = []
     for quoted in _ranked(situation, policy):
         decision = judge_entry(quoted, situation, policy)
+        if decision.action is DecisionAction.ENTER:
+            decision = replace(decision, seen=situation)
         decisions.append(decision)
-        if decision.action is DecisionAction.ENTER and decision.notional is not None:
+        if decision.notional is not None:
             situation = situation.entered(quoted.offer, decision.notional)
     return decisions
 
@@ -61,6 +64,7 @@ def _rotated(
     for wanted in _waiting(situation, policy):
         rotation = judge_rotation(wanted, kept, policy)
         if rotation is not None:
+            rotation = replace(rotation, seen=situation)
             return [rotation if d.position_id == rotation.position_id else d for d in decisions]
     return decisions
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.engine.follower_offer import Offer
 from services.engine.strategy_decision import Decision, about_position, carry_over, figures
 from services.engine.strategy_facts import Held
 from services.engine.strategy_policy import StrategyPolicy
 from services.engine.strategy_words import DecisionAction
+
+ROTATED = "ROTATED"
+"""Reason of an exit that makes room for a better offer."""
 
 
 def judge_rotation(
@@ -22,10 +26,14 @@ def judge_rotation(
     if policy.rotation_gain is None or not kept:
         return None
     held, offer = min(kept, key=lambda each: each[1].gross_apr)
+    # Offers are entered by net APR: what is worth less there would be changed back again.
+    if wanted.net_apr <= offer.net_apr:
+        return None
     horizon = min(wanted.expected_holding_time, offer.expected_holding_time)
     gain = carry_over(wanted.gross_apr - offer.gross_apr, horizon)
     cost = wanted.round_trip_cost_ratio + offer.round_trip_cost_ratio
     if gain <= cost * policy.rotation_gain:
         return None
     extra = figures(rotation_gain=gain, rotation_cost=cost, wanted_gross_apr=wanted.gross_apr)
-    return about_position(DecisionAction.EXIT, "ROTATED", held, offer, extra=extra)
+    decision = about_position(DecisionAction.EXIT, ROTATED, held, offer, extra=extra)
+    return replace(decision, wanted=wanted.opportunity_id)

@@ -26,9 +26,13 @@ from services.engine.orders import (
 )
 from services.engine.pockets import Pocket, PocketKind
 from services.engine.position import Position, begin, fold, fold_all
+from services.engine.strategy_plan import decide
+from services.engine.strategy_policy import StrategyPolicy
+from services.engine.strategy_replay import inputs_of
 from services.engine.strategy_words import DecisionAction, Figure, StrategyMode
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import make_rules
+from tests.support.strategy_cases import make_offer, situation
 
 D = Decimal
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -114,7 +118,9 @@ EVENTS: tuple[ev.Event, ...] = (
         D(1000),
         (Figure("net_apr", D("0.25")),),
         "ünïcode",
+        inputs_of(decide(situation(make_offer()), StrategyPolicy())[0], "rules"),
     ),
+    ev.StrategyRulesTaken(AT, "rules", StrategyPolicy()),
 )
 
 

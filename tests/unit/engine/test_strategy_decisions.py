@@ -34,6 +34,8 @@ TURNED = make_offer("two", long_leg=ref("perp"), short_leg=ref("spot"))
         (make_offer(current_apr=None), situation(), "CURRENT_APR_UNKNOWN"),
         (make_offer(current_apr=D(0)), situation(), "CARRY_LOW"),
         (make_offer(gross_apr=D("0.02")), situation(), "CARRY_LOW"),
+        # Ten times the cost of getting out is due at once, the carry within a week.
+        (make_offer(round_trip_cost_ratio=D("0.02")), situation(), "CARRY_BELOW_COST"),
         (make_offer(caveats=frozenset({"BOOK_STALE"})), situation(), "CAVEAT_BOOK_STALE"),
         (make_offer(basis_ratio=D("-0.03")), situation(), "BASIS_WIDE"),
         (make_offer(capacity_notional=None), situation(), "CAPACITY_UNKNOWN"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ async def read_books(control: SimulatorControl) -> Books:
     for row in income:
         if row["account"] == ACCOUNT and row["type"] == "FUNDING_FEE":
             funding[row["symbol"]] = funding.get(row["symbol"], _ZERO) + Decimal(row["amount"])
-    sent = [row["client_order_id"] for row in requests if row["client_order_id"]]
+    sent = Counter(row["client_order_id"] for row in requests if row["client_order_id"])
     return Books(
         coins=coins,
         positions={
@@ -55,7 +56,7 @@ async def read_books(control: SimulatorControl) -> Books:
             if row["account"] == ACCOUNT
         },
         funding_by_symbol=funding,
-        duplicate_ids=tuple(sorted({name for name in sent if sent.count(name) > 1})),
+        duplicate_ids=tuple(sorted(name for name, count in sent.items() if count > 1)),
     )
 
 

@@ -143,7 +143,11 @@ class StackDriver:
         request_id: str = "",
         notional: Decimal = NOTIONAL,
     ) -> engine_pb2.HedgedPosition:
-        """Enter a symbol; returns as soon as the engine has taken it."""
+        """Enter a symbol; returns as soon as the engine has taken it.
+
+        An engine just started takes exits at once and entries once it has compared the venues.
+        """
+        await self.until(self._takes_entries, "reconciliation after the start")
         spot, perpetual = f"{SPOT}:spot", f"{PERPETUAL}:perpetual"
         order = EntryOrder(
             symbol=symbol,
@@ -155,6 +159,10 @@ class StackDriver:
         )
         request = entry_request(order, request_id or str(uuid.uuid4()))
         return (await self.engine.OpenHedgedPosition(request)).position
+
+    async def _takes_entries(self) -> bool:
+        status = (await self.engine.GetStatus(engine_pb2.GetStatusRequest())).status
+        return status.reconciled
 
     async def enter(self, symbol: str, **options: Any) -> engine_pb2.HedgedPosition:
         """Enter a symbol and wait until the position rests."""

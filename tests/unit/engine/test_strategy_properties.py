@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from hypothesis import assume, given, settings
@@ -63,9 +63,16 @@ def good_offers(draw: st.DrawFn) -> Quoted:
     """Draw an offer that stands and whose carry is about or above the bound of entry."""
     offer = draw(offers()).offer
     fair = st.decimals(D("0.05"), D("1.5"), places=4)
-    figures = {"gross_apr": draw(fair), "net_apr": draw(fair), "current_apr": draw(fair)}
-    capacity = draw(st.decimals(D(90), D(9_000), places=2))
-    return Quoted(replace(offer, capacity_notional=capacity, caveats=frozenset(), **figures))
+    return Quoted(
+        replace(
+            offer,
+            gross_apr=draw(fair),
+            net_apr=draw(fair),
+            current_apr=draw(fair),
+            capacity_notional=draw(st.decimals(D(90), D(9_000), places=2)),
+            caveats=frozenset(),
+        )
+    )
 
 
 @st.composite
@@ -240,7 +247,7 @@ def _held_of(offer: Offer) -> Held:
 def _lived(rates: list[Decimal]) -> tuple[int, int]:
     """Return how often one symbol is entered and left as its rate goes, a step at a time."""
     held: tuple[Held, ...] = ()
-    cooldowns = {}
+    cooldowns: dict[str, datetime] = {}
     entries = exits = 0
     for number, rate in enumerate(rates):
         now = START + STEP * number

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from services.engine import events as ev
 from services.engine.correction import correction
@@ -33,7 +32,7 @@ class PositionDrive:
         position_id: str,
         *,
         recovered: bool,
-        stops_slices: Callable[[], bool],
+        stops_slices: Callable[[str], bool],
     ) -> None:
         self._context = context
         self._desk = OrderDesk(context, position_id)
@@ -49,7 +48,7 @@ class PositionDrive:
             self._desk,
             self._probed,
             self._wake,
-            opens_nothing=lambda: recovered or stops_slices(),
+            opens_nothing=lambda: recovered or stops_slices(self.position.symbol),
         )
         # One for all tries: an error must not lose the orders in flight that it was handed.
         self._exit_drive = ExitDrive(context, self._desk, self._probed, self._wake)
@@ -89,6 +88,10 @@ class PositionDrive:
         self._is_waiting = False
         self._wake.set()
 
+    def look_again(self) -> None:
+        """Let an entry that is under way decide anew: what it may open has changed."""
+        self._wake.set()
+
     async def run(self, first: OrderPlan | None = None) -> None:
         """Drive until the position is final; `first` is the lead order that is already journaled.
 
@@ -107,19 +110,22 @@ class PositionDrive:
 
     async def _work(self) -> None:
         while not self.position.status.is_final:
-            apart = correction(self.position, self._context.clock.now())
-            if apart is not None:
-                await self._guarded(partial(self._context.book.record, apart))
-                continue
-            if self.position.is_settled:
-                # Cleared before waiting and nothing awaited between: a command that came just now
-                # is not lost.
-                self._wake.clear()
-                self._is_waiting = True
-                await self._wake.wait()
-                continue
-            working = self._exit if self.position.exit is not None else self._entry_step
-            await self._guarded(working)
+            await self._guarded(self._turn)
+
+    async def _turn(self) -> None:
+        apart = correction(self.position, self._context.clock.now())
+        if apart is not None:
+            await self._context.book.record(apart)
+        elif self.position.is_settled:
+            # Cleared before waiting and nothing awaited between: a command that came just now is
+            # not lost.
+            self._wake.clear()
+            self._is_waiting = True
+            await self._wake.wait()
+        elif self.position.exit is not None:
+            await self._exit()
+        else:
+            await self._entry_step()
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -156,6 +156,7 @@ class Engine:
         """
         # Before the wait: an entry taken now could not be hedged before the end.
         self._stopping = True
+        self._fleet.look_again()
         await self._fleet.rest(drain)
         cut = await self._tasks.close()
         # Last: until the drives are gone they may still wait for answers of these calls.
@@ -432,7 +433,7 @@ class Engine:
             is_halt = isinstance(command, cmd.HaltCommand)
             # In memory before any disk is asked: no lead leaves from here on.
             if is_halt:
-                await self._halts.engage(command.reason)
+                await self._halts.engage(command.reason, self._fleet.look_again)
             await self._book.record(*events, stamp())
             if not is_halt:
                 await self._halts.release()
@@ -458,8 +459,11 @@ class Engine:
     def _hear_forced(self, fill: ForcedFill) -> None:
         self._tasks.spawn(self.news.forced_fill(fill), "forced-fill")
 
-    def _stops_slices(self) -> bool:
-        return self._stopping or self._is_stopped()
+    def _stops_slices(self, symbol: str) -> bool:
+        record, limit = self._book.engine, self._needs.policy.reconcile_break_limit
+        state = state_of(symbol, self._mode(), record.breakers)
+        is_broken = bool(stopping(symbol, tuple(record.breaks.values()), limit))
+        return self._stopping or is_broken or not may_send(state, OrderClass.ENTRY)
 
     def _is_stopped(self) -> bool:
         return not may_send(self._mode(), OrderClass.ENTRY)

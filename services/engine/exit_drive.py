@@ -11,6 +11,7 @@ from services.engine.drive_context import DriveContext
 from services.engine.executor import Dispatch
 from services.engine.instruments import LegSide
 from services.engine.leg_exit import LegExit
+from services.engine.neutrality import is_neutral
 from services.engine.order_desk import OrderDesk
 from services.engine.steps import WorkDown
 
@@ -43,6 +44,7 @@ class ExitDrive:
             self._legs[leg].adopt(dispatch, key)
         left = await self._leave_together(joint)
         async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch_exposure())
             if left is not None:
                 # Beside the legs: one that has to wait for its turn must not hold up the other.
                 group.create_task(note_skew(self._context, *left))
@@ -61,6 +63,22 @@ class ExitDrive:
                 await asyncio.wait({*running, woken}, return_when=asyncio.FIRST_COMPLETED)
                 # Left alone it would keep the group waiting for ever.
                 woken.cancel()
+            watching.cancel()
+
+    async def _watch_exposure(self) -> None:
+        """Alarm once one leg has been ahead of the other past the budget, whatever holds it up."""
+        clock, budget = self._context.clock, self._context.policy.unhedged_time_budget
+        since: float | None = None
+        while True:
+            position = self._desk.position
+            apart = position.held(LegSide.LONG) - position.held(LegSide.SHORT)
+            if is_neutral(apart, position.larger_lot):
+                since = None
+            else:
+                since = clock.monotonic() if since is None else since
+                if clock.monotonic() - since >= budget.total_seconds():
+                    self._desk.alarm_exposed(LegSide.LONG if apart > 0 else LegSide.SHORT)
+            await clock.sleep(budget.total_seconds() / 4)
 
     async def _leave_together(
         self, joint: JointDeparture | None

@@ -29,7 +29,7 @@ class DriveFleet:
         context: DriveContext,
         funding: FundingLedger,
         tasks: OwnedTasks,
-        stops_slices: Callable[[], bool],
+        stops_slices: Callable[[str], bool],
     ) -> None:
         self._context = context
         self._funding = funding
@@ -90,6 +90,12 @@ class DriveFleet:
                 self.wake(key)
         if joint is not None:
             self._tasks.spawn(joint.run(), "joint-departure")
+
+    def look_again(self) -> None:
+        """Let every entry under way decide anew, so that a resting lead is taken back at once."""
+        for drive in self._drives.values():
+            if drive.position.status is PositionStatus.OPENING:
+                drive.look_again()
 
     async def rest(self, bound: timedelta) -> None:
         """Wait until no position moves, at most `bound`."""

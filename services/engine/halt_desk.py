@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from services.common.clock import Clock
@@ -59,9 +60,13 @@ class HaltDesk:
             self._book.record_soon(EngineHalted(self._clock.now(), self.reason))
         await self._write_flag()
 
-    async def engage(self, reason: str) -> None:
-        """Stop opening now; a flag that cannot be written is told in the log, the latch stands."""
+    async def engage(self, reason: str, told: Callable[[], None]) -> None:
+        """Stop opening now; a flag that cannot be written is told in the log, the latch stands.
+
+        `told` is called as soon as the latch holds, before any disk is asked.
+        """
         self.reason = reason or "halted"
+        told()
         await self._write_flag()
 
     async def release(self) -> None:

@@ -10,6 +10,7 @@ from services.common.logs import get_logger
 from services.engine import events as ev
 from services.engine.drive_context import DriveContext
 from services.engine.executor import PlaceResult
+from services.engine.instruments import LegSide
 from services.engine.order_ids import client_order_id
 from services.engine.orders import OrderClass, OrderOutcome, OrderPlan, OrderState
 from services.engine.placing import event_of_answer, is_plausible
@@ -94,6 +95,10 @@ class OrderDesk:
     def alarm_late(self, exposed_for: float) -> None:
         """Alarm once an order of the hedge in flight has left the lead exposed past the budget."""
         self._alarm_late(self.position.rules(self.position.hedge_leg).ref.exchange, exposed_for)
+
+    def alarm_exposed(self, leg: LegSide) -> None:
+        """Alarm and stop entries in the symbol: this leg is on and the other one is not."""
+        self._alarm(self.position.rules(leg).ref.exchange, "UNHEDGED_PAST_BUDGET")
 
     def book_dust(self, dust: BookDust) -> None:
         """Give up a rest of a leg."""
@@ -244,13 +249,15 @@ class OrderDesk:
         return False
 
     def _alarm_late(self, exchange: str, unknown_for: float) -> None:
-        if unknown_for < self._context.policy.unhedged_time_budget.total_seconds():
-            return
+        if unknown_for >= self._context.policy.unhedged_time_budget.total_seconds():
+            self._alarm(exchange, "ORDER_OUTCOME_UNKNOWN_PAST_BUDGET")
+
+    def _alarm(self, exchange: str, reason: str) -> None:
         position = self.position
         # One alarm per stop: a counter that rises each second tells nobody more.
         if position.symbol not in self._context.book.engine.breakers:
             self._context.observer.unhedged_alarm(exchange)
-            self._context.trip(position.symbol, "ORDER_OUTCOME_UNKNOWN_PAST_BUDGET")
+            self._context.trip(position.symbol, reason)
 
     def _observe(self, result: PlaceResult, event: ev.PositionEvent) -> None:
         plan = result.plan

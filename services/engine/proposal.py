@@ -9,10 +9,11 @@ from decimal import Decimal
 from services.engine.depth import bearable, size_by_depth, thinner_leg
 from services.engine.events import EntryIntended, OrderAllowance
 from services.engine.instruments import LegSide
+from services.engine.orders import OrderSide
 from services.engine.policy import EnginePolicy
 from services.engine.pretrade import LegFacts, Proposal
 from services.engine.pricing import best_price, touch, worst_price
-from services.engine.sizing import common_lot, entry_quantity, floor_to_lot, order_quantity
+from services.engine.sizing import common_lot, entry_quantity, floor_to_lot, gross_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,10 @@ def intent_of(
     widest = worst_price(
         hedge.side, reference, max(policy.hedge_bound_ratios), hedge.rules.tick_size
     )
-    # Of the gross, not the net: more than any hedge will need, so that none meets the bound.
-    largest = order_quantity(proposal.quantity, hedge.side, hedge.rules)
+    # Of the gross, not the net, and of all hedges together: a venue's largest order bounds each
+    # one, and slices have several.
+    fee = hedge.rules.base_fee_ratio if hedge.side is OrderSide.BUY else Decimal(0)
+    largest = floor_to_lot(gross_up(proposal.quantity, fee), hedge.rules.lot_size)
     return EntryIntended(
         position_id=position_id,
         at=at,

@@ -258,3 +258,35 @@ async def test_short_lead_on_the_perpetual_grosses_the_spot_hedge_up(rig: Engine
     assert rig.long_venue.filled() == D("1.001") * D("0.999")
     assert abs(rig.net_delta()) < D("0.001")
     rig.check_books()
+
+
+@pytest.mark.parametrize("lead", list(LegSide))
+async def test_an_entry_above_the_largest_order_goes_in_slices_that_are_all_hedged(
+    lead: LegSide,
+) -> None:
+    """The venue's largest order bounds each hedge and not their sum."""
+    rules = make_rules("perp", InstrumentKind.PERPETUAL, max_quantity=D("0.4"))
+    rig = EngineRig(VirtualClock(), MemoryJournal(), short_rules=rules)
+    await rig.start()
+    view = await rig.open("1", lead_leg=lead)
+    assert (view.status, view.lead_executed_quantity) == (PositionStatus.OPEN, D(1))
+    assert not [o for o in view.orders if o.order_class is OrderClass.UNWIND]
+    assert abs(rig.net_delta()) < D("0.001")
+    rig.check_books()
+    await rig.close_rig()
+
+
+async def test_a_breaker_of_the_symbol_stops_the_slices_that_are_left() -> None:
+    """What has filled is hedged, and nothing more of the entry is opened."""
+    policy = EnginePolicy(max_slice_notional=D(30))
+    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=policy)
+    await rig.start()
+    view = await rig.call(rig.engine.open(rig.open_command("1")))
+    await rig.clock.run_until(lambda: len(rig.long_venue.arrivals) == 1)
+    await rig.call(rig.engine.risk.open_breaker(view.symbol, "by hand"))
+    view = await rig.settled(view.position_id)
+    assert view.status is PositionStatus.OPEN
+    assert view.lead_executed_quantity < D("0.6")
+    assert abs(rig.net_delta()) < D("0.001")
+    rig.check_books()
+    await rig.close_rig()

@@ -128,3 +128,21 @@ async def test_an_exit_that_is_cancelled_while_it_pauses_leaves_no_task_behind()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await rig.close_rig()
+
+
+async def test_a_leg_that_cannot_leave_alarms_and_stops_entries() -> None:
+    """Past the budget somebody must look: the other leg is closed and this one is naked."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    await rig.start()
+    opened = await rig.open("1")
+    rig.short_venue.choose = lambda _: Fault(fill_ratio=D(0))
+    await rig.call(rig.engine.close(CloseCommand("close", opened.position_id)))
+    await rig.clock.pass_time(1.9)
+    assert rig.recorder.alarms == []
+    await rig.clock.pass_time(1.5)
+    assert rig.recorder.alarms == ["perp"]
+    assert "UNHEDGED_PAST_BUDGET" in rig.engine.status().reason
+    rig.short_venue.choose = None
+    assert (await rig.settled(opened.position_id)).status is PositionStatus.CLOSED
+    rig.check_books()
+    await rig.close_rig()

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.engine.commands import CloseCommand
+from services.engine.commands import CloseCommand, HaltCommand
 from services.engine.orders import OrderClass
 from services.engine.policy import EnginePolicy
 from services.engine.views import PositionStatus, PositionView
@@ -188,3 +188,12 @@ async def test_refused_quotes_end_the_entry(rig: EngineRig) -> None:
     view = await rig.open("1")
     assert view.status is PositionStatus.FLAT
     assert len(rig.long_venue.arrivals) == 3
+
+
+async def test_a_halt_takes_the_resting_lead_back_at_once(rig: EngineRig) -> None:
+    """Within 50 ms nothing rests any more that could open, however long it was to be let be."""
+    position_id = await quoting(rig)
+    await rig.call(rig.engine.halt(HaltCommand(rig.request_id(), "by hand")))
+    await rig.clock.run_until(lambda: not rig.long_venue.resting, limit=0.05)
+    assert (await rig.settled(position_id)).status is PositionStatus.FLAT
+    rig.check_books()

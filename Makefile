@@ -1,6 +1,8 @@
 # One verb per chore; `make help` lists them. CI calls the same targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+# Without bytecode each of the many processes that tests start compiles all it imports, for a second or two.
+unexport PYTHONDONTWRITEBYTECODE
 .SHELLFLAGS := -euo pipefail -c
 
 # Any Python from 3.11 to 3.13 makes the environment: make setup PYTHON=python3.12

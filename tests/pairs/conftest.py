@@ -21,22 +21,38 @@ _HEADS = (
 )
 
 
+_SEEN_HEADS = (
+    ("what happened", 30),
+    ("pair (long x short)", 27),
+    ("symbol", 10),
+    ("orders", 14),
+    ("dust", 12),
+    ("end", 6),
+)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the rows of the tests that passed, and how many did not."""
+    shown = _table(terminalreporter, "pair_row", "pairs, each order filled in part", _HEADS)
+    shown += _table(terminalreporter, "pair_seen", "what entries and exits met", _SEEN_HEADS)
+    if shown:
+        failed = len(terminalreporter.stats.get("failed", []))
+        failed += len(terminalreporter.stats.get("error", []))
+        line = f"{shown} rows, {failed} tests failed; orders: lead, hedge, unwind, exit; in coins"
+        terminalreporter.write_line(line)
+
+
+def _table(reporter: Any, kind: str, title: str, heads: tuple[tuple[str, int], ...]) -> int:
     rows = [
         value
-        for report in terminalreporter.stats.get("passed", [])
+        for report in reporter.stats.get("passed", [])
         for name, value in report.user_properties
-        if name == "pair_row"
+        if name == kind
     ]
-    if not rows:
-        return
-    write = terminalreporter.write_line
-    terminalreporter.section("pairs (quantities in coins, by the venues' books)")
-    write("".join(f"{head:<{width}}" for head, width in _HEADS))
+    if rows:
+        reporter.section(f"{title}, by the venues' books")
+        reporter.write_line("".join(f"{head:<{width}}" for head, width in heads))
     for row in sorted(rows):
-        cells = zip(row, _HEADS, strict=True)
-        write("".join(f"{text:<{width - 1}} " for text, (_, width) in cells))
-    failed = len(terminalreporter.stats.get("failed", []))
-    failed += len(terminalreporter.stats.get("error", []))
-    write(f"{len(rows)} rows, {failed} tests failed; orders: lead, hedge, unwind, exit")
+        cells = zip(row, heads, strict=True)
+        reporter.write_line("".join(f"{text:<{width - 1}} " for text, (_, width) in cells))
+    return len(rows)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import OpensqtError
@@ -23,15 +24,18 @@ _log = get_logger(__name__)
 _LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, object]]) -> int:
+def run_service(
+    main: Callable[[asyncio.Event], Coroutine[Any, Any, object]],
+    exit_codes: Mapping[str, int] = MappingProxyType({}),
+) -> int:
     """Run a service to its end and return the exit code of the process.
 
     `main` gets an event that SIGTERM or SIGINT sets; a second signal cancels it. Uses uvloop
-    where it is installed. An OpensqtError or OSError is logged in one line, code 1; others pass
-    through.
+    where it is installed. An OpensqtError or OSError is logged in one line; the code is that of its
+    reason in `exit_codes`, else 1. Others pass through.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_supervise(main))
+        return runner.run(_supervise(main, exit_codes))
 
 
 async def serve(
@@ -60,7 +64,9 @@ async def serve(
     return cut
 
 
-async def _supervise(main: Callable[[asyncio.Event], Coroutine[Any, Any, object]]) -> int:
+async def _supervise(
+    main: Callable[[asyncio.Event], Coroutine[Any, Any, object]], exit_codes: Mapping[str, int]
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -77,7 +83,8 @@ async def _supervise(main: Callable[[asyncio.Event], Coroutine[Any, Any, object]
         await main(stop)
     except (OpensqtError, OSError) as error:
         _log.error("service_failed", problem=str(error))
-        return EXIT_FAILED
+        reason = error.reason if isinstance(error, OpensqtError) else ""
+        return exit_codes.get(reason, EXIT_FAILED)
     except asyncio.CancelledError:
         if not stop.is_set():
             raise

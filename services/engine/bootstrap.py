@@ -16,6 +16,7 @@ from opensqt.market_maker.v1 import (
 )
 from services.common.channels import Deadlines, open_channel
 from services.common.clock import Clock, SystemClock
+from services.common.errors import FatalError
 from services.common.ids import Ids, RandomIds
 from services.common.metrics import ServiceMetrics
 from services.common.secrets_files import read_secret
@@ -26,9 +27,10 @@ from services.engine.engine import Engine, EngineDependencies
 from services.engine.follower import OpportunityFollower
 from services.engine.follower_board import OfferBoard
 from services.engine.guard_desk import GuardNeeds
-from services.engine.halt_flag import HaltFlagFile, halt_path
 from services.engine.instruments import InstrumentKind
+from services.engine.leadership import Leadership
 from services.engine.metrics import EngineMetrics
+from services.engine.open_journal import OpenJournal, open_file, take_turn
 from services.engine.order_entry import open_order_entry
 from services.engine.order_news import OrderNews
 from services.engine.order_watch import open_order_watch
@@ -40,7 +42,6 @@ from services.engine.servicer import EngineServicer
 from services.engine.servicer_portfolio import PortfolioServicer
 from services.engine.servicer_positions import PositionServicer
 from services.engine.servicer_risk import RiskServicer
-from services.engine.sqlite_journal import SqliteJournal
 from services.engine.strategy_desk import StrategyDesk
 from services.engine.strategy_words import StrategyMode
 from services.engine.watching import PositionFeed
@@ -56,11 +57,41 @@ _PACKAGE = "opensqt.market_maker.v1"
 
 
 async def run(settings: EngineSettings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then let moving positions come to rest within the drain bound."""
+    """Serve until `stop` is set, then let moving positions come to rest within the drain bound.
+
+    With a shared journal it stands by until its turn. Raises FatalError (LEASE_LOST or
+    EPOCH_SUPERSEDED) where another engine took its place: then nothing is let come to rest.
+    """
     metrics = ServiceMetrics(settings.service)
     metrics.add_process_metrics()
-    async with engine_server(settings, metrics) as server:
+    leadership, opened = Leadership(), None
+    async with AsyncExitStack() as stack:
+        if settings.shared_journal is not None:
+            turn = await take_turn(
+                settings,
+                settings.shared_journal,
+                stack,
+                clock=SystemClock(),
+                metrics=metrics,
+                leadership=leadership,
+                stop=stop,
+            )
+            settings, opened = turn.settings, turn.opened
+            if opened is None:
+                return
+        serving = engine_server(settings, metrics, opened=opened, leadership=leadership)
+        server = await stack.enter_async_context(serving)
+        watching = OwnedTasks()
+        stack.push_async_callback(watching.close)
+        watching.spawn(_stop_when_lost(leadership, stop), "leadership")
         await serve(settings, server, metrics, stop)
+    if leadership.is_lost:
+        raise FatalError(leadership.problem, reason=leadership.reason)
+
+
+async def _stop_when_lost(leadership: Leadership, stop: asyncio.Event) -> None:
+    await leadership.until_lost()
+    stop.set()
 
 
 @asynccontextmanager
@@ -70,16 +101,18 @@ async def engine_server(
     *,
     clock: Clock | None = None,
     ids: Ids | None = None,
+    opened: OpenJournal | None = None,
+    leadership: Leadership | None = None,
 ) -> AsyncIterator[GrpcServer]:
     """Yield the server, not started yet, with journal, venues and drives behind it.
 
-    Raises JournalError when the journal cannot be opened or read.
+    Without `opened` the journal is the file of the settings. Once `leadership` is lost every drive
+    is cut. Raises JournalError when the journal cannot be opened or read.
     """
     clock, ids = clock or SystemClock(), ids or RandomIds()
+    leadership = leadership or Leadership()
     async with AsyncExitStack() as stack:
-        journal = SqliteJournal(settings.journal_path, clock=clock)
-        await journal.open()
-        stack.push_async_callback(journal.close)
+        opened = opened or await open_file(settings, stack, clock)
         scanner, opportunities = await _scanner(settings, stack, clock)
         news = OrderNews()
         feed = PositionFeed(ids.new_id(), clock)
@@ -87,8 +120,8 @@ async def engine_server(
         readers: dict[str, RiskReader] = {}
         engine = Engine(
             EngineDependencies(
-                journal=journal,
-                gateways=await _gateways(settings, stack, clock, news, journal.epoch, readers),
+                journal=opened.journal,
+                gateways=await _gateways(settings, stack, clock, news, opened.epoch, readers),
                 opportunities=scanner,
                 listener=feed,
                 observer=EngineMetrics(metrics),
@@ -98,13 +131,14 @@ async def engine_server(
                 limits=settings.limits.limits(),
                 order_events=news,
                 risk=settings.risk.limits(),
-                halt_flag=HaltFlagFile(halt_path(settings.journal_path)),
+                halt_flag=opened.halt_flag,
                 guards=_guards(settings, readers, alerts),
+                leadership=leadership,
             )
         )
         # Before the server: a client that can call must find the positions of the last run.
         await engine.start()
-        stack.push_async_callback(engine.stop, timedelta(seconds=settings.grpc.drain_seconds))
+        stack.push_async_callback(_stop, engine, leadership, settings.grpc.drain_seconds)
         strategy = _strategy(settings, engine, opportunities, clock)
         stack.push_async_callback(strategy.stop)
         # Streams must end before the server waits for its calls, else it waits for them in vain.
@@ -113,9 +147,20 @@ async def engine_server(
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
         _register(server, engine, feed, alerts, scanner, strategy)
         telling = OwnedTasks()
+        telling.spawn(_cut_when_lost(leadership, engine), "leadership")
         telling.spawn(tell_readiness(server, lambda: engine.takes_entries, clock), "readiness")
         stack.push_async_callback(telling.close)
         yield server
+
+
+async def _cut_when_lost(leadership: Leadership, engine: Engine) -> None:
+    await leadership.until_lost()
+    await engine.stop(timedelta(0))
+
+
+async def _stop(engine: Engine, leadership: Leadership, drain_seconds: float) -> None:
+    # What moves is another engine's then: it will not come to rest by us.
+    await engine.stop(timedelta(seconds=0 if leadership.is_lost else drain_seconds))
 
 
 def _guards(

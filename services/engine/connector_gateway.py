@@ -200,7 +200,9 @@ class ConnectorGateway:
             symbol=symbol, client_order_id=client_order_id, use_margin=use_margin
         )
         with translated():
-            answer = await self._stub.CancelOrder(request, timeout=self._call_seconds)
+            answer = await self._stub.CancelOrder(
+                request, timeout=self._call_seconds, metadata=self._shown
+            )
         order = _order_after_cancel(answer)
         return None if order is None else self._checked(order, client_order_id)
 

@@ -24,6 +24,7 @@ from services.engine.halt_desk import HaltDesk, HaltFlagStore
 from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.instruments import InstrumentRef
 from services.engine.journal import Journal
+from services.engine.leadership import Leadership
 from services.engine.leg_gone import ForcedFill
 from services.engine.order_ids import position_key
 from services.engine.order_news import OrderNews
@@ -72,6 +73,7 @@ class EngineDependencies:
     risk: RiskLimits = field(default_factory=RiskLimits)
     halt_flag: HaltFlagStore | None = None
     guards: GuardNeeds | None = None
+    leadership: Leadership = field(default_factory=Leadership)
 
 
 class Engine:
@@ -80,7 +82,9 @@ class Engine:
     def __init__(self, needs: EngineDependencies) -> None:
         self._needs = needs
         # Everything goes through the watched ones, so that status shows what drives really meet.
-        self._gateways = {name: WatchedGateway(g) for name, g in needs.gateways.items()}
+        self._gateways = {
+            name: WatchedGateway(g, needs.leadership) for name, g in needs.gateways.items()
+        }
         self._tasks = OwnedTasks()
         self._book = PositionBook(needs.journal, needs.listener, needs.observer, needs.clock)
         resolver = OrderResolver(self._gateways, needs.clock, needs.policy)
@@ -283,7 +287,7 @@ class Engine:
     def _troubles(self) -> list[str]:
         """Return everything that keeps the engine from its work, the worst first."""
         record = self._book.engine
-        troubles = []
+        troubles = [self._needs.leadership.problem] if self._needs.leadership.is_lost else []
         if self._book.journal_problem:
             troubles.append(f"entries and exits wait: {self._book.journal_problem}")
         if self._is_stopped():
@@ -378,6 +382,7 @@ class Engine:
         )
 
     def _check_mode(self) -> None:
+        self._needs.leadership.check()
         if self._is_stopped():
             reason = self._halts.reason or self._book.engine.reason
             raise PreconditionError(f"engine is halted: {reason}", reason="ENGINE_HALTED")

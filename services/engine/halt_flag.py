@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from services.common.durable_file import replace_file
@@ -17,13 +18,24 @@ def halt_path(journal_path: Path) -> Path:
 
 
 class HaltFlagFile:
-    """Reads and replaces the flag; a reader sees the old one or the new one, never a part."""
+    """Reads and replaces the flag; a reader sees the old one or the new one, never a part.
 
-    def __init__(self, path: Path) -> None:
+    Where another engine worked the journal since it was written, it is not `current`: that it says
+    halted, or is missing, means nothing then, and the journal alone tells.
+    """
+
+    def __init__(self, path: Path, *, is_current: bool = True) -> None:
         self._path = path
+        self._is_current = is_current
 
     def read(self) -> HaltFlag:
         """Return what the file says; what cannot be read comes back as `problem`."""
+        found = self._read()
+        if self._is_current:
+            return found
+        return replace(found, known=True, halted=False, reason="")
+
+    def _read(self) -> HaltFlag:
         try:
             with self._path.open("rb") as file:
                 body = file.read(_MOST_BYTES)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from services.engine import postgres_schema as sql
 from services.engine.events import Event
@@ -25,6 +26,7 @@ from services.engine.journal_chain import (
     follow,
     row_of,
 )
+from services.engine.leadership import LEASE_LOST, Leadership
 from services.engine.postgres_lease import PostgresLease, lease_lost
 from services.engine.postgres_session import SessionSource
 
@@ -41,10 +43,17 @@ class _Write:
 class PostgresJournal:
     """A `Journal` on one book of a PostgreSQL database; open it before use, close it after."""
 
-    def __init__(self, sessions: SessionSource, lease: PostgresLease, book: str) -> None:
+    def __init__(
+        self,
+        sessions: SessionSource,
+        lease: PostgresLease,
+        book: str,
+        leadership: Leadership | None = None,
+    ) -> None:
         self._sessions = sessions
         self._lease = lease
         self._book = book
+        self._leadership = leadership or Leadership()
         self._queue: asyncio.Queue[_Write | None] = asyncio.Queue()
         self._kept: list[_Write] = []
         self._head: ChainHead | None = None
@@ -55,19 +64,32 @@ class PostgresJournal:
         """Epoch of the lease; orders carry it."""
         return self._lease.epoch
 
-    async def open(self) -> None:
+    @property
+    def is_continued(self) -> bool:
+        """Whether no other engine worked the book since this one last did."""
+        return self._lease.is_continued
+
+    async def open(self, waiting: Callable[[str], None] = lambda _holder: None) -> None:
         """Make the tables where they are missing, wait for the lease and start the writer.
 
+        From then on `keep` must run. `waiting` is told who has the lease, where somebody has.
         Raises JournalError where the database cannot be used or has tables of a later release.
         """
         try:
             await self._migrate()
-            await self._lease.acquire()
+            await self._lease.acquire(waiting)
         except JournalError:
             raise
         except Exception as error:
             raise JournalError(f"cannot open the journal {self._book}: {error}") from error
         self._writer = asyncio.get_running_loop().create_task(self._run())
+
+    async def keep(self) -> None:
+        """Keep the lease until cancelled, or until another engine has it."""
+        try:
+            await self._lease.keep()
+        except JournalError as error:
+            self._leadership.lose(error.reason, error.message)
 
     async def close(self) -> None:
         """Write what is queued, stop the writer and release the lease."""
@@ -93,13 +115,16 @@ class PostgresJournal:
 
     async def load(self) -> tuple[Event, ...]:
         """Read the whole journal; see `Journal.load`."""
+        events: list[Event] = []
+        head = first_head(self._book)
         try:
-            found = await self._sessions.fetch(sql.ROWS, self._book)
-            start = first_head(self._book)
-            rows = ((*row[:-1], bytes.fromhex(row[-1])) for row in map(tuple, found))
-            return tuple(event_of(row) for _, row in checked_rows(start, rows))
+            # In pages, each bounded as every call is; decoded in a thread: the lease is kept.
+            while found := await self._sessions.fetch(sql.ROWS, self._book, head.sequence):
+                page, head = await asyncio.to_thread(_decode, head, found)
+                events += page
         except Exception as error:
             raise JournalError(f"cannot read the journal {self._book}: {error}") from error
+        return tuple(events)
 
     def _put(self, write: _Write) -> None:
         if self._writer is None:
@@ -150,30 +175,49 @@ class PostgresJournal:
     async def _try(self, rows: list[JournalRow]) -> JournalError | None:
         if not rows:
             return None
+        head, self._head = self._head, None
         try:
-            head = self._head or await self._read_head()
+            head = head or await self._read_head_anew()
             end, text = _encode(head, rows)
         except Exception as error:
-            return JournalError(f"the journal cannot be written: {error}")
-        self._head = None
-        try:
-            taken = await self._sessions.fetch(sql.APPEND, self._book, self._lease.epoch, text)
-        except Exception as error:
-            # Perhaps the answer alone was lost: the rows are there, or they are not.
-            if not await self._reached(end):
-                return JournalError(f"the journal cannot be written: {error}")
-        else:
-            if not taken:
-                return lease_lost(self._book, self._lease.epoch)
-        self._head = end
-        return None
+            return _unwritten(error)
+        problem = await self._append(head, end, text)
+        if problem is None:
+            self._head = end
+        elif problem.reason == LEASE_LOST:
+            self._leadership.lose(problem.reason, problem.message)
+        return problem
 
-    async def _reached(self, end: ChainHead) -> bool:
+    async def _append(self, head: ChainHead, end: ChainHead, text: str) -> JournalError | None:
+        is_repeat = False
+        while True:
+            try:
+                taken = await self._sessions.fetch(sql.APPEND, self._book, self._lease.epoch, text)
+            except Exception as error:
+                # Perhaps the answer alone was lost: the rows are there, or they are not.
+                found = await self._found_head()
+                if found == end:
+                    return None
+                # Not there, by the word of a new connection: once more, over that one.
+                if found != head or is_repeat:
+                    return _unwritten(error)
+                is_repeat = True
+            else:
+                return None if taken else lease_lost(self._book, self._lease.epoch)
+
+    async def _found_head(self) -> ChainHead | None:
         try:
-            return await self._read_head() == end
+            return await self._read_head()
         # Not known to be durable is not durable.
         except Exception:
-            return False
+            return None
+
+    async def _read_head_anew(self) -> ChainHead:
+        try:
+            return await self._read_head()
+        # The connection may have ended since its last use; the next one is new.
+        except Exception:
+            return await self._read_head()
 
     async def _read_head(self) -> ChainHead:
         found = await self._sessions.fetch(sql.HEAD, self._book)
@@ -189,6 +233,20 @@ def _encode(head: ChainHead, rows: Sequence[JournalRow]) -> tuple[ChainHead, str
         head = follow(head, row)
         records.append({"sequence": head.sequence, **row._asdict(), "digest": head.digest.hex()})
     return head, json.dumps(records)
+
+
+def _unwritten(error: Exception) -> JournalError:
+    return JournalError(f"the journal cannot be written: {error}")
+
+
+def _decode(head: ChainHead, found: Sequence[Any]) -> tuple[list[Event], ChainHead]:
+    """Return the events of rows that follow a head, and the head after them."""
+    events = []
+    rows = ((*row[:-1], bytes.fromhex(row[-1])) for row in map(tuple, found))
+    for after, row in checked_rows(head, rows):
+        head = after
+        events.append(event_of(row))
+    return events, head
 
 
 def _rows(events: Sequence[Event]) -> tuple[JournalRow, ...]:

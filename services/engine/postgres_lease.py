@@ -6,6 +6,7 @@ is bound to the epoch, and connectors refuse orders of a lower one than they wer
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -13,10 +14,10 @@ from services.common.clock import Clock
 from services.common.logs import get_logger
 from services.engine import postgres_schema as sql
 from services.engine.journal import JournalError
+from services.engine.leadership import LEASE_LOST
 from services.engine.postgres_session import SessionSource
 
 _logger = get_logger(__name__)
-LEASE_LOST: Final = "LEASE_LOST"
 _TRIES_PER_TERM: Final = 4
 
 
@@ -38,26 +39,44 @@ class PostgresLease:
         self._held_until = 0.0
         self.epoch = 0
         """Epoch of the last grant; 0 before the first."""
+        self.is_continued = True
+        """Whether nobody else held the lease between our last grant, of any life, and this one."""
 
     @property
     def is_held(self) -> bool:
         """Whether nobody else can have been granted the lease yet, by our monotonic clock."""
         return self.epoch > 0 and self._clock.monotonic() < self._held_until
 
-    async def acquire(self) -> int:
-        """Wait until the lease is granted and return its epoch."""
+    async def acquire(self, waiting: Callable[[str], None] = lambda _holder: None) -> int:
+        """Wait until the lease is granted and return its epoch.
+
+        `waiting` is told once, at the first refusal, who has it. A database that is away is waited
+        for too, once it has answered at all.
+        """
+        if await self._try_once():
+            return self.epoch
+        holder = await self._sessions.fetch(sql.HOLDER, self._book)
+        waiting(str(holder[0][0]) if holder else "")
+        _logger.info("lease_awaited", book=self._book)
         while True:
-            # From before the question: the server's term begins later than ours, never earlier.
-            asked = self._clock.monotonic()
-            rows = await self._sessions.fetch(
-                sql.GRANT, self._book, self._holder, self._milliseconds()
-            )
-            if rows:
-                self.epoch = int(rows[0][0])
-                self._held_until = asked + self._term.total_seconds()
-                _logger.info("lease_granted", book=self._book, epoch=self.epoch)
-                return self.epoch
             await self._clock.sleep(self._pause())
+            try:
+                if await self._try_once():
+                    return self.epoch
+            except Exception as error:
+                _logger.warning("lease_not_asked", book=self._book, problem=str(error))
+
+    async def _try_once(self) -> bool:
+        # From before the question: the server's term begins later than ours, never earlier.
+        asked = self._clock.monotonic()
+        rows = await self._sessions.fetch(sql.GRANT, self._book, self._holder, self._milliseconds())
+        if not rows:
+            return False
+        self.epoch = int(rows[0][0])
+        self.is_continued = rows[0][1] in (None, self._holder)
+        self._held_until = asked + self._term.total_seconds()
+        _logger.info("lease_granted", book=self._book, epoch=self.epoch)
+        return True
 
     async def keep(self) -> None:
         """Renew until cancelled; raises JournalError (LEASE_LOST) when another engine has it."""

@@ -45,6 +45,7 @@ WRITE_VERSION: Final = "INSERT INTO schema_version VALUES ($1)"
 
 # Milliseconds since 1970, so that a database begun anew is not below the one that was lost.
 GRANT: Final = """
+WITH before AS (SELECT holder FROM leases WHERE book = $1)
 INSERT INTO leases (book, epoch, holder, expires)
 VALUES (
     $1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $2,
@@ -55,8 +56,9 @@ ON CONFLICT (book) DO UPDATE SET
     holder = excluded.holder,
     expires = excluded.expires
 WHERE leases.expires <= clock_timestamp() OR leases.holder = excluded.holder
-RETURNING epoch
+RETURNING epoch, (SELECT holder FROM before)
 """
+HOLDER: Final = "SELECT holder FROM leases WHERE book = $1"
 RENEW: Final = """
 UPDATE leases SET expires = clock_timestamp() + $3::bigint * interval '1 millisecond'
 WHERE book = $1 AND epoch = $2 RETURNING epoch
@@ -82,5 +84,5 @@ SELECT sequence, digest FROM journal WHERE book = $1 ORDER BY sequence DESC LIMI
 """
 ROWS: Final = """
 SELECT sequence, at, position_id, request_id, kind, version, body, digest
-FROM journal WHERE book = $1 ORDER BY sequence
+FROM journal WHERE book = $1 AND sequence > $2 ORDER BY sequence LIMIT 5000
 """

@@ -18,6 +18,7 @@ from services.common.settings import (
 from services.engine.guard_facts import GuardLimits, GuardPace
 from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.risk_limits import RiskLimits
+from services.engine.shared_journal_settings import SharedJournalSettings
 from services.engine.strategy_settings import StrategySettings
 from services.engine.strategy_words import StrategyMode
 
@@ -187,6 +188,7 @@ class EngineSettings(ServiceSettings):
     service: ClassVar[str] = "engine"
 
     journal_path: Path = Path("data/engine/journal.db")
+    shared_journal: SharedJournalSettings | None = None
     venues: tuple[VenueSettings, ...] = Field(min_length=1)
     scanner: EndpointSettings | None = None
     limits: LimitSettings = LimitSettings()

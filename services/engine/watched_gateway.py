@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from services.common.errors import OpensqtError, OutcomeUnknownError, RejectedError
 from services.engine.instruments import Book, InstrumentKind, InstrumentRules
+from services.engine.leadership import EPOCH_SUPERSEDED, Leadership
 from services.engine.orders import OrderOutcome, OrderPlan
 from services.engine.placing import reason_of
 from services.engine.pockets import Holdings
@@ -19,10 +20,14 @@ _T = TypeVar("_T")
 
 
 class WatchedGateway:
-    """Passes every call on; a definite refusal is an answer, everything else that fails is none."""
+    """Passes every call on; a definite refusal is an answer, everything else that fails is none.
 
-    def __init__(self, inner: VenueGateway) -> None:
+    A connector's word that another engine works is heard here, and no order leaves after it.
+    """
+
+    def __init__(self, inner: VenueGateway, leadership: Leadership | None = None) -> None:
         self._inner = inner
+        self._leadership = leadership or Leadership()
         # Not reachable until it has answered once: an operator must not read silence as health.
         self._problem = "NOT_ASKED_YET"
 
@@ -53,7 +58,8 @@ class WatchedGateway:
         return await self._watch(self._inner.book(symbol, depth))
 
     async def place(self, plan: OrderPlan) -> OrderOutcome:
-        """See `VenueGateway.place`."""
+        """See `VenueGateway.place`; raises PreconditionError too where another engine works."""
+        self._leadership.check()
         return await self._watch(self._inner.place(plan))
 
     async def cancel_order(
@@ -91,11 +97,12 @@ class WatchedGateway:
     async def _watch(self, call: Awaitable[_T]) -> _T:
         try:
             answer = await call
-        # The venue was reached in both cases; what became of the order is told elsewhere.
-        except (RejectedError, OutcomeUnknownError):
-            raise
         except OpensqtError as error:
-            self._problem = reason_of(error)
+            if error.reason == EPOCH_SUPERSEDED:
+                self._leadership.lose(error.reason, f"{self.name}: {error.message}")
+            # In these cases the venue was reached; what became of the order is told elsewhere.
+            if not isinstance(error, RejectedError | OutcomeUnknownError):
+                self._problem = reason_of(error)
             raise
         self._problem = ""
         return answer

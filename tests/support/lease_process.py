@@ -16,8 +16,9 @@ from typing import Any
 
 from services.common.clock import SystemClock
 from services.engine.journal import JournalError
+from services.engine.leadership import LEASE_LOST
 from services.engine.postgres_journal import PostgresJournal
-from services.engine.postgres_lease import LEASE_LOST, PostgresLease
+from services.engine.postgres_lease import PostgresLease
 from services.engine.postgres_session import SessionSource
 from tests.support.journal_images import halted
 from tests.support.postgres_server import WireSession

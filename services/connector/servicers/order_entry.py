@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
     from services.common.admission import EntryRoom
+    from services.connector.engine_epochs import EngineSender
 
     Context = ServicerContext[Any, Any]
     Place = Callable[[resources_pb2.PlaceOrderRequest, str], Awaitable[resources_pb2.Order]]
@@ -44,6 +45,7 @@ class OrderEntryMethods:
     """Mixed into the servicer beside `OrderMethods`, whose `_place` it calls."""
 
     _place: Place
+    _admit: Callable[[], Awaitable[EngineSender | None]]
 
     async def EnterOrders(
         self, request_iterator: AsyncIterator[order_entry_pb2.EnterOrdersRequest], context: Context
@@ -51,6 +53,8 @@ class OrderEntryMethods:
         """Place the orders that come in, and answer each when its outcome is known."""
         # Of the call, so of all its entries: an engine has one epoch as long as it lives.
         CALL_EPOCH.set(read_epoch(context.invocation_metadata() or ()))
+        # At once, not with the first order: an engine that took over is known from here on.
+        await self._admit()
         session = _Session(self._place, ENTRY_ROOM.get())
         yield order_entry_pb2.EnterOrdersResponse()
         async for response in session.answers(request_iterator):

@@ -18,7 +18,7 @@ from services.common.errors import (
 )
 from services.common.logs import get_logger
 from services.common.principals import CALLER
-from services.connector.engine_epochs import CALL_EPOCH
+from services.connector.engine_epochs import CALL_EPOCH, EngineSender
 from services.connector.order_codec import (
     decode_request,
     encode_batch_error,
@@ -80,6 +80,7 @@ class OrderMethods:
     ) -> exchange_pb2.CancelOrderResponse:
         """Cancel one order."""
         instrument = self._instrument(request.symbol)
+        await self._admit()
         state = await self._orders.reader.cancel(instrument, self._ids(request))
         return exchange_pb2.CancelOrderResponse(order=encode_order(state, instrument))
 
@@ -89,6 +90,7 @@ class OrderMethods:
         """Cancel several orders of a symbol, each on its own."""
         instrument = self._instrument(request.symbol)
         wanted = self._batch_ids(request)
+        await self._admit()
         results = await asyncio.gather(
             *(self._orders.reader.cancel(instrument, ids) for ids in wanted),
             return_exceptions=True,
@@ -106,6 +108,7 @@ class OrderMethods:
     ) -> exchange_pb2.CancelAllOrdersResponse:
         """Cancel every live order of a symbol."""
         instrument = self._instrument(request.symbol)
+        await self._admit()
         await self._orders.reader.cancel_all(instrument, use_margin=request.use_margin)
         return exchange_pb2.CancelAllOrdersResponse()
 
@@ -115,7 +118,7 @@ class OrderMethods:
         """Return one order as the venue has it."""
         instrument = self._instrument(request.symbol)
         # Before the answer: "never sent" must stay true of every engine that was overtaken.
-        await self._orders.epochs.admit(CALLER.get(), CALL_EPOCH.get())
+        await self._admit()
         state = await self._orders.reader.get(instrument, self._ids(request))
         return encode_order(state, instrument)
 
@@ -176,11 +179,15 @@ class OrderMethods:
     ) -> resources_pb2.Order:
         instrument = self._instrument(request.symbol, path)
         asked = decode_request(request, instrument, path)
-        sender = await self._orders.epochs.admit(CALLER.get(), CALL_EPOCH.get())
+        sender = await self._admit()
         if sender is not None:
             asked = replace(asked, sender=sender)
         state = await self._orders.desk.place(asked, instrument)
         return encode_order(state, instrument)
+
+    async def _admit(self) -> EngineSender | None:
+        """Hold the caller to the highest epoch shown here; see `EngineEpochs.admit`."""
+        return await self._orders.epochs.admit(CALLER.get(), CALL_EPOCH.get())
 
     def _instrument(self, symbol: str, path: str = "") -> Instrument:
         if not symbol:

@@ -1,0 +1,48 @@
+"""Whether this engine is the one at work; what it has lost it never gets back in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from services.common.errors import PreconditionError
+from services.common.logs import get_logger
+
+LEASE_LOST: Final = "LEASE_LOST"
+"""Reason of the journal's word that another engine has taken it over."""
+EPOCH_SUPERSEDED: Final = "EPOCH_SUPERSEDED"
+"""Reason of a connector's word that it was shown a higher epoch."""
+
+_logger = get_logger(__name__)
+
+
+class Leadership:
+    """Held from the start; lost at the first word of another engine at work, and for good."""
+
+    def __init__(self) -> None:
+        self._lost = asyncio.Event()
+        self.reason = ""
+        self.problem = ""
+        """What was heard, for people; empty while nothing was."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another engine works."""
+        return self._lost.is_set()
+
+    def lose(self, reason: str, problem: str) -> None:
+        """Take note that another engine works; the first word is kept."""
+        if self.is_lost:
+            return
+        self.reason, self.problem = reason, problem
+        _logger.error("engine_overtaken", reason=reason, problem=problem)
+        self._lost.set()
+
+    def check(self) -> None:
+        """Raise PreconditionError with the reason where another engine works."""
+        if self.is_lost:
+            raise PreconditionError(self.problem, reason=self.reason)
+
+    async def until_lost(self) -> None:
+        """Return once another engine works."""
+        await self._lost.wait()

@@ -60,6 +60,9 @@ class EngineMetrics:
         self._reconciled = metrics.gauge("reconciled", "1 once start-up recovery is done.")
         self._open = metrics.gauge("open_positions", "Positions neither closed nor flat.")
         self._unknown = metrics.gauge("unknown_orders", "Orders whose outcome is unknown.")
+        self._reachable = metrics.gauge(
+            "venue_reachable", "1 while the venue answers; asked every two seconds.", ("exchange",)
+        )
 
     def order_ended(
         self, exchange: str, order_class: OrderClass, outcome: str, seconds: float
@@ -110,3 +113,5 @@ class EngineMetrics:
         self._reconciled.set(1 if status.reconciled else 0)
         self._open.set(status.open_position_count)
         self._unknown.set(len(status.unknown_client_order_ids))
+        for venue in status.venues:
+            self._reachable.labels(venue.exchange).set(1 if venue.reachable else 0)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from services.common.clock import Clock
 
 FIRST_PAUSE_SECONDS: Final = 0.2
-MOST_PAUSE_SECONDS: Final = 10.0
+MOST_PAUSE_SECONDS: Final = 1.0
 
 _Response = order_entry_pb2.EnterOrdersResponse
 _log = get_logger(__name__)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from services.common.clock import Clock
 
 FIRST_PAUSE_SECONDS: Final = 0.2
-MOST_PAUSE_SECONDS: Final = 10.0
+MOST_PAUSE_SECONDS: Final = 1.0
 
 _ZERO = Decimal(0)
 _log = get_logger(__name__)

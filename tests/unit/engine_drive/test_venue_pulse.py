@@ -1,0 +1,57 @@
+"""A venue that stops answering is told as gone, and as back with its first answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.common.errors import NotFoundError, UnreachableError
+from services.engine.venue_pulse import ANSWER_SECONDS, INTERVAL_SECONDS, follow_pulse
+from tests.support.virtual_clock import VirtualClock
+
+
+class Venue:
+    """Answers, refuses, fails or keeps silent as the test says; remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.problems: list[str] = []
+
+    async def ask(self) -> None:
+        """Answer as told."""
+        if self.error is not None:
+            raise self.error
+
+    def told(self, problem: str) -> bool:
+        """Take a problem; news when it differs from the last."""
+        is_news = self.problems[-1:] != [problem]
+        self.problems.append(problem)
+        return is_news
+
+
+async def test_each_change_is_told_once() -> None:
+    """No connection is a problem; a refusal is an answer."""
+    venue, clock, changes = Venue(), VirtualClock(), list[str]()
+    following = asyncio.create_task(
+        follow_pulse(venue, venue, clock, lambda: changes.append(venue.problems[-1]))
+    )
+    rounds = (None, UnreachableError("gone"), NotFoundError("no such symbol"))
+    for error in rounds:
+        venue.error = error
+        await clock.pass_time(2 * INTERVAL_SECONDS)
+    following.cancel()
+    assert changes == ["", "VENUE_UNREACHABLE", ""]
+
+
+async def test_silence_is_a_problem_within_four_seconds() -> None:
+    """The question is given up before the next one is due."""
+
+    class Silent(Venue):
+        async def ask(self) -> None:
+            raise TimeoutError
+
+    venue, clock = Silent(), VirtualClock()
+    following = asyncio.create_task(follow_pulse(venue, venue, clock, lambda: None))
+    await clock.pass_time(INTERVAL_SECONDS / 2)
+    following.cancel()
+    assert venue.problems == ["NO_ANSWER_IN_TIME"]
+    assert INTERVAL_SECONDS + ANSWER_SECONDS <= 4

@@ -12,10 +12,13 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.setup-stamp
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-deps
 UV := $(VENV)/bin/uv pip install -q --python $(PY) --no-deps
+CCXT := __init__|binance|binanceusdm|bitget|bybit|gate|gateio|hyperliquid|okx
 # How many processes share the tests; one more than two cores, since many tests wait for a fence.
 WORKERS ?= 3
 # Lives and deaths of a connector in test-kills.
 KILL_SEQUENCES ?= 500
+# Processes killed in kill-test.
+KILLS ?= 1000
 # Lives of sim and of each planted bug of sim-plants; crash points of sim-crashes.
 SEEDS ?= 2000
 CRASHES ?= 20000
@@ -44,6 +47,9 @@ $(STAMP): requirements.lock pyproject.toml proto/pyproject.toml
 	@$(PIP) --require-hashes -r $(VENV)/uv.txt
 	@$(UV) --require-hashes -r requirements.lock 2>$(VENV)/uv.log || $(PIP) --no-compile --require-hashes -r requirements.lock
 	@$(PIP) --no-build-isolation -e ./proto -e .
+	@# Where the environment forbids bytecode each process would compile all it imports: a second more.
+	@# Of ccxt's hundred exchanges only those are loaded that the connector has a profile for.
+	@$(PY) -m compileall -q -j 0 -x '/ccxt/([a-z_]+/)?(?!base/|($(CCXT))\.py)[a-z0-9_]+\.py' $(VENV)/lib || true
 	@touch $@
 
 .PHONY: lock
@@ -113,6 +119,11 @@ test-pairs: $(STAMP) ## Pairs of venues in and out with partial fills, by the ve
 test-kills: $(STAMP) ## SIGKILL at random and at chosen moments; KILL_SEQUENCES=N (500) random ones
 	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) -n 4 --dist load tests/kills/test_random_kills.py
 	@$(PYTEST) --ignore=tests/kills/test_random_kills.py tests/kills
+
+.PHONY: kill-test
+kill-test: $(STAMP) ## KILLS=N (1000) SIGKILLs over engine and connectors while they enter and exit
+	@$(PY) -m compileall -q -j 0 services proto
+	@$(PY) -m tests.kills --kills $(KILLS)
 
 .PHONY: sim
 sim: $(STAMP) ## SEEDS=N (2000) seeded lives of engine and connectors in virtual time, with faults

@@ -9,8 +9,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
-
+from services.common.lean_structlog import structlog
 from services.common.masking import escape_control, mask_value, register_secret
 
 if TYPE_CHECKING:

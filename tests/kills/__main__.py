@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from cli.demo.processes import StackError
 from tests.support.kill_batch import FENCE_SECONDS, run_batch
 from tests.support.kill_tally import Tally
 
@@ -43,7 +44,10 @@ async def _run(folder: Path, seed: int, kills: int, tally: Tally) -> None:
     while tally.killed < kills and tally.is_sound:
         began, before = time.monotonic(), tally.killed
         share = min(KILLS_A_STACK, kills - tally.killed)
-        await run_batch(folder / f"stack-{number}", seed + number, share, tally)
+        try:
+            await run_batch(folder / f"stack-{number}", seed + number, share, tally)
+        except* (AssertionError, StackError) as failed:
+            tally.findings += [str(one) for one in failed.exceptions]
         took, done = time.monotonic() - began, tally.killed - before
         _tell(f"stack {number}: {done} kills in {took:.0f} s")
         number += 1

@@ -228,10 +228,12 @@ async def run_batch(folder: Path, seed: int, kills: int, tally: Tally) -> None:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(keeper.keep()) for keeper in keepers.values()]
             running += [group.create_task(trader.trade()) for trader in traders]
-            await _strike(batch, names, dice, kills)
-            await _close(batch, names)
-            for task in running:
-                task.cancel()
+            try:
+                await _strike(batch, names, dice, kills)
+                await _close(batch, names)
+            finally:
+                for task in running:
+                    task.cancel()
 
 
 async def _strike(batch: Batch, names: Names, dice: random.Random, kills: int) -> None:

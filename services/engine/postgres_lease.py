@@ -58,13 +58,17 @@ class PostgresLease:
         holder = await self._sessions.fetch(sql.HOLDER, self._book)
         waiting(str(holder[0][0]) if holder else "")
         _logger.info("lease_awaited", book=self._book)
+        pause = self._pause()
         while True:
-            await self._clock.sleep(self._pause())
+            await self._clock.sleep(pause)
             try:
                 if await self._try_once():
                     return self.epoch
+                pause = self._pause()
             except Exception as error:
                 _logger.warning("lease_not_asked", book=self._book, problem=str(error))
+                # It was perhaps away for the engine at work too, which gets the time to renew.
+                pause = self._term.total_seconds()
 
     async def _try_once(self) -> bool:
         # From before the question: the server's term begins later than ours, never earlier.

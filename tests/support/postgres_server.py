@@ -11,10 +11,13 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
+import socket
 import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ class WireSession:
     @classmethod
     async def connect(cls, folder: Path) -> WireSession:
         """Connect to the server whose socket is in a folder, as its owner."""
-        session = cls(*await asyncio.open_unix_connection(str(folder / ".s.PGSQL.5432")))
+        session = cls(*await asyncio.open_unix_connection(_socket_in(folder)))
         body = struct.pack("!I", 196_608) + b"user\0postgres\0database\0postgres\0\0"
         session._writer.write(struct.pack("!I", len(body) + 4) + body)
         try:
@@ -85,31 +88,71 @@ class WireSession:
                 return rows
 
 
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A server that can be killed and started again; `folder` holds its socket and its data."""
+
+    folder: Path
+    port: int
+    user: str | None
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections, on the socket and on loopback."""
+        options = f"-k {self.folder} -c listen_addresses=127.0.0.1 -c port={self.port}"
+        self._control("-l", self.folder / "log", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop it without a farewell to anybody."""
+        self._control("-m", "immediate", "stop")
+
+    def kill(self) -> None:
+        """SIGKILL its first process; the others end by themselves once they see it gone."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    def _control(self, *words: str | Path) -> None:
+        programs = _programs()
+        control: list[str | Path] = [programs / "pg_ctl", "-s", "-w", "-D", self.folder / "data"]
+        subprocess.run(
+            [*control, *words], check=True, user=self.user, cwd=self.folder, timeout=_READY_SECONDS
+        )
+
+
 @contextlib.contextmanager
-def postgres_server() -> Iterator[Path]:
-    """Run a server that listens on a socket in a folder of its own; yield the folder."""
-    programs = _programs()
+def postgres_server(password: str = "") -> Iterator[PostgresServer]:
+    """Run a server of its own folder and port; over loopback it asks for the password."""
     # Short: the name of a socket has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     user = "postgres" if os.geteuid() == 0 else None
+    (folder / "password").write_text(password or "unused")
     if user is not None:
-        shutil.chown(folder, user)
-    data = folder / "data"
+        for each in (folder, folder / "password"):
+            shutil.chown(each, user)
     try:
-        make: list[str | Path] = [programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres"]
+        make: list[str | Path] = [_programs() / "initdb", "-D", folder / "data", "-U", "postgres"]
+        make += ["-A", "trust", "--auth-host=scram-sha-256", "--pwfile", folder / "password"]
         make += ["--no-sync", "--no-locale", "-E", "UTF8"]
         subprocess.run(make, check=True, capture_output=True, user=user, cwd=folder)
-        control: list[str | Path] = [programs / "pg_ctl", "-s", "-w", "-D", data]
-        options = f"-k {folder} -c listen_addresses="
-        start = [*control, "-l", folder / "log", "-o", options, "start"]
-        subprocess.run(start, check=True, user=user, cwd=folder, timeout=_READY_SECONDS)
+        server = PostgresServer(folder, _free_port(), user)
+        server.start()
         try:
-            yield folder
+            yield server
         finally:
-            stop = [*control, "-m", "immediate", "stop"]
-            subprocess.run(stop, check=True, user=user, cwd=folder)
+            server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def _socket_in(folder: Path) -> str:
+    (path,) = (one for one in folder.glob(".s.PGSQL.*") if one.suffix != ".lock")
+    return str(path)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def has_postgres() -> bool:

@@ -72,8 +72,8 @@ class LossySession:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Path]:
     """Run one server for all tests."""
-    with postgres_server() as folder:
-        yield folder
+    with postgres_server() as server:
+        yield server.folder
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from services.common.errors import OpensqtError, UnreachableError
 from services.common.ids import RandomIds
 from services.common.logs import get_logger
 from services.common.metrics import ServiceMetrics
+from services.common.room_reserve import ReserveFile
 from services.common.server import GrpcServer, serve
 from services.connector.connection_warmer import ConnectionWarmer
 from services.connector.connector_metrics import ConnectorMetrics
@@ -104,7 +105,8 @@ async def open_servicer(
     `owns_process` it also takes over what there is one of per process: the garbage collector.
     """
     async with AsyncExitStack() as stack:
-        ledger = Ledger(part.ledger_path, part.exchange)
+        path = part.ledger_path
+        ledger = Ledger(path, part.exchange, ReserveFile(path.with_name(f"{path.name}.reserve")))
         ledger.open()
         # Closed last: orders under way write their end while the rest shuts down.
         stack.callback(ledger.close)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from services.common.errors import AlreadyExistsError, FatalError, PreconditionError
 from services.common.file_lock import lock_beside
 from services.common.logs import get_logger
+from services.common.room_reserve import lacks_room
 from services.connector.ledger_birth import HISTORY_SPAN, Birth, read_birth
 from services.connector.ledger_rows import (
     SCHEMA_VERSION,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from services.common.room_reserve import Reserve
+
 __all__ = ["Ledger", "LedgerRow", "Phase"]
 
 T = TypeVar("T")
@@ -52,9 +55,10 @@ _HOW_TO_GO_ON: Final = (
 class Ledger:
     """The rows of one venue account. Open it, use it from one event loop, close it."""
 
-    def __init__(self, path: Path, venue: str = "") -> None:
+    def __init__(self, path: Path, venue: str = "", reserve: Reserve | None = None) -> None:
         self._path = path
         self._venue = venue
+        self._reserve = reserve
         self._writer: LedgerWriter | None = None
         self._lock_handle: int | None = None
         self._birth: Birth | None = None
@@ -91,6 +95,8 @@ class Ledger:
             raise FatalError(text, reason="LEDGER_UNUSABLE") from error
         if self._birth.was_lost:
             _logger.error("ledger_lost_or_replaced", path=str(self._path))
+        if self._reserve is not None and not self._reserve.hold():
+            _logger.warning("ledger_reserve_missing", path=str(self._path))
         self._writer = LedgerWriter(connection)
         self._writer.start()
 
@@ -99,6 +105,8 @@ class Ledger:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._reserve is not None:
+            self._reserve.give_up()
         self._release_lock()
 
     def knows_all(self, symbol: str, now_us: int) -> bool:
@@ -135,13 +143,18 @@ class Ledger:
         """Write a new row durably; return None, or the row that has the id already.
 
         A row of phase NOT_SENT with the same content gives way: its order never left. Raises
-        PreconditionError with reason LEDGER_UNAVAILABLE when the write failed, AlreadyExistsError
-        when another order has the row's id at the venue: send nothing then.
-        An `urgent` row goes ahead of all others that wait; a `brief` one may be committed on the
-        event loop, which is quickest for an order that is alone.
+        PreconditionError with reason LEDGER_UNAVAILABLE when the write failed, LEDGER_FULL when
+        the room that is left is kept for `urgent` rows, AlreadyExistsError when another order has
+        the row's id at the venue: send nothing then.
+        An `urgent` row, of an order that reduces exposure, goes ahead of all others that wait; a
+        `brief` one may be committed on the event loop, quickest for an order that is alone.
         """
+        if not urgent and self._reserve is not None and not self._reserve.hold():
+            raise PreconditionError(
+                "the disk is full: no order that opens exposure is recorded", reason="LEDGER_FULL"
+            )
         try:
-            return await self._submit(
+            return await self._write(
                 lambda connection: insert_row(connection, row), urgent=urgent, brief=brief
             )
         except sqlite3.Error as error:
@@ -171,7 +184,7 @@ class Ledger:
         A `patient` write may wait a moment to share the commit of the next row.
         """
         texts = (exchange_order_id, state, refusal)
-        await self._submit(
+        await self._write(
             lambda connection: update_row(connection, client_order_id, phase, texts, order_number),
             urgent=False,
             patient=patient,
@@ -217,6 +230,24 @@ class Ledger:
             raise PreconditionError(
                 f"the order ledger cannot be read: {error}", reason="LEDGER_UNAVAILABLE"
             ) from error
+
+    async def _write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        urgent: bool,
+        patient: bool = False,
+        brief: bool = False,
+    ) -> T:
+        """Do it, and once more in the room of the reserve where the disk is full."""
+        try:
+            return await self._submit(work, urgent=urgent, patient=patient, brief=brief)
+        except sqlite3.Error as error:
+            if self._reserve is None or not self._reserve.is_held or not lacks_room(error):
+                raise
+            _logger.error("ledger_reserve_given_up", problem=str(error))
+            self._reserve.give_up()
+        return await self._submit(work, urgent=urgent, patient=patient, brief=brief)
 
     async def _submit(
         self,

@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from services.common.clock import Clock, SystemClock
 from services.common.logs import get_logger
+from services.common.room_reserve import Reserve, ReserveFile, lacks_room
+from services.engine.afterwards import Afterwards
 from services.engine.events import Event
 from services.engine.journal import JournalError
 from services.engine.journal_chain import JournalRow, row_of
 from services.engine.journal_file import JournalFile, read_events
-from services.engine.journal_room import Reserve, ReserveFile, opens_exposure
+from services.engine.journal_room import opens_exposure
 
 _logger = get_logger(__name__)
-_NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-"""Primary codes of a write that found no room: the log's index fails as an I/O error."""
 
 
 # Compared by identity: two appends of equal rows are two appends.
@@ -55,6 +53,8 @@ class SqliteJournal:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._kept: list[_Write] = []
+        self._soon: list[Event] = []
+        self._afterwards = Afterwards()
 
     @property
     def epoch(self) -> int:
@@ -73,6 +73,7 @@ class SqliteJournal:
     async def close(self) -> None:
         """Write what is queued, stop the writer and let others open the file."""
         if self._thread is not None:
+            self._pass_on()
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
@@ -83,17 +84,31 @@ class SqliteJournal:
         While the disk is full, rows that open exposure are refused with reason JOURNAL_FULL.
         """
         done: Future[None] = Future()
+        self._pass_on()
         self._put(_Write(_rows(events), any(map(opens_exposure, events)), done))
         # A caller that gives up must not cancel the future the writer thread is going to set.
         await asyncio.shield(asyncio.wrap_future(done))
 
     def append_soon(self, events: Sequence[Event]) -> None:
-        """Append without waiting; see `Journal.append_soon`."""
-        self._put(_Write(_rows(events)))
+        """Append without waiting; see `Journal.append_soon`.
+
+        Encoded and written a moment later, or before the next durable rows: neither the loop nor
+        the thread works on them while the order that follows from them has not left.
+        """
+        if self._thread is None:
+            raise JournalError("the journal is not open")
+        self._soon.extend(events)
+        self._afterwards.do(self._pass_on)
 
     async def load(self) -> tuple[Event, ...]:
         """Read the whole journal; see `Journal.load`."""
         return await asyncio.to_thread(read_events, self._path)
+
+    def _pass_on(self) -> None:
+        # Empty where durable rows took them along, and once the journal is closed.
+        if self._soon:
+            soon, self._soon = self._soon, []
+            self._put(_Write(_rows(soon)))
 
     def _put(self, write: _Write) -> None:
         if self._thread is None:
@@ -129,7 +144,7 @@ class SqliteJournal:
         if any(write.opens for write in writes) and not self._reserve.hold():
             writes = _refuse_entries(writes)
         problem = self._try(writes)
-        if problem is not None and _lacks_room(problem) and self._reserve.is_held:
+        if problem is not None and lacks_room(problem) and self._reserve.is_held:
             _logger.error("journal_reserve_given_up", problem=str(problem))
             self._reserve.give_up()
             writes = _refuse_entries(writes)
@@ -152,12 +167,6 @@ class SqliteJournal:
         except Exception as error:
             return error
         return None
-
-
-def _lacks_room(problem: Exception) -> bool:
-    # The low byte is the primary code.
-    code = getattr(problem, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & 0xFF in _NO_ROOM
 
 
 def _refuse_entries(writes: list[_Write]) -> list[_Write]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from services.common.room_reserve import ReserveFile
 from services.engine.events import EngineHalted
 from services.engine.journal import JournalError
 from services.engine.journal_file import read_events
-from services.engine.journal_room import ReserveFile
 from services.engine.orders import OrderClass
 from services.engine.sqlite_journal import SqliteJournal
 from tests.support.journal_images import halted, order_intent

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from services.common.room_reserve import ReserveFile
 from services.engine import events as ev
 from services.engine.journal import JournalError
-from services.engine.journal_room import ReserveFile, opens_exposure
+from services.engine.journal_room import opens_exposure
 from services.engine.orders import OrderClass
 from services.engine.sqlite_journal import SqliteJournal
 from tests.support.journal_images import halted, order_intent

@@ -12,7 +12,6 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.setup-stamp
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-deps
 UV := $(VENV)/bin/uv pip install -q --python $(PY) --no-deps
-CCXT := __init__|binance|binanceusdm|bitget|bybit|gate|gateio|hyperliquid|okx
 # How many processes share the tests; one more than two cores, since many tests wait for a fence.
 WORKERS ?= 3
 # Lives and deaths of a connector in test-kills.
@@ -47,9 +46,6 @@ $(STAMP): requirements.lock pyproject.toml proto/pyproject.toml
 	@$(PIP) --require-hashes -r $(VENV)/uv.txt
 	@$(UV) --require-hashes -r requirements.lock 2>$(VENV)/uv.log || $(PIP) --no-compile --require-hashes -r requirements.lock
 	@$(PIP) --no-build-isolation -e ./proto -e .
-	@# Where the environment forbids bytecode each process would compile all it imports: a second more.
-	@# Of ccxt's hundred exchanges only those are loaded that the connector has a profile for.
-	@$(PY) -m compileall -q -j 0 -x '/ccxt/([a-z_]+/)?(?!base/|($(CCXT))\.py)[a-z0-9_]+\.py' $(VENV)/lib || true
 	@touch $@
 
 .PHONY: lock
@@ -122,7 +118,6 @@ test-kills: $(STAMP) ## SIGKILL at random and at chosen moments; KILL_SEQUENCES=
 
 .PHONY: kill-test
 kill-test: $(STAMP) ## KILLS=N (1000) SIGKILLs over engine and connectors while they enter and exit
-	@$(PY) -m compileall -q -j 0 services proto
 	@$(PY) -m tests.kills --kills $(KILLS)
 
 .PHONY: sim

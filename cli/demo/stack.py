@@ -115,7 +115,7 @@ class LocalStack:
         try:
             async with asyncio.TaskGroup() as group:
                 for venue in (SPOT, PERPETUAL):
-                    name, table = f"connector-{venue}", self._connector_table(venue)
+                    name, table = f"connector-{venue}", self.connector_table(venue)
                     group.create_task(self._launch(name, "services.connector", table))
         except* StackError as failed:
             problem = failed.exceptions[0]
@@ -193,7 +193,8 @@ class LocalStack:
             "rules": {"processing_bound_seconds": options.processing_bound_seconds},
         }
 
-    def _connector_table(self, venue: str) -> dict[str, Any]:
+    def connector_table(self, venue: str) -> dict[str, Any]:
+        """Return the tables of a connector besides what every service has."""
         options = self.options
         return {
             "connector": {

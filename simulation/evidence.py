@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 from services.engine.events import EntryIntended
 from services.engine.instruments import InstrumentRules, LegSide
@@ -151,6 +152,7 @@ class VenueBooks:
         return sum((self.quantity(position_id, leg) for leg in LegSide), _ZERO)
 
 
+@lru_cache(maxsize=4_096)
 def parse_name(client_order_id: str) -> OrderName | None:
     """Return what an id says; None for one that the engine cannot have made."""
     match = _NAME.fullmatch(client_order_id)

@@ -16,7 +16,7 @@ import contextlib
 import heapq
 import itertools
 from collections.abc import Callable, Coroutine
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
 
@@ -103,30 +103,63 @@ def context_of(process: Process | None) -> Context:
     return context
 
 
-_numbers = itertools.count()
+_numbers = itertools.count(1)
 
 
 class SimTask(asyncio.Task[T]):
-    """A task whose place in a set follows from when it was made, not from its address."""
+    """A task whose place in a set follows from when it was first hashed, not from its address."""
 
-    def __init__(self, *args: Any, **named: Any) -> None:
-        # First: asyncio puts the task into a set while it is made.
-        self._number = next(_numbers)
-        super().__init__(*args, **named)
+    _number = 0
 
     def __hash__(self) -> int:
+        if not self._number:
+            self._number = next(_numbers)
         return self._number
 
 
 class SimFuture(asyncio.Future[T]):
-    """A future whose place in a set follows from when it was made."""
+    """A future whose place in a set follows from when it was first hashed."""
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
-        self._number = next(_numbers)
-        super().__init__(loop=loop)
+    _number = 0
 
     def __hash__(self) -> int:
+        if not self._number:
+            self._number = next(_numbers)
         return self._number
+
+
+# Not frozen: it is cancelled. Without what asyncio's own does for debugging, a third of its time.
+class SimHandle:
+    """A callback that is ready or will be: what asyncio uses of its Handle and TimerHandle."""
+
+    __slots__ = ("_args", "_callback", "_context", "_is_cancelled", "_when")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context, when: float
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._when = when
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Let it not run."""
+        self._is_cancelled = True
+        # What it would have used may go.
+        self._callback, self._args = _nothing, ()
+
+    def cancelled(self) -> bool:
+        """Whether it will not run."""
+        return self._is_cancelled
+
+    def when(self) -> float:
+        """Return the virtual second at which it becomes ready."""
+        return self._when
+
+
+def _nothing() -> None:
+    """Do what is left of a cancelled callback."""
 
 
 class SimLoop(asyncio.BaseEventLoop):
@@ -134,12 +167,13 @@ class SimLoop(asyncio.BaseEventLoop):
 
     # Names of asyncio's own class, which its type stubs leave out.
     _ready: Any
-    _scheduled: list[asyncio.TimerHandle]
+    _scheduled: list[tuple[float, int, SimHandle]]
 
     def __init__(self) -> None:
         super().__init__()
         self._now = _FIRST_SECOND
         self.end: float | None = None
+        self._timer_count = 0
         self.callbacks = 0
         self.problems: list[str] = []
         self.set_task_factory(_make_task)
@@ -153,11 +187,40 @@ class SimLoop(asyncio.BaseEventLoop):
         """Return a future of this loop."""
         return SimFuture(loop=self)
 
-    def call_soon_threadsafe(
+    # asyncio uses of a handle what this one has.
+    def call_soon(  # type: ignore[override]  # the handle is this loop's own
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> asyncio.Handle:
-        """Do as `call_soon`: there is no other thread."""
-        return self.call_soon(callback, *args, context=context)
+    ) -> SimHandle:
+        """Run a callback after those that are ready already."""
+        handle = SimHandle(callback, args, context or copy_context(), self._now)
+        self._ready.append(handle)
+        return handle
+
+    # There is no other thread.
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # as above
+
+    def call_later(  # type: ignore[override]  # the handle is this loop's own
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> SimHandle:
+        """Run a callback after so many virtual seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]  # the handle is this loop's own
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> SimHandle:
+        """Run a callback at a virtual second, after those asked for first."""
+        handle = SimHandle(callback, args, context or copy_context(), when)
+        self._timer_count += 1
+        heapq.heappush(self._scheduled, (when, self._timer_count, handle))
+        return handle
 
     def run_in_executor(
         self, executor: Any, func: Callable[[*Ts], T], *args: *Ts
@@ -174,22 +237,22 @@ class SimLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         """Run what is ready, after a jump to the next timer where nothing is."""
         ready, scheduled = self._ready, self._scheduled
-        while scheduled and scheduled[0].cancelled():
+        while scheduled and scheduled[0][2]._is_cancelled:
             heapq.heappop(scheduled)
         if not ready:
             if not scheduled:
                 raise DeadlockError(f"nothing is left to wait for at {self._now:.6f} s")
-            self._now = max(self._now, scheduled[0].when())
+            self._now = max(self._now, scheduled[0][0])
             if self.end is not None and self._now > self.end:
                 raise TimeLimitError(f"not done at {self._now:.6f} s")
-        while scheduled and scheduled[0].when() <= self._now:
-            ready.append(heapq.heappop(scheduled))
+        while scheduled and scheduled[0][0] <= self._now:
+            ready.append(heapq.heappop(scheduled)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle.cancelled():
+            if not handle._is_cancelled:
                 self._run_handle(handle)
 
-    def _run_handle(self, handle: Any) -> None:
+    def _run_handle(self, handle: SimHandle) -> None:
         process = handle._context.get(PROCESS)
         if process is not None:
             if process.is_dead:
@@ -199,10 +262,14 @@ class SimLoop(asyncio.BaseEventLoop):
                 process.die()
                 return
         self.callbacks += 1
-        handle._run()
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Leave a cancelled timer in the heap until its turn."""
+        try:
+            handle._context.run(handle._callback, *handle._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        # All others, as asyncio does: a cancellation that escapes is a problem too.
+        except BaseException as error:
+            told = {"message": f"a callback broke: {handle._callback!r}", "exception": error}
+            handle._context.run(self.call_exception_handler, told)
 
     def _check_closed(self) -> None:
         """Let what is buried speak to a closed loop: it is heard by nobody."""

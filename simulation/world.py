@@ -306,6 +306,8 @@ class World:
             asyncio.set_event_loop(None)
             self.loop.close()
             gc.collect()
+            # What the last words of a coroutine brought back to life.
+            gc.collect()
         # Of the living alone: the dead leave tasks that were never awaited.
         self.loop.problems = problems
 

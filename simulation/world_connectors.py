@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from services.common.metrics import ServiceMetrics
 from services.connector import bootstrap
 from services.connector.connector_metrics import ConnectorMetrics
+from services.connector.profile import VenueProfile
 from services.connector.settings import ConnectorPart
 from services.simulator.gateway import Gateway
 from services.simulator.simulation import Simulation
@@ -78,6 +79,7 @@ class Connectors:
         self._chance = chance
         self._ids = ids
         self.by_name: dict[str, Connector] = {}
+        self._exchanges: list[Any] = []
 
     def make(self, folder: Path) -> None:
         """Make their disks; none is started."""
@@ -117,7 +119,7 @@ class Connectors:
             new_session=self._session,
             Ledger=self._ledger,
             MarketLoader=self._loader,
-            build_exchange=copy_exchange,
+            build_exchange=self._exchange,
             RandomIds=lambda: self._ids,
         ):
             yield
@@ -127,12 +129,22 @@ class Connectors:
         for connector in self.by_name.values():
             connector.process = connector.door.process = connector.door.servicer = None
             connector.image.close()
+        for exchange in self._exchanges:
+            # Or it complains, when it is collected, that nobody closed it.
+            exchange.session = None
+            exchange.clients = {}
+
+    def _exchange(self, profile: VenueProfile, session: Any, **options: Any) -> Any:
+        exchange = copy_exchange(profile, session, **options)
+        self._exchanges.append(exchange)
+        return exchange
 
     def _session(self, *gates: Any) -> SimSession:
         wires = self._wires
         return SimSession(_here(), wires.network, wires.rest, wires.sockets, gates)
 
-    def _ledger(self, path: Path, venue: str) -> SimLedger:
+    # Without the reserve file: a full disk here is one that has no room left at all.
+    def _ledger(self, path: Path, venue: str, _reserve: object = None) -> SimLedger:
         name = _here()
 
         def written() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import marshal
 import random
 from datetime import timedelta
 from functools import cache
@@ -160,7 +161,7 @@ def copy_exchange(
     for name, value in vars(template).items():
         if isinstance(value, dict | list):
             setattr(exchange, name, copy.copy(value))
-    exchange.options = _copied(template.options)
+    exchange.options = marshal.loads(_options(profile.code, is_signed=bool(credentials.api_key)))  # noqa: S302 - made here
     exchange.options["recvWindow"] = round(recv_window.total_seconds() * 1_000)
     exchange.timeout = round(request_timeout.total_seconds() * 1_000)
     exchange.session = session
@@ -168,11 +169,10 @@ def copy_exchange(
     return exchange
 
 
-def _copied(value: Any) -> Any:
-    # Plain data: `copy.deepcopy` takes ten times as long over it.
-    if isinstance(value, dict):
-        return {name: _copied(item) for name, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
+@cache
+def _options(code: str, *, is_signed: bool) -> bytes:
+    # Plain data: to copy it piece by piece takes ten times as long.
+    return marshal.dumps(_template(code, is_signed=is_signed).options)
 
 
 class KeptLoader:

@@ -138,11 +138,20 @@ async def retry_read(
 
     Raises the translated error of the last attempt; other errors are raised at once.
     """
+    # Without stamina while all goes well: its context is half the cost of a read.
+    try:
+        with translated():
+            return await read()
+    except UnreachableError as error:
+        first: UnreachableError | None = error
     # Only UNAVAILABLE: asking again what was too much or too slow adds to the load.
     async for attempt in stamina.retry_context(
         on=UnreachableError, attempts=attempts, timeout=seconds, wait_initial=0.1, wait_max=2.0
     ):
         with attempt, translated():
+            if first is not None:
+                told, first = first, None
+                raise told
             return await read()
     raise FatalError("a retry loop ended without an answer")
 

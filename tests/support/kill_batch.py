@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ SETTLE_SECONDS: Final = FENCE_SECONDS + 5.0
 """Longest time from the last start until every position is hedged or flat."""
 GIVE_UP_SECONDS: Final = 60.0
 KILLS_AN_EPISODE: Final = 10
+_MEASURED_STARTS: Final = 3
 _POLL_SECONDS: Final = 0.05
 
 SYMBOLS: Final = (
@@ -116,19 +118,25 @@ class Batch:
 
     async def reconciled(self) -> None:
         """Wait until the engine takes entries as far as recovery goes."""
-        await self.driver.until(self._is_reconciled, "reconciled", GIVE_UP_SECONDS)
-
-    async def _is_reconciled(self) -> bool:
-        try:
-            status = await self.status()
-        except grpc.aio.AioRpcError:
-            return False
-        return status.reconciled
+        is_reconciled = False
+        while not is_reconciled:
+            await asyncio.sleep(_POLL_SECONDS)
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                is_reconciled = (await self.status()).reconciled
 
     async def status(self) -> engine_pb2.EngineStatus:
         """Read the engine's status."""
         request = engine_pb2.GetStatusRequest()
         return (await self.driver.engine.GetStatus(request, timeout=1.0)).status
+
+    async def measure_starts(self) -> None:
+        """Kill each service a few times while nothing else happens; note how long it is away."""
+        for name in VICTIMS * _MEASURED_STARTS:
+            keeper = self.keepers[name]
+            keeper.kill(counted=False)
+            await keeper.serving.wait()
+        self.tally.alone = {name: took[:] for name, took in self.tally.restarts.items()}
+        self.tally.restarts.clear()
 
     async def settle(self) -> None:
         """Wait until all serve and all positions rest; what takes too long is a finding."""
@@ -229,6 +237,8 @@ async def run_batch(folder: Path, seed: int, kills: int, tally: Tally) -> None:
             running = [group.create_task(keeper.keep()) for keeper in keepers.values()]
             running += [group.create_task(trader.trade()) for trader in traders]
             try:
+                if not tally.alone:
+                    await batch.measure_starts()
                 await _strike(batch, names, dice, kills)
                 await _close(batch, names)
             finally:

@@ -61,7 +61,7 @@ class Keeper:
             return False
         return True
 
-    def kill(self) -> bool:
+    def kill(self, *, counted: bool = True) -> bool:
         """SIGKILL it; false where it has just ended and is not started again yet."""
         try:
             self._stack.services[self._name].kill()
@@ -69,7 +69,8 @@ class Keeper:
             return False
         self.started.clear()
         self.serving.clear()
-        self._tally.kills[self._name] += 1
+        if counted:
+            self._tally.kills[self._name] += 1
         return True
 
 

@@ -27,6 +27,8 @@ class Tally:
     halts: int = 0
     settles: list[float] = field(default_factory=list)
     restarts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    alone: dict[str, list[float]] = field(default_factory=dict)
+    """Starts while nothing else ran, from the kill until the service serves."""
     orphan_legs: int = 0
     duplicate_orders: int = 0
     findings: list[str] = field(default_factory=list)
@@ -53,6 +55,10 @@ class Tally:
             f"unknown outcomes  {self.unknown_orders}, resolved: {_counts(self.resolved)}",
             f"refused entries   {_counts(self.refusals)}",
             f"breaks healed     {self.breaks_healed}; halts resumed {self.halts}",
+            *(
+                f"start {name:<22} {_times(took)}, alone"
+                for name, took in sorted(self.alone.items())
+            ),
             *(f"start {name:<22} {_times(took)}" for name, took in sorted(self.restarts.items())),
             f"settled after the last start  {_times(self.settles)}",
             f"orphan legs       {self.orphan_legs}",

@@ -26,6 +26,7 @@ _AWAY: Final = (
 )
 _CALL_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.15
 _MOST_NOTIONAL: Final = 900
 _LEAST_NOTIONAL: Final = 150
 
@@ -151,6 +152,6 @@ class Trader:
     async def _rested(self, position: Position) -> Position:
         request = engine_pb2.GetHedgedPositionRequest(position_id=position.position_id)
         while position.state not in SETTLED_STATES:
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
             position = (await answered(self._engine.GetHedgedPosition, request)).position
         return position

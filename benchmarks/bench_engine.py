@@ -149,6 +149,7 @@ def _add_lives(report: Report, name: str, text: str, part: _Part, found: LifeFig
     seconds, bare = part.seconds, part.bare
     for key, row, values in (
         ("hand_over", "lead's fill at the engine to hedge leaving it", found.hand_overs),
+        ("hand_over_cpu", "of it, computed by the loop's thread", found.hand_over_cpu),
         ("bare", "beside: a bare grpc.aio call", bare.calls),
         ("naked", "lead's fill at the venue to hedge reaching the venue", found.naked),
         ("skew", "between both orders of an exit leaving", found.skews),

@@ -22,6 +22,8 @@ class LifeFigures:
 
     hand_overs: list[float] = field(default_factory=list)
     """From the lead's fill reaching the engine to the hedge leaving it."""
+    hand_over_cpu: list[float] = field(default_factory=list)
+    """What the event loop's thread computed meanwhile."""
     naked: list[float] = field(default_factory=list)
     """From the lead's fill at the venue to the hedge reaching the venue."""
     skews: list[float] = field(default_factory=list)
@@ -71,6 +73,7 @@ def _add_entry(
             filled = filled or tap
         elif not is_lead and tap.way == "left" and filled is not None:
             found.hand_overs.append(tap.at - filled.at)
+            found.hand_over_cpu.append(tap.cpu - filled.cpu)
             lead, hedge = moments[filled.client_order_id], moments[tap.client_order_id]
             found.naked.append(hedge.arrived - lead.acted)
             filled = None

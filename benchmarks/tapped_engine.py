@@ -31,9 +31,13 @@ _PLACE: Final = "/PlaceOrder"
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One order at the engine's wire: `way` is left, answered or told; seconds, monotonic."""
+    """One order at the engine's wire: `way` is left, answered or told.
+
+    `at` is the monotonic clock, `cpu` what the event loop's thread has computed so far, seconds.
+    """
 
     at: float
+    cpu: float
     way: str
     client_order_id: str
     executed: float
@@ -44,14 +48,14 @@ class Tap:
 class Taps:
     """Messages with their moments; what they say is read when the engine has ended."""
 
-    rows: list[tuple[int, str, Any]]
+    rows: list[tuple[int, int, str, Any]]
 
     def encoding(self, encode: Coder) -> Coder:
         """Return `encode` with a reading after it."""
 
         def encoded(message: Any) -> Any:
             data = encode(message)
-            self.rows.append((time.perf_counter_ns(), "left", message))
+            self.rows.append((time.perf_counter_ns(), time.thread_time_ns(), "left", message))
             return data
 
         return encoded
@@ -60,9 +64,9 @@ class Taps:
         """Return `decode` with a reading before it."""
 
         def decoded(data: Any) -> Any:
-            at = time.perf_counter_ns()
+            at, cpu = time.perf_counter_ns(), time.thread_time_ns()
             message = decode(data)
-            self.rows.append((at, way, message))
+            self.rows.append((at, cpu, way, message))
             return message
 
         return decoded
@@ -70,10 +74,11 @@ class Taps:
     def write(self, path: Path) -> None:
         """Write what was seen of orders, one line of JSON each."""
         lines = []
-        for at, way, message in self.rows:
+        for at, cpu, way, message in self.rows:
             order = message.order if hasattr(message, "order") else message
             figure = getattr(order, "executed_qty", decimal_pb2.Decimal(value="0"))
-            lines.append(json.dumps([at / 1e9, way, order.client_order_id, figure.value or "0"]))
+            row = [at / 1e9, cpu / 1e9, way, order.client_order_id, figure.value or "0"]
+            lines.append(json.dumps(row))
         path.write_text("\n".join(lines))
 
 
@@ -134,9 +139,9 @@ def read_taps(path: Path) -> list[Tap]:
     """Return what a tapped engine wrote, oldest first."""
     found = []
     for line in path.read_text().splitlines():
-        at, way, client_order_id, executed = json.loads(line)
+        at, cpu, way, client_order_id, executed = json.loads(line)
         if client_order_id:
-            found.append(Tap(at, way, client_order_id, float(executed)))
+            found.append(Tap(at, cpu, way, client_order_id, float(executed)))
     return sorted(found, key=lambda tap: tap.at)
 
 

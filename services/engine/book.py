@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from services.common.clock import Clock
 from services.engine import events as ev
+from services.engine.afterwards import Later, at_once
 from services.engine.journal import Journal, JournalError
 from services.engine.pockets import Pocket
 from services.engine.ports import EngineObserver, PositionListener
@@ -53,13 +55,20 @@ class EngineRecord:
 class PositionBook:
     """Appends events to the journal, folds them into positions and tells the listener.
 
-    Memory follows the journal: what must be durable is folded only once it is.
+    Memory follows the journal: what must be durable is folded only once it is. The listener is told
+    `later`: each state of a position, in order.
     """
 
     def __init__(
-        self, journal: Journal, listener: PositionListener, observer: EngineObserver, clock: Clock
+        self,
+        journal: Journal,
+        listener: PositionListener,
+        observer: EngineObserver,
+        clock: Clock,
+        later: Later = at_once,
     ) -> None:
         self._journal = journal
+        self._later = later
         self._listener = listener
         self._observer = observer
         self._clock = clock
@@ -115,7 +124,11 @@ class PositionBook:
         changed = {self._fold(event) for event in events}
         for position_id in changed - {None}:
             if position_id is not None:
-                self._listener.position_changed(view_of(self._positions[position_id]))
+                # A view takes longer than the decision it would hold up.
+                self._later(partial(self._tell, self._positions[position_id]))
+
+    def _tell(self, position: Position) -> None:
+        self._listener.position_changed(view_of(position))
 
     def _fold(self, event: ev.Event) -> str | None:
         match event:

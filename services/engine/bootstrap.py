@@ -21,6 +21,7 @@ from services.common.ids import Ids, RandomIds
 from services.common.metrics import ServiceMetrics
 from services.common.secrets_files import read_secret
 from services.common.server import GrpcServer, serve
+from services.engine.afterwards import Afterwards
 from services.engine.connector_gateway import ConnectorGateway
 from services.engine.connector_risk_reader import ConnectorRiskReader
 from services.engine.engine import Engine, EngineDependencies
@@ -134,6 +135,7 @@ async def engine_server(
                 halt_flag=opened.halt_flag,
                 guards=_guards(settings, readers, alerts),
                 leadership=leadership,
+                later=Afterwards().do,
             )
         )
         # Before the server: a client that can call must find the positions of the last run.

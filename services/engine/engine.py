@@ -11,6 +11,7 @@ from services.common.errors import NotFoundError, OpensqtError, PreconditionErro
 from services.common.ids import Ids
 from services.engine import commands as cmd
 from services.engine import events as ev
+from services.engine.afterwards import Later, at_once
 from services.engine.book import PositionBook
 from services.engine.drive_context import DriveContext
 from services.engine.entry import next_lead_plan
@@ -74,6 +75,7 @@ class EngineDependencies:
     halt_flag: HaltFlagStore | None = None
     guards: GuardNeeds | None = None
     leadership: Leadership = field(default_factory=Leadership)
+    later: Later = at_once
 
 
 class Engine:
@@ -86,7 +88,9 @@ class Engine:
             name: WatchedGateway(g, needs.leadership) for name, g in needs.gateways.items()
         }
         self._tasks = OwnedTasks()
-        self._book = PositionBook(needs.journal, needs.listener, needs.observer, needs.clock)
+        self._book = PositionBook(
+            needs.journal, needs.listener, needs.observer, needs.clock, needs.later
+        )
         resolver = OrderResolver(self._gateways, needs.clock, needs.policy)
         self._executor = ParallelExecutor(
             self._gateways,

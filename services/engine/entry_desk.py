@@ -80,7 +80,7 @@ class EntryDesk:
         """
         if command.opportunity_id:
             found = await self._opportunities.resolve(command.opportunity_id)
-            if found.observe_time is not None and self._risk.is_stale(found.observe_time):
+            if self._risk.is_stale(found.observe_time):
                 raise PreconditionError(
                     f"the figures of opportunity {command.opportunity_id} are too old; scan again",
                     reason="OPPORTUNITY_STALE",

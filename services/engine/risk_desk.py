@@ -73,9 +73,12 @@ class RiskDesk:
         )
         return check_risk(symbol, planned, fees, facts, self._risk)
 
-    def is_stale(self, observe_time: datetime) -> bool:
-        """Tell whether what was observed then is too old to enter upon."""
-        return is_stale(self._clock.now() - observe_time, self._risk.max_opportunity_age)
+    def is_stale(self, observe_time: datetime | None) -> bool:
+        """Tell whether what was observed then is too old to enter upon; None is of any age."""
+        bound = self._risk.max_opportunity_age
+        if observe_time is None:
+            return bound is not None
+        return is_stale(self._clock.now() - observe_time, bound)
 
     def look(self) -> None:
         """Open the UTC day where it is counted, and stop all entries after too many failures."""

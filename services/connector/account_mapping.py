@@ -37,13 +37,14 @@ UNKNOWN_CONFIG: Final = SymbolConfig()
 
 @dataclass(frozen=True, slots=True)
 class MarginDebt:
-    """What the spot margin account owes of one asset."""
+    """What the spot margin account owes of one asset, and what it holds of it."""
 
     borrowed: Decimal
     interest: Decimal
+    total: Decimal
 
 
-NO_DEBT: Final = MarginDebt(ZERO, ZERO)
+NO_DEBT: Final = MarginDebt(ZERO, ZERO, ZERO)
 
 
 def to_symbol_config(row: dict[str, Any]) -> tuple[str, SymbolConfig]:
@@ -144,6 +145,7 @@ def to_spot_balance(
         total=wire(free + locked),
         borrowed=wire(None if debt is None else debt.borrowed),
         interest=wire(None if debt is None else debt.interest),
+        margin_total=wire(None if debt is None else debt.total),
     )
 
 
@@ -159,14 +161,16 @@ def to_futures_balance(row: dict[str, Any]) -> resources_pb2.AssetBalance:
 
 def to_margin_debt(row: dict[str, Any]) -> tuple[str, MarginDebt]:
     """Return the asset and its debt of a row of the cross margin account."""
-    return text(row, "asset"), MarginDebt(required(row, "borrowed"), required(row, "interest"))
+    total = required(row, "free") + required(row, "locked")
+    debt = MarginDebt(required(row, "borrowed"), required(row, "interest"), total)
+    return text(row, "asset"), debt
 
 
 def is_held(balance: resources_pb2.AssetBalance) -> bool:
     """Whether a balance has an amount that is not zero."""
     return any(
         balance.HasField(name) and getattr(balance, name).value != "0"
-        for name in ("total", "borrowed", "interest")
+        for name in ("total", "borrowed", "interest", "margin_total")
     )
 
 

@@ -26,6 +26,7 @@ _REASONS = {
     GoneCause.UNEXPLAINED: "LEG_GONE_AT_VENUE",
 }
 LATE_FILL = "LATE_FILL"
+INTEREST = "INTEREST_OWED"
 
 
 def correction(position: Position, at: datetime) -> Correction | None:
@@ -38,7 +39,7 @@ def correction(position: Position, at: datetime) -> Correction | None:
     if status.is_final:
         # An ended position has nothing on: what is there came after its end.
         is_on = any(position.held(leg) != 0 for leg in LegSide)
-        return ExitResumed(key, at, LATE_FILL) if is_on else None
+        return ExitResumed(key, at, _reason(position)) if is_on else None
     if position.exit is not None and position.exit.is_final:
         return None
     # Not what is off the ledger: the loss may be told before the fill that it took.
@@ -87,4 +88,6 @@ def _quantities(position: Position) -> tuple[Decimal, Decimal]:
 
 def _reason(position: Position) -> str:
     causes = {cause for record in position.gone.values() for cause in record.causes}
-    return next((text for cause, text in _REASONS.items() if cause in causes), LATE_FILL)
+    # A late fill says nothing of itself; of interest the record tells.
+    default = INTEREST if position.interest else LATE_FILL
+    return next((text for cause, text in _REASONS.items() if cause in causes), default)

@@ -268,6 +268,15 @@ class LegGone:
 
 
 @dataclass(frozen=True, slots=True)
+class InterestCharged:
+    """A short spot leg owes more than it sold: `total` base units of interest so far, unsigned."""
+
+    position_id: str
+    at: datetime
+    total: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class ExitResumed:
     """A position that had ended has something on again (a late fill): its exit goes on."""
 
@@ -366,6 +375,7 @@ PositionEvent = (
     | PositionSettled
     | FundingRead
     | LegGone
+    | InterestCharged
     | ExitResumed
 )
 EngineEvent = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from services.engine import events as ev
 from services.engine.departure import JointDeparture
 from services.engine.drive import PositionDrive
 from services.engine.drive_context import DriveContext
@@ -39,7 +40,7 @@ class DriveFleet:
         self._is_recovered = False
         self.news = NewsDesk(context.book, context.clock, self.wake)
         """Where readings and streams report what venues tell unasked."""
-        self.reconciler = Reconciler(context, self._unprobed, self._report_missing)
+        self.reconciler = Reconciler(context, self._unprobed, self._report_missing, self._charge)
 
     @property
     def is_reconciled(self) -> bool:
@@ -142,6 +143,9 @@ class DriveFleet:
         event = by_reading(position, missing.leg, missing.quantity, now)
         if event is not None:
             await self.news.leg_gone(event)
+
+    async def _charge(self, event: ev.InterestCharged) -> None:
+        await self.news.interest(event)
 
     async def _read_funding(self) -> None:
         while True:

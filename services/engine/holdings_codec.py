@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from services.common.codec import decimal_from_proto
 from services.engine.connector_codec import required_figure
 from services.engine.pockets import Holdings
 
@@ -25,8 +26,9 @@ def positions_from_proto(answer: exchange_pb2.GetPositionsResponse) -> Holdings:
 def balances_from_proto(account: resources_pb2.Account) -> Holdings:
     """Decode all balances of a spot account; raises FatalError for one without its total.
 
-    A separate margin account tells only its debt, which is all that a short sale leaves there. In
-    a unified account the coins that were sold short are missing from the one wallet.
+    Of a separate margin account counts what it holds less what it owes: a short sale takes coins
+    that lie there before it borrows any. In a unified account the coins that were sold short are
+    missing from the one wallet.
     """
     totals = {row.asset: required_figure(row, "total") for row in account.balances}
     if account.is_unified:
@@ -35,5 +37,10 @@ def balances_from_proto(account: resources_pb2.Account) -> Holdings:
     are_known = all(row.HasField("borrowed") for row in account.balances)
     if not account.balances or not are_known:
         return Holdings(spot=totals)
-    debts = {row.asset: -required_figure(row, "borrowed") for row in account.balances}
-    return Holdings(spot=totals, margin=debts)
+    owed = {row.asset: decimal_from_proto(row, "interest") or _ZERO for row in account.balances}
+    held = {row.asset: decimal_from_proto(row, "margin_total") or _ZERO for row in account.balances}
+    net = {
+        row.asset: held[row.asset] - required_figure(row, "borrowed") - owed[row.asset]
+        for row in account.balances
+    }
+    return Holdings(spot=totals, margin=net, interest=owed)

@@ -59,6 +59,11 @@ class NewsDesk:
             )
         return is_new
 
+    async def interest(self, event: ev.InterestCharged) -> None:
+        """Book interest that a short spot leg owes; what grew beyond the other leg is bought."""
+        if await self._book_news(event):
+            _log.info("interest_charged", position_id=event.position_id, total=str(event.total))
+
     async def forced_fill(self, fill: ForcedFill) -> bool:
         """Book a forced fill of the order stream; false where it is not ours or known."""
         event = by_forced_fill(self._book.all(), fill, self._clock.now())
@@ -98,7 +103,7 @@ class NewsDesk:
         now = self._clock.now()
         return ev.OrderObserved(position.position_id, now, record.plan.leg, outcome)
 
-    async def _book_news(self, event: ev.LegGone | ev.OrderObserved) -> bool:
+    async def _book_news(self, event: ev.LegGone | ev.OrderObserved | ev.InterestCharged) -> bool:
         async with self._turn:
             before = self._require(event.position_id)
             after = fold(before, event)

@@ -1,13 +1,13 @@
 """Where the fills of an order end up at a venue, and what a venue says is there.
 
 A pocket is what can be read back: the position in a perpetual, the coins of a spot wallet, or the
-debt of a margin account. Legs of several symbols share the pocket of their coin.
+coins of a margin account less its debt. Legs of several symbols share the pocket of their coin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
@@ -42,13 +42,21 @@ class Holdings:
     """What one account holds, read at once; what is not named is held at zero.
 
     `perpetuals` by symbol, both sides of hedge mode summed; `spot` by asset, free and locked
-    together, so that a resting order changes nothing; `margin` by asset, below 0 where borrowed.
-    None is a book the venue does not have or did not tell of.
+    together, so that a resting order changes nothing; `margin` by asset, below 0 where more is owed
+    than held. None is a book the venue does not have or did not tell of. `interest` is the unpaid
+    part of what `margin` owes.
     """
 
     perpetuals: Mapping[str, Decimal] | None = None
     spot: Mapping[str, Decimal] | None = None
     margin: Mapping[str, Decimal] | None = None
+    interest: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def owed(self, pocket: Pocket) -> Decimal:
+        """Return the interest that is owed in a pocket, unsigned."""
+        if pocket.kind is not PocketKind.MARGIN:
+            return _ZERO
+        return self.interest.get(pocket.name, _ZERO)
 
     def told(self, pocket: Pocket) -> Decimal | None:
         """Return the signed quantity in a pocket; None where the venue did not tell."""

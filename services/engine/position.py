@@ -86,6 +86,8 @@ class Position:
     was_open: bool = False
     dust: Mapping[LegSide, Decimal] = field(default_factory=dict)
     gone: Mapping[LegSide, GoneRecord] = field(default_factory=dict)
+    # Of a short spot leg, in the coin that was borrowed; unsigned.
+    interest: Decimal = _ZERO
     funding: Mapping[LegSide, AssetAmount] = field(default_factory=dict)
     unhedged_time: timedelta = timedelta(0)
     max_unhedged_notional: Decimal = _ZERO
@@ -138,7 +140,10 @@ class Position:
         return self.intent.long_rules if leg is LegSide.LONG else self.intent.short_rules
 
     def quantity(self, leg: LegSide) -> Decimal:
-        """Return the ledger quantity of a leg, signed, net of fees taken in the base coin."""
+        """Return the ledger quantity of a leg, signed, net of fees taken in the base coin.
+
+        What a short spot leg owes counts with its interest.
+        """
         traded, gone = self._traded(leg), self.gone_quantity(leg)
         return traded - gone if leg is LegSide.LONG else traded + gone
 
@@ -180,7 +185,8 @@ class Position:
         return len(self.of(leg, order_class))
 
     def _traded(self, leg: LegSide) -> Decimal:
-        return sum((r.change for r in self.orders.values() if r.plan.leg is leg), _ZERO)
+        changes = sum((r.change for r in self.orders.values() if r.plan.leg is leg), _ZERO)
+        return changes - self.interest if leg is LegSide.SHORT else changes
 
 
 def opening_side(leg: LegSide) -> OrderSide:
@@ -260,6 +266,9 @@ def _apply(position: Position, event: ev.PositionEvent) -> Position:
             return position
         case ev.LegGone():
             return _lose(position, event)
+        case ev.InterestCharged():
+            is_new = event.total > position.interest
+            return replace(position, interest=event.total) if is_new else position
         case ev.ExitResumed():
             return _resume(position, event)
 

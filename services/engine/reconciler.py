@@ -14,42 +14,18 @@ from services.engine import events as ev
 from services.engine.baselines import adopted_baselines, declared_baselines, first_baselines
 from services.engine.drive_context import DriveContext
 from services.engine.instruments import InstrumentRules
+from services.engine.margin_interest import interest_charges
 from services.engine.pockets import Holdings, Pocket, pocket_of
 from services.engine.position import Position
 from services.engine.reconcile_ledger import LedgerLine, PocketLedger, moving_pockets
+from services.engine.reconcile_look import Look
 from services.engine.reconciliation import Break, Expectation, MissingLeg, breaks, missing_leg
 
 # While nothing of ours is on, a surprise is a late fill or the user: neither is in a hurry.
 _IDLE_ROUNDS = 12
 _FIRST_PAUSE_SECONDS = 0.05
+_ZERO = Decimal(0)
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One reading of a venue beside the ledger as it was before and after.
-
-    `moving` are the pockets whose two numbers may be of different moments.
-    """
-
-    lines: Mapping[Pocket, LedgerLine]
-    told: Mapping[Pocket, Decimal]
-    moving: frozenset[Pocket]
-
-    def joined(self, later: Look) -> Look:
-        """Return what both looks say alike; pockets in which they differ are moving."""
-        differing = {
-            pocket
-            for pocket in self.lines.keys() | later.lines.keys()
-            if self.lines.get(pocket) != later.lines.get(pocket)
-            or self.told.get(pocket) != later.told.get(pocket)
-        }
-        return Look(later.lines, later.told, self.moving | later.moving | differing)
-
-    @property
-    def quiet(self) -> frozenset[Pocket]:
-        """The pockets whose numbers can be compared."""
-        return frozenset(self.told) - self.moving
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +42,8 @@ class Reconciler:
     """Reads each venue at a bounded rate and journals where it breaks with the ledger.
 
     `in_doubt` names positions of an earlier run that may have orders the ledger does not know of
-    yet; `report` is told of what a venue has not got of a leg any more.
+    yet; `report` is told of what a venue has not got of a leg any more, `charge` of the interest
+    that a short spot leg owes.
     """
 
     def __init__(
@@ -74,11 +51,14 @@ class Reconciler:
         context: DriveContext,
         in_doubt: Callable[[], Collection[Position]],
         report: Callable[[MissingLeg], Awaitable[None]],
+        charge: Callable[[ev.InterestCharged], Awaitable[None]],
     ) -> None:
         self._context = context
         self._in_doubt = in_doubt
         self._report = report
+        self._charge = charge
         self._ledger = PocketLedger()
+        self._owed: dict[Pocket, Decimal] = {}
         self._begun: set[str] = set()
         # Who asks for a comparison meets the watch: both would book what they find.
         self._turns = {exchange: asyncio.Lock() for exchange in context.gateways}
@@ -185,17 +165,25 @@ class Reconciler:
         self._check_told(look)
         adopted = adopted_baselines(
             look.lines,
-            {pocket: look.told[pocket] for pocket in look.quiet},
+            look.at_rest,
             self._context.book.engine.baselines,
             self._context.clock.now(),
         )
         if adopted:
             await self._context.book.record(*adopted)
-        if self._news(look):
+        if self._news(look) or self._charges(look):
             await self._context.clock.sleep(
                 self._context.policy.reconcile_confirm_wait.total_seconds()
             )
             look = look.joined(await self._look(exchange, self._tracked(exchange)))
+            charges = self._charges(look)
+            for charge in charges:
+                await self._charge(charge)
+            if charges:
+                # What follows from them has begun: the numbers of this look are of before.
+                return look, True
+        for pocket in look.quiet:
+            self._owed.pop(pocket, None)
         news = self._news(look)
         if news:
             await self._context.book.record(*news)
@@ -236,13 +224,30 @@ class Reconciler:
         news += [ev.ReconciliationHealed(now, pocket, look.told[pocket]) for pocket in healed]
         return tuple(news)
 
+    def _charges(self, look: Look) -> tuple[ev.InterestCharged, ...]:
+        """Return the interest that this look found and the ledger has not."""
+        if not any(look.interest.values()):
+            return ()
+        return interest_charges(
+            self._expected(look.lines),
+            look.at_rest,
+            look.interest,
+            self._context.book.all(),
+            self._context.clock.now(),
+        )
+
     async def _look(self, exchange: str, pockets: Collection[Pocket]) -> Look:
         before, doubted = self._ledger.update(self._context.book.all()), self._doubted()
         holdings = await self._holdings(exchange)
         after = self._ledger.update(self._context.book.all())
         lines = {pocket: after.get(pocket, LedgerLine()) for pocket in pockets}
         told = {p: quantity for p in pockets if (quantity := holdings.told(p)) is not None}
-        return Look(lines, told, moving_pockets(before, lines, doubted))
+        moving = moving_pockets(before, lines, doubted)
+        # An exit repays interest first of all and leaves as much of the debt: what was owed counts
+        # until both sides agree.
+        interest = {p: max(holdings.owed(p), self._owed.get(p, _ZERO)) for p in told}
+        self._owed.update(interest)
+        return Look(lines, told, moving, interest)
 
     async def _holdings(self, exchange: str) -> Holdings:
         gateway = self._context.gateways[exchange]

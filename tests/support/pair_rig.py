@@ -19,14 +19,20 @@ import grpc
 from pydantic import SecretStr
 
 from cli.trading import SETTLED_STATES, EntryOrder, entry_request
-from opensqt.market_maker.v1 import engine_pb2, engine_pb2_grpc, exchange_pb2
+from opensqt.market_maker.v1 import (
+    engine_pb2,
+    engine_pb2_grpc,
+    exchange_pb2,
+    risk_pb2,
+    risk_pb2_grpc,
+)
 from services.common.codec import decimal_to_proto
 from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
 from services.engine.bootstrap import engine_server
 from services.engine.settings import EngineSettings
-from tests.support.connector import connector_part, running_connector
-from tests.support.simulator import Control, running_simulator, simulator_settings
+from tests.support.connector import connector_part, eventually, running_connector
+from tests.support.simulator import Control, ccxt_exchange, running_simulator, simulator_settings
 
 LONG, SHORT = engine_pb2.LEG_SIDE_LONG, engine_pb2.LEG_SIDE_SHORT
 OPEN = engine_pb2.HEDGED_POSITION_STATE_OPEN
@@ -60,6 +66,7 @@ class PairRig:
     """A running engine, a stub of each connector, and the witness."""
 
     engine: Any
+    risk: Any
     control: Control
     connectors: Mapping[str, Any]
 
@@ -177,6 +184,36 @@ class PairRig:
         request = engine_pb2.ResumeRequest(request_id=str(uuid.uuid4()), reason="next test")
         await self.engine.Resume(request)
 
+    async def compared(self) -> None:
+        """Have ledger and venues compared twice; what they find is booked when this returns."""
+        for _ in range(2):
+            started = await self.risk.TriggerReconciliation(risk_pb2.TriggerReconciliationRequest())
+            asked = risk_pb2.GetReconciliationStatusRequest(
+                reconciliation_id=started.reconciliation_id
+            )
+
+            async def is_done(asked: Any = asked) -> bool:
+                return bool((await self.risk.GetReconciliationStatus(asked)).status == "completed")
+
+            await eventually(is_done, SETTLE_SECONDS)
+
+    async def until_struck(self, name: str) -> None:
+        """Wait until a fault has met a call."""
+
+        async def struck() -> bool:
+            rows = await self.control.get("faults")
+            return any(row["rule"]["id"] == name and row["applied"] for row in rows)
+
+        await eventually(struck, SETTLE_SECONDS)
+
+    async def borrow(self, asset: str, amount: str) -> None:
+        """Borrow coins on margin at Binance by the user's own hand, which then lie there."""
+        address, keys = self.control.address, ("key-binance", "secret-binance")
+        async with ccxt_exchange("binance", address, keys=keys) as exchange:
+            await exchange.sapi_post_margin_borrow_repay(
+                {"asset": asset, "amount": amount, "type": "BORROW", "isIsolated": "FALSE"}
+            )
+
     async def orders(self, position: engine_pb2.HedgedPosition) -> list[dict[str, Any]]:
         """Return the orders of a position that the venues accepted, oldest first."""
         rows = await self.control.get("orders")
@@ -291,4 +328,5 @@ async def running_pairs(
         await stack.enter_async_context(server)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
         stub = engine_pb2_grpc.EngineServiceStub(channel)
-        yield PairRig(stub, Control(application.address), stubs)
+        risk = risk_pb2_grpc.RiskServiceStub(channel)
+        yield PairRig(stub, risk, Control(application.address), stubs)

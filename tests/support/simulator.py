@@ -106,6 +106,7 @@ class Control:
     """A client of the control endpoint."""
 
     def __init__(self, address: str, token: str | None = None) -> None:
+        self.address = address
         self._base = f"http://{address}/control/"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 

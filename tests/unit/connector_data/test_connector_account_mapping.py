@@ -154,17 +154,23 @@ def test_an_account_event_names_positions_and_a_zero_size_closes() -> None:
 def test_a_spot_balance_is_free_and_locked_with_its_debt() -> None:
     """Debt is unknown, not zero, when the margin account was not read."""
     held = {"asset": "BTC", "free": "1.5", "locked": "0.5"}
-    known = to_spot_balance(held, {"BTC": MarginDebt(Decimal("0.2"), Decimal("0.01"))})
+    debt = MarginDebt(Decimal("0.2"), Decimal("0.01"), Decimal("0.7"))
+    known = to_spot_balance(held, {"BTC": debt})
     assert (known.total.value, known.borrowed.value, known.interest.value) == ("2", "0.2", "0.01")
+    assert known.margin_total.value == "0.7"
     assert to_spot_balance(held, {}).borrowed.value == "0"
-    assert not to_spot_balance(held, None).HasField("borrowed")
+    unread = to_spot_balance(held, None)
+    assert not unread.HasField("borrowed")
+    assert not unread.HasField("margin_total")
 
 
 def test_an_asset_that_is_only_owed_is_held() -> None:
     """A short spot leg has nothing in the wallet and a debt."""
     nothing = {"asset": "BTC", "free": "0", "locked": "0"}
-    debt = {"BTC": MarginDebt(Decimal(1), Decimal(0))}
+    debt = {"BTC": MarginDebt(Decimal(1), Decimal(0), Decimal(0))}
     assert is_held(to_spot_balance(nothing, debt))
+    coins = {"BTC": MarginDebt(Decimal(0), Decimal(0), Decimal(1))}
+    assert is_held(to_spot_balance(nothing, coins))
     assert not is_held(to_spot_balance(nothing, {}))
 
 

@@ -94,6 +94,7 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.PositionSettled(KEY, AT, PositionStatus.OPEN, ""),
     ev.FundingRead(KEY, AT, LegSide.SHORT, AssetAmount("USDT", D("-1.5"))),
     ev.LegGone(KEY, AT, LegSide.LONG, D("0.25"), GoneCause.LIQUIDATED, "forced-1", D(99)),
+    ev.InterestCharged(KEY, AT, D("0.0125")),
     ev.ExitResumed(KEY, AT, "LATE_FILL"),
     ev.EngineHalted(AT, "because"),
     ev.EngineResumed(AT, "again"),

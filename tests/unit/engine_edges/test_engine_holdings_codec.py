@@ -10,6 +10,7 @@ from google.type import decimal_pb2
 from opensqt.market_maker.v1 import exchange_pb2, resources_pb2
 from services.common.errors import FatalError
 from services.engine.holdings_codec import balances_from_proto, positions_from_proto
+from services.engine.pockets import Pocket, PocketKind
 
 D = Decimal
 
@@ -49,6 +50,17 @@ def test_a_margin_account_of_its_own_tells_its_debt() -> None:
     held = balances_from_proto(resources_pb2.Account(balances=rows))
     assert held.spot == {"BTC": D(2), "USDT": D(100)}
     assert held.margin == {"BTC": D("-0.75"), "USDT": D(0)}
+
+
+def test_coins_on_margin_count_and_interest_is_owed() -> None:
+    """A short sale takes the coins that lie there before it borrows any."""
+    row = balance("BTC", "2", "0.75")
+    row.interest.CopyFrom(figure("0.05"))
+    row.margin_total.CopyFrom(figure("0.3"))
+    held = balances_from_proto(resources_pb2.Account(balances=[row]))
+    assert held.margin == {"BTC": D("-0.5")}
+    assert held.owed(Pocket("spot", PocketKind.MARGIN, "BTC")) == D("0.05")
+    assert held.owed(Pocket("spot", PocketKind.SPOT, "BTC")) == 0
 
 
 def test_an_unread_margin_account_is_no_debt_of_zero() -> None:

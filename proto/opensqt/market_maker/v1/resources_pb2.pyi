@@ -999,6 +999,7 @@ class AssetBalance(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     BORROWED_FIELD_NUMBER: _builtins.int
     INTEREST_FIELD_NUMBER: _builtins.int
+    MARGIN_TOTAL_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     """Code of the asset."""
     @_builtins.property
@@ -1021,6 +1022,12 @@ class AssetBalance(_message.Message):
     def interest(self) -> _decimal_pb2.Decimal:
         """Interest owed. Absent where nothing can be borrowed."""
 
+    @_builtins.property
+    def margin_total(self) -> _decimal_pb2.Decimal:
+        """What a margin account apart from this wallet holds, debts not taken off. Absent where there is
+        none, or where it could not be read.
+        """
+
     def __init__(
         self,
         *,
@@ -1030,10 +1037,11 @@ class AssetBalance(_message.Message):
         total: _decimal_pb2.Decimal | None = ...,
         borrowed: _decimal_pb2.Decimal | None = ...,
         interest: _decimal_pb2.Decimal | None = ...,
+        margin_total: _decimal_pb2.Decimal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["borrowed", b"borrowed", "free", b"free", "interest", b"interest", "locked", b"locked", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["borrowed", b"borrowed", "free", b"free", "interest", b"interest", "locked", b"locked", "margin_total", b"margin_total", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "borrowed", b"borrowed", "free", b"free", "interest", b"interest", "locked", b"locked", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "borrowed", b"borrowed", "free", b"free", "interest", b"interest", "locked", b"locked", "margin_total", b"margin_total", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -160,7 +160,7 @@ async def test_without_the_database_a_lead_is_hedged_and_all_else_waits(
     server.kill()
     await pair.until_executed(position, "entry", "hedge")
     assert await _refusal_to_close(pair, position) == "JOURNAL_UNAVAILABLE"
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(server.start_again)
     settled = await pair.settled(position)
     await pair.assert_matched_or_flat(settled, before)
     assert settled.state == OPEN, settled

@@ -229,7 +229,8 @@ def _strategy(
 ) -> StrategyDesk:
     ours = settings.strategy
     board = OfferBoard(ours.max_offer_age)
-    desk = StrategyDesk(engine, engine.ledger, board, clock, ours.policy(), ours.mode)
+    policy, ledger = ours.policy(), engine.ledger
+    desk = StrategyDesk(engine, ledger, board, clock, policy, ours.mode, engine.carries)
     if stub is not None:
         follower = OpportunityFollower(stub, clock, board, silence=ours.stream_silence)
         desk.start(follower.run(lambda: desk.mode is not StrategyMode.MANUAL))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 
 from services.common.clock import Clock
 from services.common.errors import NotFoundError, OpensqtError, PreconditionError
@@ -358,6 +359,10 @@ class Engine:
             ev.OrderRejected(position_id, now, key, "ENGINE_HALTED", retryable=False)
         )
         self._fleet.launch(position_id, None)
+
+    def carries(self) -> Mapping[str, Decimal]:
+        """Return what each position receives in an hour by its venues' word; see `GuardDesk`."""
+        return {} if self._guards is None else self._guards.carries()
 
     def _new_guards(self, context: DriveContext) -> GuardDesk | None:
         guards, clock = self._needs.guards, self._needs.clock

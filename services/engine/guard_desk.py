@@ -22,7 +22,7 @@ from services.engine.guard_facts import (
     PairMarket,
 )
 from services.engine.guard_forced_fill import guard_forced_fill
-from services.engine.guard_funding import guard_funding
+from services.engine.guard_funding import guard_funding, hourly_carry
 from services.engine.guard_liquidation import guard_liquidation
 from services.engine.guard_margin import guard_margin
 from services.engine.guard_memory import GuardMemory
@@ -133,6 +133,19 @@ class GuardDesk:
             for leg, row in self.memory.market(position, now).legs.items()
             if row.mark is not None
         }
+
+    def carries(self) -> dict[str, Decimal]:
+        """Return what each position that is not closed receives in an hour, where it is known.
+
+        As a fraction of one leg's notional, at the rates of the coming settlements.
+        """
+        now = self._clock.monotonic()
+        known = (
+            (p.position_id, hourly_carry(p, dict(self.memory.market(p, now).legs)))
+            for p in self._positions()
+            if not p.status.is_final
+        )
+        return {key: carry for key, carry in known if carry is not None}
 
     async def _read(self, exchange: str) -> None:
         reader = self._readers.get(exchange)

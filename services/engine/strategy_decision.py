@@ -132,5 +132,5 @@ def about_position(
         held.position_id,
         notional,
         ratio,
-        (*known, *figures(held_notional=held.notional), *extra),
+        (*known, *figures(held_notional=held.notional, carry_apr=held.carry_apr), *extra),
     )

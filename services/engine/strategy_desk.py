@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from services.common.clock import Clock
@@ -42,7 +43,9 @@ class StrategyDesk:
         clock: Clock,
         policy: StrategyPolicy,
         setting: StrategyMode,
+        carries: Callable[[], Mapping[str, Decimal]] = dict,
     ) -> None:
+        """`carries` are what positions receive in an hour by their venues' own word."""
         self._engine = engine
         self._book = book
         self._board = board
@@ -50,6 +53,7 @@ class StrategyDesk:
         self._policy = policy
         self._policy_id = policy_id_of(policy)
         self._setting = setting
+        self._carries = carries
         self._tasks = OwnedTasks()
         self._commands = CommandDesk(book, clock, self._tasks)
         self._flipped = Persistence()
@@ -120,6 +124,9 @@ class StrategyDesk:
             except OpensqtError as error:
                 # The next round sees the facts anew; ending here would leave positions alone.
                 _log.warning("strategy_round_failed", reason=error.reason)
+            except Exception:
+                # A strategy that dies in silence would leave every exit to the operator.
+                _log.exception("strategy_round_crashed")
             await self._clock.sleep(self._policy.decide_interval.total_seconds())
 
     def _situation(self) -> Situation:
@@ -132,11 +139,11 @@ class StrategyDesk:
                 Quoted(offer, self._board.problem(offer, now, monotonic))
                 for offer in self._board.all()
             ),
-            held=held_of(positions, record.strategy_entries),
+            held=held_of(positions, record.strategy_entries, self._carries()),
             is_whole=self._board.caught_up,
         )
         self._flipped.note(*flipped(bare), monotonic)
-        self._missing.note(*missing(bare), monotonic)
+        self._missing.note(*missing(bare, self._policy), monotonic)
         return Situation(
             now=now,
             quotes=bare.quotes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from services.engine.follower_offer import Offer
 from services.engine.instruments import InstrumentRef, LegSide
@@ -13,6 +13,7 @@ from services.engine.position import Position
 from services.engine.views import PositionStatus
 
 _ZERO = Decimal(0)
+_YEAR_HOURS = Decimal(8760)
 Legs = tuple[InstrumentRef, InstrumentRef]
 """The leg that is long and the leg that is short."""
 
@@ -22,6 +23,8 @@ class Held:
     """One position that is not over; `notional` of one leg in quote asset, worst case.
 
     `is_own` says whether the strategy entered it: what an operator opened is his to close.
+    `carry_apr` is what the coming settlements bring a year by the venues' own word, as a fraction
+    of one leg's notional; None while it is unknown.
     """
 
     position_id: str
@@ -31,6 +34,7 @@ class Held:
     status: PositionStatus
     notional: Decimal
     is_own: bool
+    carry_apr: Decimal | None = None
 
     @property
     def legs(self) -> Legs:
@@ -91,6 +95,15 @@ class Situation:
         seen = {ref.exchange for q in self.quotes.values() if not q.problem for ref in q.offer.legs}
         return {ref.exchange for ref in held.legs} <= seen
 
+    def knows_absence(self, held: Held, least_apr: Decimal) -> bool:
+        """Whether an absent offer says that the carry of a position is gone.
+
+        Where the scanner is seen to read both venues, or where these say themselves that the coming
+        settlements bring less than `least_apr` a year: in a dull market nothing is offered at all.
+        """
+        dull = held.carry_apr is not None and held.carry_apr < least_apr
+        return self.is_whole and (dull or self.sees_venues_of(held))
+
     def resized(self, position_id: str, notional: Decimal) -> Situation:
         """Return the situation once a position has the notional that was decided."""
         changed = tuple(
@@ -120,8 +133,10 @@ def quotes_of(quotes: Iterable[Quoted]) -> dict[Legs, Quoted]:
     return found
 
 
-def held_of(positions: Iterable[Position], own: Iterable[str]) -> tuple[Held, ...]:
-    """Return the positions that are not over."""
+def held_of(
+    positions: Iterable[Position], own: Iterable[str], carries: Mapping[str, Decimal]
+) -> tuple[Held, ...]:
+    """Return the positions that are not over; `carries` are fractions an hour, where known."""
     mine = frozenset(own)
     return tuple(
         Held(
@@ -132,10 +147,20 @@ def held_of(positions: Iterable[Position], own: Iterable[str]) -> tuple[Held, ..
             p.status,
             _notional(p),
             p.position_id in mine,
+            _yearly(carries.get(p.position_id)),
         )
         for p in positions
         if not p.status.is_final
     )
+
+
+def _yearly(carry: Decimal | None) -> Decimal | None:
+    if carry is None:
+        return None
+    with localcontext() as context:
+        # The wire's largest figures have more digits than the default takes.
+        context.prec = 60
+        return round(carry * _YEAR_HOURS, 12)
 
 
 def _notional(position: Position) -> Decimal:

@@ -22,8 +22,8 @@ _RATIO_STEP = Decimal("0.0001")
 def judge_holding(held: Held, situation: Situation, policy: StrategyPolicy) -> Decision:
     """Return HOLD, REDUCE with its share, or EXIT.
 
-    Figures nobody vouches for any more decide nothing: without the scanner positions are held, and
-    the guards alone look after them.
+    Figures nobody vouches for any more decide nothing: without the scanner a position is left only
+    for what the venues themselves tell of its coming settlements, and by the guards.
     """
     if held.status is not PositionStatus.OPEN:
         return about_position(DecisionAction.HOLD, "MOVING", held)
@@ -33,7 +33,7 @@ def judge_holding(held: Held, situation: Situation, policy: StrategyPolicy) -> D
         offer = None
     elif quoted.problem:
         offer = quoted.offer
-        decision = about_position(DecisionAction.HOLD, "NO_EVIDENCE", held, offer)
+        decision = _doubted(held, offer, situation, policy)
     else:
         offer = quoted.offer
         decision = _offered(held, offer, situation, policy)
@@ -45,8 +45,10 @@ def judge_holding(held: Held, situation: Situation, policy: StrategyPolicy) -> D
 
 def _unoffered(held: Held, situation: Situation, policy: StrategyPolicy) -> Decision:
     # A scanner that was just started, or lost a venue, offers nothing there either.
-    if not situation.is_whole or not situation.sees_venues_of(held):
-        return about_position(DecisionAction.HOLD, "NO_EVIDENCE", held)
+    if not situation.knows_absence(held, policy.exit_gross_apr):
+        return _doubted(held, None, situation, policy)
+    if (flip := _flip(held, situation, policy)) is not None and flip[0] is DecisionAction.EXIT:
+        return about_position(*flip, held)
     missing = situation.missing_for.get(held.position_id)
     if missing is None or missing < policy.gone_patience:
         return about_position(DecisionAction.HOLD, "OFFER_MISSING", held)
@@ -56,16 +58,30 @@ def _unoffered(held: Held, situation: Situation, policy: StrategyPolicy) -> Deci
     )
 
 
+def _doubted(
+    held: Held, offer: Offer | None, situation: Situation, policy: StrategyPolicy
+) -> Decision:
+    flip = _flip(held, situation, policy)
+    action, reason = (DecisionAction.HOLD, "NO_EVIDENCE") if flip is None else flip
+    return about_position(action, reason, held, offer)
+
+
+def _flip(
+    held: Held, situation: Situation, policy: StrategyPolicy
+) -> tuple[DecisionAction, str] | None:
+    lasted = situation.flipped_for.get(held.position_id)
+    if lasted is None:
+        return None
+    if lasted >= policy.flip_patience:
+        return DecisionAction.EXIT, "FUNDING_FLIPPED"
+    return DecisionAction.HOLD, "FUNDING_FLIPPING"
+
+
 def _offered(held: Held, offer: Offer, situation: Situation, policy: StrategyPolicy) -> Decision:
     """Judge by the carry; the whole holding time lies ahead, however long it was held already."""
     left = carry_over(offer.gross_apr, offer.expected_holding_time)
     extra = figures(remaining_carry=left, exit_cost_ratio=offer.exit_cost_ratio)
-    action, reason = DecisionAction.HOLD, "CARRY"
-    flipped = situation.flipped_for.get(held.position_id)
-    if flipped is not None:
-        action, reason = DecisionAction.HOLD, "FUNDING_FLIPPING"
-        if flipped >= policy.flip_patience:
-            action, reason = DecisionAction.EXIT, "FUNDING_FLIPPED"
+    action, reason = _flip(held, situation, policy) or (DecisionAction.HOLD, "CARRY")
     if offer.gross_apr < policy.exit_gross_apr:
         action, reason = DecisionAction.EXIT, "CARRY_LOW"
     elif left < offer.exit_cost_ratio:

@@ -46,6 +46,7 @@ class OfferInput:
 class HeldInput:
     """One position as it was judged; `notional` of one leg in quote asset, worst case.
 
+    `carry_apr` is what the coming settlements bring a year by the venues' own word.
     `flipped_for` and `missing_for` are how long its coming settlements had cost, and its pair was
     not offered; None where neither was so.
     """
@@ -57,6 +58,7 @@ class HeldInput:
     status: PositionStatus
     notional: Decimal
     is_own: bool
+    carry_apr: Decimal | None
     flipped_for: timedelta | None
     missing_for: timedelta | None
 

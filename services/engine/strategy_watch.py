@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from services.engine.strategy_facts import Held, Situation
+from services.engine.strategy_policy import StrategyPolicy
 
 
 class Persistence:
@@ -26,12 +27,16 @@ class Persistence:
 
 
 def flipped(situation: Situation) -> tuple[list[str], list[str]]:
-    """Return the positions whose coming settlements cost, and those of which nobody knows."""
+    """Return the positions whose coming settlements cost, and those of which nobody knows.
+
+    Where no offer stands that tells, the venues' own word counts: a flip needs no scanner.
+    """
     costing, unknown = [], []
     for held in situation.held:
         quoted = situation.quote_of(held)
         known = situation.is_whole and quoted is not None and not quoted.problem
         current = quoted.offer.current_apr if known and quoted is not None else None
+        current = held.carry_apr if current is None else current
         if current is None:
             unknown.append(held.position_id)
         elif current < 0:
@@ -39,12 +44,12 @@ def flipped(situation: Situation) -> tuple[list[str], list[str]]:
     return costing, unknown
 
 
-def missing(situation: Situation) -> tuple[list[str], list[str]]:
+def missing(situation: Situation, policy: StrategyPolicy) -> tuple[list[str], list[str]]:
     """Return the positions whose pair is not offered, and those of which nobody knows."""
     absent: list[Held] = []
     unknown: list[Held] = []
     for held in situation.held:
-        if situation.is_whole and situation.sees_venues_of(held):
+        if situation.knows_absence(held, policy.exit_gross_apr):
             absent += [held] if situation.quote_of(held) is None else []
         else:
             unknown.append(held)

@@ -147,6 +147,28 @@ def test_position_is_left_for_evidence_only(
     assert (decision.action, decision.reason) == (action, reason)
 
 
+@pytest.mark.parametrize(
+    ("carry", "changes", "reason"),
+    [
+        ("0.02", {"missing_for": {"p1": HOUR}}, "OFFER_GONE"),
+        ("0.02", {"missing_for": {"p1": HOUR / 2}}, "OFFER_MISSING"),
+        # What pays is held, however little else is offered.
+        ("0.04", {"missing_for": {"p1": HOUR}}, "NO_EVIDENCE"),
+        ("0.02", {"missing_for": {"p1": HOUR}, "is_whole": False}, "NO_EVIDENCE"),
+        ("-0.1", {"flipped_for": {"p1": HOUR}, "is_whole": False}, "FUNDING_FLIPPED"),
+        ("-0.1", {"flipped_for": {"p1": HOUR / 3}, "is_whole": False}, "FUNDING_FLIPPING"),
+    ],
+)
+def test_venues_own_word_ends_a_position_that_nobody_offers(
+    carry: str, changes: dict[str, object], reason: str
+) -> None:
+    """In a market without offers, and without a scanner, the coming settlements still decide."""
+    held = make_held(carry_apr=D(carry))
+    decision = judge_holding(held, situation(held=(held,), **changes), POLICY)
+    assert decision.reason == reason
+    assert (decision.action is EXIT) == (reason in ("OFFER_GONE", "FUNDING_FLIPPED"))
+
+
 @pytest.mark.parametrize("status", [s for s in PositionStatus if s is not PositionStatus.OPEN])
 def test_what_moves_is_left_alone(status: PositionStatus) -> None:
     """A position that opens, unwinds, reduces or closes is not decided about."""

@@ -251,6 +251,29 @@ async def test_lost_stream_holds_what_is_on() -> None:
         assert stage.statuses() == [PositionStatus.OPEN]
 
 
+async def test_flip_ends_a_position_without_the_scanner() -> None:
+    """Where the stream is down, what the venues tell of the coming settlements ends a position."""
+    async with staged() as stage:
+        stage.offer()
+        await stage.round()
+        (view,) = stage.rig.engine.positions()
+        stage.board.dropped()
+        told = {view.position_id: D("-0.00001")}
+        stage.desk = StrategyDesk(
+            stage.rig.engine,
+            stage.rig.engine.ledger,
+            stage.board,
+            stage.rig.clock,
+            POLICY,
+            AUTO,
+            lambda: told,
+        )
+        assert ("hold", "FUNDING_FLIPPING") in await stage.round()
+        await stage.rig.clock.pass_time(1801)
+        assert ("exit", "FUNDING_FLIPPED") in await stage.round()
+        assert stage.statuses() == [PositionStatus.CLOSED]
+
+
 async def test_flip_counts_once_it_lasted() -> None:
     """Coming settlements that cost end a position after the patience, not at the first."""
     async with staged() as stage:

@@ -35,6 +35,10 @@ NOTIONAL = st.decimals(D(1), D(30_000), places=2)
 LENGTH = st.timedeltas(timedelta(0), timedelta(days=2))
 
 
+def _id_of(quoted: Quoted) -> str:
+    return quoted.offer.opportunity_id
+
+
 @st.composite
 def offers(draw: st.DrawFn) -> Quoted:
     """Draw an offer, its figures unrelated to each other, now and then one that does not stand."""
@@ -78,7 +82,7 @@ def good_offers(draw: st.DrawFn) -> Quoted:
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
     """Draw what is offered and held, the strategy's own and an operator's."""
-    quotes = draw(st.lists(offers(), max_size=5))
+    quotes = draw(st.lists(offers(), max_size=5, unique_by=_id_of))
     held: list[Held] = []
     for number in range(draw(st.integers(0, 4))):
         symbol = draw(st.sampled_from(SYMBOLS))
@@ -88,7 +92,13 @@ def situations(draw: st.DrawFn) -> Situation:
         legs = {"long_leg": ref(long, symbol), "short_leg": ref(short, symbol)}
         held.append(
             make_held(
-                f"p{number}", symbol, status=status, notional=draw(NOTIONAL), is_own=own, **legs
+                f"p{number}",
+                symbol,
+                status=status,
+                notional=draw(NOTIONAL),
+                is_own=own,
+                carry_apr=draw(st.none() | APR),
+                **legs,
             )
         )
     names = [each.position_id for each in held]
@@ -178,7 +188,9 @@ def test_holding_is_monotone_in_the_rate(quoted: Quoted, more: Decimal) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(good_offers(), min_size=1, max_size=4), st.sampled_from((1, 2, 10)))
+@given(
+    st.lists(good_offers(), min_size=1, max_size=4, unique_by=_id_of), st.sampled_from((1, 2, 10))
+)
 def test_nothing_is_entered_that_would_be_left_at_once(quotes: list[Quoted], most: int) -> None:
     """With the same offers, the round after an entry leaves nothing that was entered."""
     policy = StrategyPolicy(max_positions=most)

@@ -11,13 +11,15 @@ RESERVE_BYTES: Final = 8 * 1024 * 1024
 """Room for the rows of some hundred exits, and for the write-ahead log that they go through."""
 _NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Primary codes of a write that found no room: the log's index fails as an I/O error."""
+_NOT_DURABLE: Final = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+"""I/O errors of a disk that has room: more of it would not help."""
 
 
 def lacks_room(problem: Exception) -> bool:
     """Whether a write to a database failed as it does on a full disk."""
     # The low byte is the primary code.
     code = getattr(problem, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & 0xFF in _NO_ROOM
+    return isinstance(code, int) and code & 0xFF in _NO_ROOM and code not in _NOT_DURABLE
 
 
 class Reserve(Protocol):

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from services.connector.venue import Venue
 
 _logger = get_logger(__name__)
-_MAX_SKEW = timedelta(hours=1)
+# A clock set to the wrong zone is a whole hour off, and a little more.
+_MAX_SKEW = timedelta(hours=2)
+_JUMP_LOOK_SECONDS = 0.5
+_JUMP_SECONDS = 0.05
 
 
 async def measure_skew(venue: Venue) -> tuple[timedelta, timedelta]:
@@ -74,7 +77,7 @@ class VenueUpkeep:
     async def measure_clock(self) -> timedelta:
         """Measure the venue's clock less ours and have requests stamped by it.
 
-        An offset of more than an hour is not believed. Raises RetryableError when the venue cannot
+        An offset of more than two hours is not believed. Raises RetryableError when the venue cannot
         be asked.
         """
         venue = self._venue
@@ -83,7 +86,7 @@ class VenueUpkeep:
         bound = None if venue.fence is None else venue.fence.clock_bound
         if venue.clock_skew is not None and bound is not None and doubt > bound:
             _logger.warning("clock_answer_slow", seconds=doubt.total_seconds())
-        # Stamps an hour off would be refused anyway; a broken answer must not cause that.
+        # Stamps that far off would be refused anyway; a broken answer must not cause that.
         elif abs(skew) <= _MAX_SKEW:
             venue.clock_skew = skew
             # ccxt subtracts this from our time, so it is ours less the venue's.
@@ -98,10 +101,37 @@ class VenueUpkeep:
         """Measure the clock again and again until cancelled."""
         while True:
             await self._venue.clock.sleep(self._clock_seconds)
-            try:
-                await self.measure_clock()
-            except OpensqtError as error:
-                _logger.warning("clock_not_measured", reason=error.reason)
+            await self._is_measured()
+
+    async def watch_clock(self) -> None:
+        """Measure the clock as soon as ours has jumped, until cancelled.
+
+        The venue refuses every signed request whose stamp is off, and exits are among them.
+        """
+        clock = self._venue.clock
+        held = self._wall_seconds()
+        while True:
+            await clock.sleep(_JUMP_LOOK_SECONDS)
+            found = self._wall_seconds()
+            jump = found - held
+            if abs(jump) > _JUMP_SECONDS:
+                _logger.warning("clock_jumped", seconds=round(jump, 3))
+                # Not taken for what it is now until it was measured: looked at again in a moment.
+                if not await self._is_measured():
+                    continue
+            held = found
+
+    def _wall_seconds(self) -> float:
+        clock = self._venue.clock
+        return clock.now().timestamp() - clock.monotonic()
+
+    async def _is_measured(self) -> bool:
+        try:
+            await self.measure_clock()
+        except OpensqtError as error:
+            _logger.warning("clock_not_measured", reason=error.reason)
+            return False
+        return True
 
     async def keep_markets(self) -> None:
         """Reload the markets again and again until cancelled; a failure keeps the old ones."""

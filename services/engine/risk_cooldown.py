@@ -21,7 +21,9 @@ def check_cooldown(
         p.close_time
         for p in positions
         if p.symbol == symbol
+        # One that ended after now did so before the clock was put back: by how much, none can say.
         and p.close_time is not None
+        and p.close_time <= now
         and any(r.executed > 0 for r in p.orders.values())
     ]
     if not ends:

@@ -65,15 +65,11 @@ class LabStack(LocalStack):
 
 
 @asynccontextmanager
-async def running_lab_stack(
-    folder: Path, options: StackOptions, lab: NetworkLab
-) -> AsyncIterator[StackDriver]:
-    """Start the whole system on the hosts of a lab; stops it at the end."""
-    stack = LabStack(folder, options, lab)
+async def driving(stack: LocalStack) -> AsyncIterator[StackDriver]:
+    """Start a stack and yield its driver; stops it at the end."""
     try:
         await stack.start()
         async with engine_client(stack.arb_settings().engine) as engine:
             yield StackDriver(stack, engine)
     finally:
-        lab.heal()
         await stack.stop()

@@ -22,13 +22,14 @@ from cli.demo.books import Books
 from cli.demo.stack import PERPETUAL, SPOT
 from cli.trading import EntryOrder, entry_request
 from opensqt.market_maker.v1 import engine_pb2
-from tests.support.fault_row import Tell, tell_row
+from tests.support.fault_row import Tell, fault_options, tell_row
 from tests.support.lab_stack import (
     HOSTS,
     PERPETUAL_HOST,
     SPOT_HOST,
     VENUE,
-    running_lab_stack,
+    LabStack,
+    driving,
 )
 from tests.support.network_lab import NetworkLab, network_lab, why_no_lab
 from tests.support.stack import (
@@ -38,7 +39,6 @@ from tests.support.stack import (
     NOTIONAL,
     OPEN,
     StackDriver,
-    stack_options,
 )
 from tests.support.stack_cases import Position, held
 
@@ -100,8 +100,9 @@ async def stack(
 ) -> AsyncIterator[StackDriver]:
     """Run every service on its host."""
     folder: Path = tmp_path_factory.mktemp("lab")
-    async with running_lab_stack(folder, stack_options(), lab) as driver:
+    async with driving(LabStack(folder, fault_options(), lab)) as driver:
         yield driver
+        lab.heal()
 
 
 async def told(stack: StackDriver, venue: str, *, up: bool) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opensqt.market_maker.v1 import events_pb2, exchange_pb2_grpc
 from services.common.clock import SystemClock
 from services.common.errors import OpensqtError, UnreachableError
+from services.common.garbage_keeper import GarbageKeeper
 from services.common.ids import RandomIds
 from services.common.logs import get_logger
 from services.common.metrics import ServiceMetrics
@@ -22,7 +23,6 @@ from services.connector.desk_options import DeskOptions
 from services.connector.engine_epochs import EngineEpochs
 from services.connector.evidence_reader import EvidenceReader
 from services.connector.exchange_factory import build_exchange, new_session
-from services.connector.garbage_keeper import GarbageKeeper
 from services.connector.instruments import InstrumentBook
 from services.connector.kept_answers import ConfigWatch
 from services.connector.ledger import Ledger
@@ -139,7 +139,10 @@ async def open_servicer(
         stack.push_async_callback(orders.hub.close)
         if part.has_key:
             await check_withdrawal(data.account, held, allowed=part.allow_withdrawal_key)
-        errands: list[Errand] = [upkeep.keep_clock, upkeep.keep_markets, *limits.errands(data)]
+        errands: list[Errand] = [
+            *(upkeep.keep_clock, upkeep.watch_clock, upkeep.keep_markets),
+            *limits.errands(data),
+        ]
         if part.has_key:
             errands.append(stream.run)
             errands.append(ConnectionWarmer(venue, part.keep_warm_seconds).run)

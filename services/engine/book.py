@@ -103,6 +103,12 @@ class PositionBook:
         self._journal.append_soon(events)
         self._take(events)
 
+    def record_folded(self, event: ev.PositionEvent, after: Position) -> None:
+        """Take an event as `record_soon` does; `after` is its fold over the position as it is."""
+        self._journal.append_soon((event,))
+        self._positions[after.position_id] = after
+        self._later(partial(self._tell, after))
+
     def get(self, position_id: str) -> Position | None:
         """Return one position; None for an id nobody gave out."""
         return self._positions.get(position_id)

@@ -17,12 +17,14 @@ from opensqt.market_maker.v1 import (
 from services.common.channels import Deadlines, open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.errors import FatalError
+from services.common.garbage_keeper import GarbageKeeper
 from services.common.ids import Ids, RandomIds
 from services.common.metrics import ServiceMetrics
 from services.common.secrets_files import read_secret
 from services.common.server import GrpcServer, serve
 from services.engine.afterwards import Afterwards
 from services.engine.connector_gateway import ConnectorGateway
+from services.engine.connector_pulse import ConnectorPulse
 from services.engine.connector_risk_reader import ConnectorRiskReader
 from services.engine.engine import Engine, EngineDependencies
 from services.engine.follower import OpportunityFollower
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
     from services.engine.guard_ports import RiskReader
     from services.engine.settings import EngineSettings
+    from services.engine.venue_pulse import VenuePulse
 
 _PACKAGE = "opensqt.market_maker.v1"
 
@@ -80,7 +83,9 @@ async def run(settings: EngineSettings, stop: asyncio.Event) -> None:
             settings, opened = turn.settings, turn.opened
             if opened is None:
                 return
-        serving = engine_server(settings, metrics, opened=opened, leadership=leadership)
+        serving = engine_server(
+            settings, metrics, opened=opened, leadership=leadership, owns_process=True
+        )
         server = await stack.enter_async_context(serving)
         watching = OwnedTasks()
         stack.push_async_callback(watching.close)
@@ -104,11 +109,13 @@ async def engine_server(
     ids: Ids | None = None,
     opened: OpenJournal | None = None,
     leadership: Leadership | None = None,
+    owns_process: bool = False,
 ) -> AsyncIterator[GrpcServer]:
     """Yield the server, not started yet, with journal, venues and drives behind it.
 
     Without `opened` the journal is the file of the settings. Once `leadership` is lost every drive
-    is cut. Raises JournalError when the journal cannot be opened or read.
+    is cut. With `owns_process` garbage is collected between orders. Raises JournalError when the
+    journal cannot be opened or read.
     """
     clock, ids = clock or SystemClock(), ids or RandomIds()
     leadership = leadership or Leadership()
@@ -119,10 +126,12 @@ async def engine_server(
         feed = PositionFeed(ids.new_id(), clock)
         alerts = AlertFeed(clock)
         readers: dict[str, RiskReader] = {}
+        pulses: dict[str, VenuePulse] = {}
+        gateways = await _gateways(settings, stack, clock, news, opened.epoch, readers, pulses)
         engine = Engine(
             EngineDependencies(
                 journal=opened.journal,
-                gateways=await _gateways(settings, stack, clock, news, opened.epoch, readers),
+                gateways=gateways,
                 opportunities=scanner,
                 listener=feed,
                 observer=EngineMetrics(metrics),
@@ -135,6 +144,7 @@ async def engine_server(
                 halt_flag=opened.halt_flag,
                 guards=_guards(settings, readers, alerts),
                 leadership=leadership,
+                pulses=pulses,
                 later=Afterwards().do,
             )
         )
@@ -150,6 +160,9 @@ async def engine_server(
         _register(server, engine, feed, alerts, scanner, strategy)
         telling = OwnedTasks()
         telling.spawn(_cut_when_lost(leadership, engine), "leadership")
+        if owns_process:
+            keeper = GarbageKeeper(lambda: all(each.is_idle for each in gateways.values()), clock)
+            telling.spawn(keeper.run(), "garbage")
         telling.spawn(tell_readiness(server, lambda: engine.takes_entries, clock), "readiness")
         stack.push_async_callback(telling.close)
         yield server
@@ -244,6 +257,7 @@ async def _gateways(
     news: OrderNews,
     epoch: int,
     readers: dict[str, RiskReader],
+    pulses: dict[str, VenuePulse],
 ) -> dict[str, ConnectorGateway]:
     gateways: dict[str, ConnectorGateway] = {}
     for venue in settings.venues:
@@ -253,6 +267,7 @@ async def _gateways(
         watch = open_order_watch(venue.name, stub, clock, news.tell, news.tell_forced)
         await stack.enter_async_context(watch)
         kind = InstrumentKind(venue.kind)
+        pulses[venue.name] = ConnectorPulse(stub)
         guard_seconds = settings.guards.call_timeout.total_seconds()
         readers[venue.name] = ConnectorRiskReader(
             venue.name, kind, stub, call_seconds=guard_seconds

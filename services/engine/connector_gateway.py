@@ -84,6 +84,11 @@ class ConnectorGateway:
         """Configured kind of the venue's instruments."""
         return self._kind
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no order waits for its answer, as far as orders go by the long-lived call."""
+        return self._entry is None or self._entry.is_idle
+
     async def profile(self) -> VenueProfile:
         """Read what the connector says of itself, once.
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from services.common.clock import Clock
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
+from services.engine.afterwards import Later, at_once
 from services.engine.book import PositionBook
 from services.engine.events import BreakerTripped
 from services.engine.executor import Dispatch, ParallelExecutor
@@ -39,6 +40,8 @@ class DriveContext:
     policy: EnginePolicy
     observer: EngineObserver
     order_events: OrderEvents = field(default_factory=OrderNews)
+    # For what no order waits for.
+    later: Later = at_once
 
     async def read_touch(self, rules: InstrumentRules, side: OrderSide) -> Decimal | None:
         """Return the best price an order of this side meets; None where it cannot be read in time.

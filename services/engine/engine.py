@@ -51,6 +51,7 @@ from services.engine.resolver import OrderResolver
 from services.engine.risk_desk import RiskDesk
 from services.engine.risk_limits import RiskLimits
 from services.engine.risk_state import may_send, state_of
+from services.engine.venue_pulse import VenuePulse, follow_pulse
 from services.engine.views import EngineMode, PositionStatus, PositionView, StatusView
 from services.engine.watched_gateway import WatchedGateway
 
@@ -76,6 +77,7 @@ class EngineDependencies:
     halt_flag: HaltFlagStore | None = None
     guards: GuardNeeds | None = None
     leadership: Leadership = field(default_factory=Leadership)
+    pulses: Mapping[str, VenuePulse] = field(default_factory=dict)
     later: Later = at_once
 
 
@@ -109,6 +111,7 @@ class Engine:
             needs.policy,
             needs.observer,
             needs.order_events,
+            needs.later,
         )
         funding = FundingLedger(self._book, self._gateways, needs.clock)
         self._fleet = DriveFleet(context, funding, self._tasks, self._stops_slices)
@@ -155,6 +158,11 @@ class Engine:
         await self._halts.start()
         self._fleet.recover(self._status_changed)
         self._tasks.spawn(self._report(), "report")
+        for name, pulse in self._needs.pulses.items():
+            following = follow_pulse(
+                pulse, self._gateways[name], self._needs.clock, self._status_changed
+            )
+            self._tasks.spawn(following, f"pulse-{name}")
         if self._guards is not None:
             self._tasks.spawn(self._guards.run(), "guards")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 from services.engine import events as ev
@@ -81,10 +82,11 @@ class EntryWork:
         dispatch = self._context.dispatch([plan])
         if plan.order_class is OrderClass.HEDGE and self._lead_known_at is not None:
             elapsed = self._context.clock.monotonic() - self._lead_known_at
-            self._context.observer.hedge_dispatched(elapsed)
+            self._context.later(partial(self._context.observer.hedge_dispatched, elapsed))
             self._lead_known_at = None
-        answer = asyncio.create_task(dispatch.result(plan.client_order_id))
-        answer.add_done_callback(lambda _: self._wake.set())
+        # No task that waits for it: each one between an answer and the hedge costs a turn.
+        answer = dispatch.call(plan.client_order_id)
+        answer.add_done_callback(self._answered)
         if plan.post_only:
             self._quotes.sent_at = self._context.clock.monotonic()
         self._flights[plan.leg] = _Flight(dispatch, plan, answer)
@@ -106,8 +108,11 @@ class EntryWork:
     def close(self) -> None:
         """Stop waiting for answers; the calls themselves go on."""
         for flight in self._flights.values():
-            flight.answer.cancel()
+            flight.answer.remove_done_callback(self._answered)
         self._flights.clear()
+
+    def _answered(self, _: asyncio.Task[PlaceResult]) -> None:
+        self._wake.set()
 
     async def step(self) -> Settle | None:
         """Do the next thing; returns how the entry is to settle once nothing is left to do."""
@@ -196,7 +201,7 @@ class EntryWork:
             unsent = ev.OrderNotSent(self._desk.position.position_id, now, plan.client_order_id)
             self._context.book.record_soon(unsent)
             return
-        self.launch(plan)
+        await self._let_go(plan)
 
     async def _intend(self, plan: OrderPlan) -> None:
         """Journal an order: durably, but for a hedge, which the entry's intent allows already."""
@@ -231,7 +236,13 @@ class EntryWork:
             self._desk.position, again, OrderClass.UNWIND, price, self._context.policy
         )
         await self._intend(plan)
+        await self._let_go(plan)
+
+    async def _let_go(self, plan: OrderPlan) -> None:
+        """Send, and decide on only when gRPC has the order: one turn for the call, one for gRPC."""
         self.launch(plan)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     async def _watch(self, delay: timedelta) -> None:
         """Let a resting lead be, then look at it and at both books; a fill ends either at once."""

@@ -45,6 +45,10 @@ class Dispatch:
         if len(self._sent) == self._count:
             self._all_sent.set()
 
+    def call(self, client_order_id: str) -> asyncio.Task[PlaceResult]:
+        """Return an order's call itself, for who is told of its end; only its owner cancels it."""
+        return self._tasks[client_order_id]
+
     async def result(self, client_order_id: str) -> PlaceResult:
         """Wait for one order; a caller that gives up does not cancel it."""
         # Cancelling the wait must not cancel the order: its answer would be lost for nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
@@ -61,11 +62,12 @@ class OrderDesk:
                 self._context.resolver.send_failed(key, result.ended_at)
                 self._unknown_since.setdefault(key, result.ended_at)
             # The order stream may have told the same before.
-            if fold(self.position, event) is not self.position:
-                self._context.book.record_soon(event)
+            after = fold(self.position, event)
+            if after is not self.position:
+                self._context.book.record_folded(event, after)
         if self.position.orders[key].is_resolved:
             self._context.resolver.send_ended(key)
-        self._observe(result, event)
+        self._context.later(partial(self._observe, result, event))
 
     def hear(self, event: OrderEvent) -> bool:
         """Book what a venue told of an order by itself; true when it taught anything.
@@ -84,10 +86,11 @@ class OrderDesk:
             return False
         now = self._context.clock.now()
         observed = ev.OrderObserved(self._id, now, record.plan.leg, event.outcome)
-        after = fold(self.position, observed).orders[key]
+        position = fold(self.position, observed)
+        after = position.orders[key]
         if (after.state, after.executed, after.net) == (record.state, record.executed, record.net):
             return False
-        self._context.book.record_soon(observed)
+        self._context.book.record_folded(observed, position)
         if after.is_resolved:
             self._context.resolver.send_ended(key)
         return True

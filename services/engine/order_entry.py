@@ -53,6 +53,11 @@ class OrderEntry:
         self._waiting: dict[int, asyncio.Future[_Response]] = {}
         self.is_open = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no order waits for its answer."""
+        return not self._waiting
+
     async def place(
         self, request: resources_pb2.PlaceOrderRequest, seconds: float
     ) -> resources_pb2.Order:

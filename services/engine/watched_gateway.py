@@ -45,13 +45,19 @@ class WatchedGateway:
         """Return the venue as last seen."""
         return VenueView(self.name, self.kind, not self._problem, self._problem)
 
+    def told(self, problem: str) -> bool:
+        """Take what a question on the side came to; true when the venue is gone or back by it."""
+        is_news = bool(problem) != bool(self._problem)
+        self._problem = problem
+        return is_news
+
     async def profile(self) -> VenueProfile:
         """See `VenueGateway.profile`."""
-        return await self._watch(self._inner.profile())
+        return await self._watch(self._inner.profile(), proves=False)
 
     async def rules(self, symbol: str, *, use_margin: bool) -> InstrumentRules:
         """See `VenueGateway.rules`."""
-        return await self._watch(self._inner.rules(symbol, use_margin=use_margin))
+        return await self._watch(self._inner.rules(symbol, use_margin=use_margin), proves=False)
 
     async def book(self, symbol: str, depth: int) -> Book:
         """See `VenueGateway.book`."""
@@ -94,7 +100,7 @@ class WatchedGateway:
         """See `VenueGateway.holdings`."""
         return await self._watch(self._inner.holdings())
 
-    async def _watch(self, call: Awaitable[_T]) -> _T:
+    async def _watch(self, call: Awaitable[_T], *, proves: bool = True) -> _T:
         try:
             answer = await call
         except OpensqtError as error:
@@ -104,5 +110,7 @@ class WatchedGateway:
             if not isinstance(error, RejectedError | OutcomeUnknownError):
                 self._problem = reason_of(error)
             raise
-        self._problem = ""
+        # What is kept, here or in the connector, is told of a venue that is gone as well.
+        if proves:
+            self._problem = ""
         return answer

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from services.connector.garbage_keeper import (
+from services.common.garbage_keeper import (
     EVERYTHING,
     YOUNG,
     GarbageKeeper,

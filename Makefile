@@ -111,6 +111,10 @@ test-faults: $(STAMP) ## The fault table: each fault on each family of venues, p
 test-pairs: $(STAMP) ## Pairs of venues in and out with partial fills, by the venues' books; a table
 	@$(PYTEST) tests/pairs
 
+.PHONY: test-auto
+test-auto: $(STAMP) ## Days without an operator: entries, funding, exits, deaths, every decision made again
+	@$(PYTEST) tests/unattended
+
 .PHONY: test-kills
 test-kills: $(STAMP) ## SIGKILL at random and at chosen moments; KILL_SEQUENCES=N (500) random ones
 	@KILL_SEQUENCES=$(KILL_SEQUENCES) $(PYTEST) -n 4 --dist load tests/kills/test_random_kills.py

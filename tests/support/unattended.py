@@ -14,8 +14,8 @@ from cli.demo.stack import StackOptions
 from opensqt.market_maker.v1 import engine_pb2
 from services.common.codec import decimal_from_proto
 from services.engine import events as ev
+from services.engine.decision_audit import audit
 from services.engine.journal_file import read_events
-from services.engine.strategy_replay import follows
 from services.engine.strategy_words import DecisionAction, StrategyMode
 from tests.support.fading_market import INTERVAL, START, write_fading_market
 from tests.support.stack import StackDriver, stack_options
@@ -139,29 +139,24 @@ def assert_explained(events: tuple[ev.Event, ...]) -> Counter[str]:
 
     Returns how many there were of each action and reason.
     """
-    rules: dict[str, ev.StrategyRulesTaken] = {}
+    tallies = audit(events)
     entered: Counter[str] = Counter()
     leaving: set[str] = set()
-    told: Counter[str] = Counter()
+    for (action, reason), tally in tallies.items():
+        assert not tally.differ, tally.differ[0]
+        # A refusal by the checks was decided elsewhere: it tells what stood against the entry.
+        assert not tally.without or action == DecisionAction.PASS, (action, reason)
     for event in events:
         match event:
-            case ev.StrategyRulesTaken():
-                rules[event.policy_id] = event
-            case ev.DecisionTaken():
-                told[f"{event.action.value} {event.reason}"] += 1
-                if event.action is DecisionAction.PASS:
-                    # A refusal by the checks; it tells what stood against the entry.
-                    assert event.text, event
-                    continue
-                assert event.inputs is not None, event
-                assert follows(event, rules[event.inputs.policy_id].policy), event
-                is_auto = event.mode is StrategyMode.AUTO
-                entered[event.symbol] += is_auto and event.action is DecisionAction.ENTER
-                if is_auto and event.action is DecisionAction.EXIT:
-                    leaving.add(event.position_id)
+            case ev.DecisionTaken(action=DecisionAction.PASS):
+                assert event.text, event
+            case ev.DecisionTaken(mode=StrategyMode.AUTO, action=DecisionAction.ENTER):
+                entered[event.symbol] += 1
+            case ev.DecisionTaken(mode=StrategyMode.AUTO, action=DecisionAction.EXIT):
+                leaving.add(event.position_id)
             case ev.EntryIntended():
                 assert entered[event.long_rules.ref.symbol] > 0, event
                 entered[event.long_rules.ref.symbol] = 0
             case ev.ExitRequested() if not event.reason.startswith("CLOSE_ALL"):
                 assert event.position_id in leaving, event
-    return told
+    return Counter({f"{a} {r}": t.follow + t.without for (a, r), t in tallies.items()})

@@ -64,18 +64,19 @@ RULES: Final[dict[str, str]] = {
 }
 """What each number stands for; `notes/reliability.md` of the project has the long form."""
 
+_ROW_SECONDS: Final = 0.01
 _CLOSING_ROOM: Final = Decimal("1.05")
 """A rest near the minimum notional counts as untradable: its price moved since it was judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standards:
-    """What a world is held to: limits, bans and its reference price."""
+    """What a world is held to: limits, bans, a price, the epoch admitted by a second."""
 
     limits: exposure_rules.NotionalLimits = field(default_factory=exposure_rules.NotionalLimits)
     price: Decimal = Decimal(100)
     bans: Sequence[Ban] = ()
-    epoch: Callable[[], int] = lambda: 0
+    epoch: Callable[[str, float], int] = lambda _exchange, _at: 0
 
 
 # Mutable: it follows a world.
@@ -102,7 +103,10 @@ class Judge:
         add(identity_rules.intent_before_order(arrival, durable))
         add(identity_rules.one_attempt_at_a_time(arrival, books))
         add(identity_rules.id_names_its_order(arrival, durable))
-        add(identity_rules.newest_epoch_only(arrival, self.standards.epoch()))
+        left = arrival.at if arrival.sent_at is None else arrival.sent_at
+        # Asked before the order's row is written: who comes while it is finds the row.
+        granted = self.standards.epoch(arrival.exchange, left - _ROW_SECONDS)
+        add(identity_rules.newest_epoch_only(arrival, granted))
         add(exposure_rules.hedge_follows_fills(arrival, books, durable))
         add(exposure_rules.reduction_stays_within(arrival, books, durable))
         add(exposure_rules.no_entry_while_halted(arrival, durable))
@@ -123,6 +127,18 @@ class Judge:
         self.books.execute(execution)
         found = exposure_rules.exposure_within_clip(execution, self.books, self.durable())
         self.violations.extend(found)
+
+    def taken(self, exchange: str, symbol: str, change: Decimal) -> None:
+        """Book what a venue closed by force: it is of the position that holds the instrument."""
+        for event in self.durable():
+            if not isinstance(event, EntryIntended):
+                continue
+            for leg in LegSide:
+                ref = rules_of(event, leg).ref
+                held = self.books.quantity(event.position_id, leg)
+                if (ref.exchange, ref.symbol) == (exchange, symbol) and held:
+                    self.books.take(event.position_id, leg, change)
+                    return
 
     def ended(self, client_order_id: str, *, refused: bool = False) -> None:
         """Book that an order can fill no more."""

@@ -60,6 +60,9 @@ def exposure_within_clip(
     intent = None if name is None else intent_of(durable, name.position_id)
     if name is None or intent is None or _is_exiting(books, name.position_id):
         return []
+    if any((name.position_id, leg) in books.taken for leg in LegSide):
+        # What a venue took by force is no order of ours.
+        return []
     lot = max(intent.long_rules.lot_size, intent.short_rules.lot_size)
     clip = max(
         order.arrival.quantity for leg in LegSide for order in books.of_leg(name.position_id, leg)
@@ -104,6 +107,9 @@ def reduction_stays_within(arrival: Arrival, books: VenueBooks, durable: Sequenc
     if rules.ref.kind is InstrumentKind.PERPETUAL and not arrival.reduce_only:
         found.append(Violation("I10", f"not reduce-only: {arrival}", arrival.at))
     held = abs(books.quantity(name.position_id, name.leg))
+    if arrival.reduce_only and (name.position_id, name.leg) in books.taken:
+        # It may have left before the venue took the position, and can open nothing.
+        return found
     if _net(arrival, intent, name.leg) > held:
         found.append(Violation("I15", f"takes more than the {held} held: {arrival}", arrival.at))
     return found
@@ -120,7 +126,7 @@ def worst_case_within_limits(
     asked = arrival.quantity * (arrival.worst_price or price)
     if limits.per_order is not None and asked > limits.per_order:
         found.append(Violation("I12", f"order of {asked} above the limit: {arrival}", arrival.at))
-    total = _worst_case(books) * price + asked
+    total = _worst_case(books, price) + asked
     if limits.total is not None and total > limits.total:
         found.append(Violation("I11", f"worst case {total} above the total limit", arrival.at))
     return found
@@ -189,9 +195,10 @@ def _net(arrival: Arrival, intent: EntryIntended, leg: LegSide) -> Decimal:
     return arrival.quantity * (1 - fee)
 
 
-def _worst_case(books: VenueBooks) -> Decimal:
-    """Return the base quantity of all legs, what may still open counted as open."""
+def _worst_case(books: VenueBooks, price: Decimal) -> Decimal:
+    """Return the notional of all positions, the dearer leg each, what is live counted whole."""
     legs: dict[tuple[str, LegSide], Decimal] = {}
+    prices: dict[tuple[str, LegSide], Decimal] = {}
     for key, order in books.orders.items():
         name = parse_name(key)
         if name is None:
@@ -202,4 +209,9 @@ def _worst_case(books: VenueBooks) -> Decimal:
             change += sign * (order.arrival.quantity - order.executed)
         place = (name.position_id, name.leg)
         legs[place] = legs.get(place, _ZERO) + change
-    return sum((abs(quantity) for quantity in legs.values()), _ZERO)
+        prices[place] = order.arrival.worst_price or prices.get(place, price)
+    dearer: dict[str, Decimal] = {}
+    for place, quantity in legs.items():
+        notional = abs(quantity) * prices[place]
+        dearer[place[0]] = max(dearer.get(place[0], _ZERO), notional)
+    return sum(dearer.values(), _ZERO)

@@ -47,9 +47,9 @@ def counts_are_bounded(counts: Mapping[str, int], maxima: Mapping[str, int]) -> 
     ]
 
 
-def entry_after_reconciliation(accepted_at: float, reconciled_at: float | None) -> Found:
+def entry_after_reconciliation(accepted_at: float, *, is_reconciled: bool) -> Found:
     """I25: no entry is accepted before this run of the engine has reconciled."""
-    if reconciled_at is not None and reconciled_at <= accepted_at:
+    if is_reconciled:
         return []
     return [Violation("I25", "an entry was accepted before reconciliation", accepted_at)]
 

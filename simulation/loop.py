@@ -48,16 +48,20 @@ class Process:
 
     `steps` counts the callbacks it has run; with `dies_at` it dies instead of running the callback
     of that number. `wall_offset` is how far its wall clock is off, in seconds. `mourners` are told
-    of its death, outside of it.
+    of its death, outside of it. While it is paused, `held` are the callbacks that are due. `epoch`
+    and `serves_entries` are an engine's.
     """
 
     name: str
+    epoch: int = 0
+    serves_entries: Callable[[], bool] | None = None
     steps: int = 0
     dies_at: int | None = None
     is_dead: bool = False
     wall_offset: float = 0.0
     mourners: list[Callable[[], None]] = field(default_factory=list)
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    held: list[SimHandle] | None = None
 
     def die(self) -> None:
         """Die now; nothing of it runs afterwards."""
@@ -257,6 +261,9 @@ class SimLoop(asyncio.BaseEventLoop):
         if process is not None:
             if process.is_dead:
                 return
+            if process.held is not None:
+                process.held.append(handle)
+                return
             process.steps += 1
             if process.steps == process.dies_at:
                 process.die()
@@ -270,6 +277,16 @@ class SimLoop(asyncio.BaseEventLoop):
         except BaseException as error:
             told = {"message": f"a callback broke: {handle._callback!r}", "exception": error}
             handle._context.run(self.call_exception_handler, told)
+
+    def pause(self, process: Process) -> None:
+        """Freeze a process as SIGSTOP does: what is due waits, time goes on."""
+        if process.held is None:
+            process.held = []
+
+    def resume(self, process: Process) -> None:
+        """Let a paused process go on with all that came due."""
+        held, process.held = process.held, None
+        self._ready.extend(held or ())
 
     def _check_closed(self) -> None:
         """Let what is buried speak to a closed loop: it is heard by nobody."""

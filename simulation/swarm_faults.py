@@ -69,6 +69,7 @@ KINDS: Final = (
     FaultKind("connector_killed", (29,), Target.PROCESS, 0.0, 1.0),
     FaultKind("engine_killed_twice", (28, 31), Target.PROCESS, 0.0, 0.2),
     FaultKind("engine_paused", (32,), Target.PROCESS, 0.5, 5.0),
+    FaultKind("connector_paused", (32,), Target.PROCESS, 0.2, 3.0),
     FaultKind("channel_cut", (34,), Target.PROCESS, 0.1, 3.0),
     FaultKind("price_moves", (21, 25), Target.MARKET, -0.02, 0.02),
     FaultKind("position_taken", (22,), Target.MARKET, 0.1, 1.0),

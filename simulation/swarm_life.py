@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -15,9 +15,16 @@ from services.engine import commands as cmd
 from services.engine.views import PositionStatus, PositionView
 from services.simulator.core.faults import FaultRule
 from simulation.invariants import Judge, Standards
-from simulation.invariants_exposure import exits_are_taken
-from simulation.invariants_service import Ban, canaries_stay_inside
+from simulation.invariants_exposure import NotionalLimits, exits_are_taken
+from simulation.invariants_service import (
+    Ban,
+    canaries_stay_inside,
+    counts_are_bounded,
+    entry_after_reconciliation,
+)
 from simulation.swarm import Deed, DeedAt, FaultMix, LifeReport, Plan, settle_bound
+from simulation.swarm_account import BOUNDS, AccountBooks
+from simulation.swarm_strikes import KINDS_OF_STRIKE, Strikes
 from simulation.swarm_witness import DurableEvents, VenueWitness
 from simulation.world import ENGINE, KINDS, DiedError, World, WorldConfig
 from simulation.world_markets import API_SECRET
@@ -57,10 +64,17 @@ _ACTIONS: Final[Mapping[str, tuple[Mapping[str, str], Mapping[str, Any]]]] = {
 }
 _DISKS: Final = frozenset({"journal_full", "ledger_full"})
 _DISK_SECONDS: Final = 0.5
-KNOWN_KINDS: Final = frozenset(_ACTIONS) | _DISKS | {"channel_cut"}
+KNOWN_KINDS: Final = frozenset(_ACTIONS) | _DISKS | {"channel_cut"} | KINDS_OF_STRIKE
 """Kinds of fault that this world can do."""
 
 _SYMBOL: Final = "BTCUSDT"
+_OTHER_SYMBOL: Final = "ETHUSDT"
+_SILENCES: Final = frozenset({"channel_cut", "engine_paused", "connector_paused"})
+_LARGEST_LOT: Final = Decimal("0.001")
+_ENTRIES_WITHIN: Final = Decimal("1.5")
+_LIMIT_ROOM: Final = Decimal("1.05")
+"""Prices of orders are worse than those that an entry was judged by."""
+
 _MOVING: Final = (
     PositionStatus.OPENING,
     PositionStatus.UNWINDING,
@@ -83,25 +97,41 @@ class SystemLife:
     def __init__(self, plan: Plan, mix: FaultMix, config: WorldConfig | None = None) -> None:
         config = config or WorldConfig()
         policy = replace(config.policy, max_slice_notional=plan.slice_notional)
-        self.world = World(plan.seed, replace(config, policy=policy))
         self._plan = plan
         self._mix = mix
         durable = DurableEvents(lambda: self.world.journal.rows)
         self._bans: list[Ban] = []
-        self.judge = Judge(durable, Standards(bans=self._bans))
+        # Each entry alone is within it, two are not: what is open and in doubt must count.
+        limits = replace(config.limits, max_total_notional=plan.notional * _ENTRIES_WITHIN)
+        self.world = World(plan.seed, replace(config, policy=policy, limits=limits))
+        self.judge = Judge(
+            durable,
+            Standards(
+                NotionalLimits(
+                    plan.notional * _LIMIT_ROOM, plan.notional * _ENTRIES_WITHIN * _LIMIT_ROOM
+                ),
+                bans=self._bans,
+                epoch=self.world.granted,
+            ),
+        )
         self._durable = durable
         self._crashes = 0
         self._faults: Counter[str] = Counter()
-        self._healed_at = 0.0
+        self._strikes = Strikes(self.world, mix, self._faults)
+        self._account = AccountBooks(self.world)
 
     @property
     def bound(self) -> float:
         """Seconds after healing within which everything must be at rest."""
         config = self.world.config
         bound = settle_bound(config.fence + _MARGIN_SECONDS)
-        if "channel_cut" in self._mix.shares:
-            # A call that a wire swallowed in silence is known to be lost at its deadline only.
+        if self._mix.shares.keys() & _SILENCES:
+            # A call that a wire or a sleeper swallowed is known to be lost at its deadline only.
             bound += config.policy.place_timeout.total_seconds()
+        if "position_taken" in self._mix.shares:
+            policy = config.policy
+            looks = policy.reconcile_interval + policy.reconcile_confirm_wait
+            bound += looks.total_seconds()
         return bound
 
     def run(self) -> LifeReport:
@@ -123,7 +153,8 @@ class SystemLife:
         )
 
     async def _live(self, world: World) -> None:
-        witness = VenueWitness(self.judge, world.loop.time)
+        witness = VenueWitness(self.judge, world.loop.time, world.wires.rest.senders)
+        self._account.begin()
         world.simulation.exchange.listeners.append(witness)
         world.trace.listeners.append(self._note_ban)
         await world.start()
@@ -133,6 +164,7 @@ class SystemLife:
             if await self._try_open() is not None:
                 break
         self._arm(only_orders=False)
+        self._strikes.begin()
         for deed in self._plan.deeds:
             await asyncio.sleep(deed.after)
             await self._do(deed)
@@ -155,6 +187,16 @@ class SystemLife:
             if not view.status.is_final
         ]
         self.judge.violations += exits_are_taken(unclosed)
+        self._judge_services(witness)
+
+    def _judge_services(self, witness: VenueWitness) -> None:
+        """Judge account, profit, bounds and readiness once all is closed."""
+        world, add = self.world, self.judge.violations.extend
+        views = world.living_engine().positions()
+        add(self._account.judge(views, self.judge.books, witness.traded))
+        for at, is_reconciled in world.entries:
+            add(entry_after_reconciliation(at, is_reconciled=is_reconciled))
+        add(counts_are_bounded(world.counts(), BOUNDS))
 
     def _note_ban(self, event: TraceEvent) -> None:
         link = event.what.partition(" ")[0]
@@ -167,10 +209,12 @@ class SystemLife:
                 ban for ban in self._bans if ban.exchange != link or ban.start < event.time
             ]
 
-    async def _try_open(self, request_id: str = "first") -> PositionView | None:
+    async def _try_open(
+        self, request_id: str = "first", symbol: str = _SYMBOL
+    ) -> PositionView | None:
         return await self._try(
             self.world.open(
-                _SYMBOL,
+                symbol,
                 notional=self._plan.notional,
                 lead=self._plan.lead_leg,
                 request_id=request_id,
@@ -203,7 +247,8 @@ class SystemLife:
                 # Of the first command: it must be answered, not done again.
                 await self._try_open()
             case Deed.OPEN:
-                await self._try_open(f"open {world.loop.time()}")
+                symbol = self._mix.random.choice((_SYMBOL, _OTHER_SYMBOL))
+                await self._try_open(f"open {world.loop.time()}", symbol)
 
     async def _shrink(self, deed: Deed) -> None:
         world = self.world
@@ -293,11 +338,11 @@ class SystemLife:
         for row in self._counts():
             self._faults[str(row["rule"]["id"])] += int(row["applied"])
         self._faults.update({f"wire {k}": n for k, n in self.world.network.injected.items()})
+        await self._strikes.end()
         self._mix.heal()
         self.world.heal()
         for name in (*sorted(KINDS), ENGINE):
             await self._revive(name)
-        self._healed_at = self.world.loop.time()
 
     async def _rest(self) -> None:
         """Wait until nothing moves, at most the bound, and judge what is then."""
@@ -312,8 +357,18 @@ class SystemLife:
 
     def _is_moving(self) -> bool:
         engine = self.world.living_engine()
-        moving = any(view.status in _MOVING for view in engine.positions())
-        return moving or not engine.status().reconciled
+        views = engine.positions()
+        moving = any(view.status in _MOVING for view in views)
+        return moving or not engine.status().reconciled or self._is_robbed(views)
+
+    def _is_robbed(self, views: Sequence[PositionView]) -> bool:
+        """Whether a leg that the venue closed by force still has its other beside it."""
+        books = self.judge.books
+        return any(
+            abs(books.net_delta(view.position_id)) > abs(view.dust_quantity) + _LARGEST_LOT
+            for view in views
+            if any(position_id == view.position_id for position_id, _ in books.taken)
+        )
 
 
 def _figure(value: Any, drawn: float) -> Any:

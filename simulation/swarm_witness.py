@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 from services.engine.event_codec import VERSION, decode_event
@@ -15,6 +17,7 @@ from services.simulator.core.events import OrderEvent
 from services.simulator.core.orders import Fill, OrderType, Product
 from simulation.evidence import Arrival, Execution
 from simulation.invariants import Judge
+from simulation.transport import Sender
 
 _ZERO = Decimal(0)
 EXCHANGES: Final[Mapping[Product, str]] = {
@@ -25,6 +28,9 @@ EXCHANGES: Final[Mapping[Product, str]] = {
 """The connector behind which each product is traded."""
 
 _SIDES: Final = {1: OrderSide.BUY, -1: OrderSide.SELL}
+_FORCED: Final = re.compile("adl_autoclose|autoclose-")
+"""Ids of orders that are the venue's own."""
+
 _ENDS: Final = (Told.CANCELED, Told.EXPIRED)
 
 
@@ -46,9 +52,16 @@ class DurableEvents:
 class VenueWitness:
     """A listener of the venue's core; `now` is the virtual second."""
 
-    def __init__(self, judge: Judge, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        now: Callable[[], float],
+        senders: Mapping[str, Sender] = MappingProxyType({}),
+    ) -> None:
         self._judge = judge
         self._now = now
+        self._senders = senders
+        self.traded: dict[tuple[str, str], Decimal] = {}
 
     def __call__(self, event: VenueEvent) -> None:
         """Tell the judge of an order's move; wallets speak for themselves at rest."""
@@ -56,7 +69,15 @@ class VenueWitness:
             return
         request = event.order.request
         key = request.client_order_id
-        if event.execution is Told.NEW:
+        if event.fill is not None:
+            self.traded[EXCHANGES[request.product], request.symbol] = event.fill.price
+        if event.execution is Told.CALCULATED and event.fill is not None:
+            change = request.side.sign * event.fill.quantity
+            self._judge.taken(EXCHANGES[request.product], request.symbol, change)
+        elif _FORCED.match(key):
+            return
+        elif event.execution is Told.NEW:
+            sender = self._senders.get(key)
             self._judge.arrived(
                 Arrival(
                     exchange=EXCHANGES[request.product],
@@ -67,6 +88,8 @@ class VenueWitness:
                     worst_price=None if request.type is OrderType.MARKET else request.price,
                     reduce_only=request.is_reducing,
                     at=self._now(),
+                    epoch=None if sender is None else sender.epoch or None,
+                    sent_at=None if sender is None else sender.sent_at,
                 )
             )
         elif event.fill is not None and key in self._judge.books.orders:

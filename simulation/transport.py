@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from services.connector.engine_epochs import CALL_EPOCH
 from services.simulator.gateway import Gateway, Plan, Reply, Request
 from services.simulator.http import API_KEY_HEADER
 from simulation.loop import Process, context_of
@@ -44,6 +45,14 @@ class SimResponse:
         return self.body
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who asked for an order and when it left: an engine's epoch, 0 for nobody's."""
+
+    epoch: int
+    sent_at: float
+
+
 # Not frozen: asyncio's timeout is entered and left.
 @dataclass(slots=True)
 class _Exchange:
@@ -70,18 +79,26 @@ class VenueDoor:
         self._network = network
         self._tell = tell
         self._context = context_of(process)
+        self.senders: dict[str, Sender] = {}
 
     def knock(self, link: str, request: Request, fate: Fate, answer: _Answer) -> None:
         """Take a request that leaves its sender now."""
-        self._network.post(link, self._arrive, link, request, fate, answer, context=self._context)
+        sender = Sender(CALL_EPOCH.get(), self._network.loop.time())
+        self._network.post(
+            link, self._arrive, link, request, sender, fate, answer, context=self._context
+        )
 
-    def _arrive(self, link: str, request: Request, fate: Fate, answer: _Answer) -> None:
+    def _arrive(
+        self, link: str, request: Request, sender: Sender, fate: Fate, answer: _Answer
+    ) -> None:
         if fate is Fate.REQUEST_CUT:
             answer.fail(aiohttp.ServerDisconnectedError())
             return
         plan = self._gateway.receive(request)
         for arrival in plan.arrivals:
-            self._tell("arrival", f"{link} {arrival.parameters.get('newClientOrderId', '')}")
+            key = arrival.parameters.get("newClientOrderId", "")
+            self.senders.setdefault(key, sender)
+            self._tell("arrival", f"{link} {key}")
         self._network.loop.call_later(plan.delay("before"), self._act, link, plan, fate, answer)
 
     def _act(self, link: str, plan: Plan, fate: Fate, answer: _Answer) -> None:

@@ -22,13 +22,13 @@ from typing import Any, Final, TypeVar
 
 from services.engine import commands as cmd
 from services.engine.engine import Engine
-from services.engine.events import Event
+from services.engine.events import EntryIntended, Event
 from services.engine.instruments import InstrumentRef, LegSide
 from services.engine.views import PositionStatus, PositionView
 from services.simulator.bootstrap import make_simulation
 from services.simulator.core.events import Event as VenueEvent
 from services.simulator.core.events import OrderEvent
-from simulation.loop import Process, SimLoop, context_of
+from simulation.loop import PROCESS, Process, SimLoop, context_of
 from simulation.loop_time import SeededIds, SimClock, own_time
 from simulation.transport_network import Network
 from simulation.world_config import ENGINE, KINDS, PERPETUAL, SPOT, DiedError, WorldConfig, link_to
@@ -68,6 +68,7 @@ class World:
         self.engine_process: Process | None = None
         self._disk_chance = self._chance()
         self._ids = SeededIds(self._chance())
+        self.entries: list[tuple[float, bool]] = []
         self._past: list[Process] = []
         self._venue = Process("venue")
         self.simulation = make_simulation(
@@ -81,6 +82,11 @@ class World:
         self._connectors = Connectors(
             self.config, self.wires, self.trace, self._disk_chance, self._ids
         )
+
+    @property
+    def venue(self) -> Process:
+        """The process in which the venues act."""
+        return self._venue
 
     @property
     def connectors(self) -> dict[str, Connector]:
@@ -131,6 +137,23 @@ class World:
         if process is not None:
             process.die()
 
+    def pause(self, name: str) -> Process | None:
+        """Freeze a process as SIGSTOP does and return it; None when it is not running."""
+        process = self.process(name)
+        if process is not None:
+            self.trace.tell("pause", name)
+            self.loop.pause(process)
+        return process
+
+    def resume(self, process: Process) -> None:
+        """Let a paused process go on, overtaken by a newer life of it or not."""
+        self.trace.tell("resume", process.name)
+        self.loop.resume(process)
+
+    def granted(self, name: str, at: float) -> int:
+        """Return the highest engine epoch that a connector had admitted before a second."""
+        return self._connectors.granted(name, at)
+
     def process(self, name: str) -> Process | None:
         """Return the living process of a name, None when there is none."""
         found = self.engine_process if name == ENGINE else self.connectors[name].process
@@ -141,6 +164,7 @@ class World:
         self.network.heal()
         self.simulation.faults.clear()
         self.journal.is_full = False
+        self.journal.slow_seconds = 0.0
         for connector in self.connectors.values():
             connector.image.is_full = False
         for process in self._past:
@@ -202,6 +226,16 @@ class World:
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():  # noqa: ASYNC110 - the engine has no event for each of these
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def counts(self) -> dict[str, int]:
+        """Return the largest of what each living process has of everything that is bounded."""
+        alive = [p for p in (self.process(name) for name in (ENGINE, *KINDS)) if p is not None]
+        return {
+            "tasks": max(sum(not task.done() for task in p.tasks) for p in alive),
+            "calls": max(len(connector.door.calls) for connector in self.connectors.values()),
+            "sockets": sum(not wire.client.closed for wire in self.wires.sockets.wires),
+            "ready": len(self.loop._ready) + len(self.loop._scheduled),
+        }
 
     def journal_rows(self) -> tuple[Event, ...]:
         """Return the durable events of the engine's journal."""
@@ -266,7 +300,9 @@ class World:
         self.engine_process, self.engine = process, None
         # Of a file that rises with each opening, as the journal's does.
         self.journal.epoch += 1
+        process.epoch = self.journal.epoch
         engine = make_engine(self._ground, self.config, process, self.journal.epoch)
+        process.serves_entries = lambda: engine.status().reconciled
         await engine.start()
         self.engine = engine
 
@@ -287,6 +323,10 @@ class World:
 
     def _journal_written(self, kind: str) -> None:
         self.trace.tell("journal", kind)
+        process = PROCESS.get()
+        if kind == EntryIntended.__name__ and process is not None:
+            serves = process.serves_entries
+            self.entries.append((self.loop.time(), serves is None or serves()))
 
     def _chance(self) -> random.Random:
         return random.Random(self.random.getrandbits(64))  # noqa: S311 - a seed must repeat

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from services.common.metrics import ServiceMetrics
 from services.connector import bootstrap
 from services.connector.connector_metrics import ConnectorMetrics
+from services.connector.engine_epochs import EngineEpochs, EngineSender
 from services.connector.profile import VenueProfile
 from services.connector.settings import ConnectorPart
 from services.simulator.gateway import Gateway
@@ -37,6 +38,21 @@ from simulation.world_markets import (
     loaded_markets,
 )
 from simulation.world_trace import Trace
+
+
+class SimEpochs(EngineEpochs):
+    """The connector's epochs, and when each was first admitted."""
+
+    def __init__(self, path: Path, grants: list[tuple[float, int]]) -> None:
+        super().__init__(path)
+        self._grants = grants
+
+    async def admit(self, principal: str, epoch: int) -> EngineSender | None:
+        """Admit as the connector does, and note it."""
+        sender = await super().admit(principal, epoch)
+        if sender is not None and (not self._grants or epoch > self._grants[-1][1]):
+            self._grants.append((asyncio.get_running_loop().time(), epoch))
+        return sender
 
 
 # Not frozen: processes come and go.
@@ -80,6 +96,7 @@ class Connectors:
         self._ids = ids
         self.by_name: dict[str, Connector] = {}
         self._exchanges: list[Any] = []
+        self.grants: dict[str, list[tuple[float, int]]] = {name: [] for name in KINDS}
 
     def make(self, folder: Path) -> None:
         """Make their disks; none is started."""
@@ -121,6 +138,7 @@ class Connectors:
             MarketLoader=self._loader,
             build_exchange=self._exchange,
             RandomIds=lambda: self._ids,
+            EngineEpochs=self._epochs,
         ):
             yield
 
@@ -133,6 +151,13 @@ class Connectors:
             # Or it complains, when it is collected, that nobody closed it.
             exchange.session = None
             exchange.clients = {}
+
+    def granted(self, name: str, at: float) -> int:
+        """Return the highest epoch that a connector had admitted before a virtual second."""
+        return max((epoch for when, epoch in self.grants[name] if when < at), default=0)
+
+    def _epochs(self, path: Path) -> SimEpochs:
+        return SimEpochs(path, self.grants[_here()])
 
     def _exchange(self, profile: VenueProfile, session: Any, **options: Any) -> Any:
         exchange = copy_exchange(profile, session, **options)

@@ -37,12 +37,14 @@ _MOST_SECONDS: Final = 0.002
 class JournalImage:
     """The durable rows of an engine's journal; `is_full` refuses every write.
 
-    `epoch` counts the openings.
+    `epoch` counts the openings: who opened it before the last may write no more. Each write takes
+    `slow_seconds` longer.
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
     request_ids: set[str] = field(default_factory=set)
     is_full: bool = False
+    slow_seconds: float = 0.0
     epoch: int = 0
 
     def events(self) -> tuple[Event, ...]:
@@ -64,6 +66,7 @@ class SimJournal:
         self, image: JournalImage, chance: random.Random, written: Callable[[str], None]
     ) -> None:
         self._image = image
+        self._epoch = image.epoch
         self._chance = chance
         self._written = written
         self._waiting: list[_Write] = []
@@ -93,13 +96,18 @@ class SimJournal:
     def _begin(self) -> None:
         self._is_busy = True
         batch, self._waiting = self._waiting, []
-        asyncio.get_running_loop().call_later(_commit_seconds(self._chance), self._land, batch)
+        asyncio.get_running_loop().call_later(
+            _commit_seconds(self._chance) + self._image.slow_seconds, self._land, batch
+        )
 
     def _land(self, batch: list[_Write]) -> None:
         ids = [one for write in batch for one in write.request_ids]
         image = self._image
         failure = None
-        if image.is_full or any(one in image.request_ids for one in ids):
+        if self._epoch < image.epoch:
+            # As of a journal that several engines share: its rows are bound to the lease.
+            failure = JournalError("another engine has taken the journal over")
+        elif image.is_full or any(one in image.request_ids for one in ids):
             failure = JournalError("the journal cannot be written: database or disk is full")
             # As the real one: what nobody waits for is kept and written again.
             self._waiting = [w for w in batch if w.done is None] + self._waiting

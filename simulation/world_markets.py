@@ -12,6 +12,7 @@ import copy
 import marshal
 import random
 from datetime import timedelta
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 ACCOUNT: Final = "trader"
 API_KEY: Final = "simulated-key"
 API_SECRET: Final = "simulated-secret"  # noqa: S105 - opens nothing outside this process
+OWN_COINS: Final = {"BTC": Decimal("1.5"), "ETH": Decimal(7)}
+"""What the account holds that is not the engine's, in coins it trades too."""
+
 BASE_URL: Final = "http://venue.simulated"
 
 
@@ -54,7 +58,7 @@ def simulator_settings(
                         "name": ACCOUNT,
                         "api_key": API_KEY,
                         "api_secret": API_SECRET,
-                        "spot": {"USDT": 1_000_000},
+                        "spot": {"USDT": 1_000_000, **OWN_COINS},
                         "margin": {"USDT": 1_000_000},
                         "futures": {"USDT": 1_000_000},
                     }

@@ -343,8 +343,9 @@ def test_the_services_rules_find_what_breaks_them() -> None:
     assert service_rules.silent_while_banned(arrival(LEAD, sent_at=0.4), [ban]) == []
     assert rules_of(service_rules.silent_while_banned(arrival(LEAD), [ban])) == ["I23"]
     assert rules_of(service_rules.counts_are_bounded({"queue": 3}, {"queue": 2})) == ["I24"]
-    assert service_rules.entry_after_reconciliation(2.0, 1.0) == []
-    assert rules_of(service_rules.entry_after_reconciliation(2.0, None)) == ["I25"]
+    assert service_rules.entry_after_reconciliation(2.0, is_reconciled=True) == []
+    early = service_rules.entry_after_reconciliation(2.0, is_reconciled=False)
+    assert rules_of(early) == ["I25"]
     moving = {KEY: PositionStatus.OPENING}
     assert service_rules.settles_in_time(moving, 1.0, 8.0) == []
     assert rules_of(service_rules.settles_in_time(moving, 8.0, 8.0)) == ["I26"]

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.bare_calls import BareFigures, background_calls, bare_calls
-from benchmarks.bench_journal import measure_recovery, measure_writes
+from benchmarks.bench_journal import measure_postgres, measure_recovery, measure_writes
 from benchmarks.engine_figures import LifeFigures, figures_of
 from benchmarks.engine_stage import RESPONSE_SECONDS, EngineStage
 from benchmarks.order_venue import read_moments
@@ -81,6 +81,7 @@ async def measure(report: Report, folder: Path, size: Size) -> None:
         _add_lives(report, name, text, part, figures_of(part.positions, taps, moments))
     _add_closing(report, closing, figures_of(closing.positions, read_taps(crowd), moments))
     await measure_writes(report, folder)
+    await measure_postgres(report)
     await measure_recovery(report, folder)
 
 

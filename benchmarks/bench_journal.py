@@ -1,7 +1,8 @@
 """What a durable row costs the engine, and how long it takes to know its positions again.
 
-Run it with `python -m benchmarks.bench_journal` on a machine that does nothing else; the floor
-beside it is a bare write and fsync of as many bytes on the same disk.
+A part of `make bench-engine`, or alone: `python -m benchmarks.bench_journal`. The floor beside it
+is a bare write and fsync of as many bytes on the same disk. PostgreSQL is measured where Debian's
+package is installed, over its socket.
 """
 
 from __future__ import annotations
@@ -11,24 +12,36 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.journal_rows import open_position
 from benchmarks.report import Report
 from benchmarks.timing import Sample, run_round
+from services.common.clock import SystemClock
 from services.engine.events import EngineHalted
 from services.engine.journal_chain import row_of
 from services.engine.position import begin, fold
+from services.engine.postgres_driver import DriverSession, connect
+from services.engine.postgres_journal import PostgresJournal
+from services.engine.postgres_lease import PostgresLease
+from services.engine.postgres_session import SessionSource
 from services.engine.sqlite_journal import SqliteJournal
+from tests.support.postgres_server import has_postgres, postgres_server
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from services.engine.events import Event
     from services.engine.position import Position
 
 _ROUNDS: Final = 11
 _WRITES: Final = 200
 _POSITIONS: Final = 100
+_CALL_SECONDS: Final = 5.0
+_LEASE_TERM: Final = timedelta(seconds=10)
 
 
 async def measure_writes(report: Report, folder: Path) -> None:
@@ -58,6 +71,54 @@ async def measure_writes(report: Report, folder: Path) -> None:
             report.sample("bare_1", "write and fsync by a thread", samples["bare"])
     os.close(bare)
     await journal.close()
+
+
+async def measure_postgres(report: Report) -> None:
+    """Add the same appends to a PostgreSQL server of this run's own, where it is installed."""
+    if not has_postgres():
+        report.lines += ["", "durable appends in PostgreSQL: not installed, not measured"]
+        return
+    with postgres_server() as server:
+        async with shared_journal(
+            f"postgresql://postgres@/postgres?host={server.folder}&port={server.port}"
+        ) as journal:
+            await _add_appends(report, journal)
+
+
+async def _add_appends(report: Report, journal: PostgresJournal) -> None:
+    rows = list(open_position(1))[2:4]
+
+    async def append() -> None:
+        await journal.append(rows)
+
+    report.title("durable appends of two rows in PostgreSQL")
+    for at_once in (1, 50):
+        sample = Sample()
+        for _ in range(_ROUNDS):
+            await run_round(sample, append, _WRITES, at_once)
+        report.sample(f"postgres_{at_once}", f"journal, {at_once} at once", sample)
+
+
+@asynccontextmanager
+async def shared_journal(url: str) -> AsyncIterator[PostgresJournal]:
+    """Yield a shared journal that is open and whose lease is kept."""
+
+    async def open_session() -> DriverSession:
+        return await connect(url, None, name="bench")
+
+    for_lease, for_rows = (SessionSource(open_session, _CALL_SECONDS) for _ in range(2))
+    lease = PostgresLease(for_lease, SystemClock(), "bench", "bench", _LEASE_TERM)
+    journal = PostgresJournal(for_rows, lease, "bench")
+    await journal.open()
+    keeping = asyncio.create_task(journal.keep())
+    try:
+        yield journal
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await journal.close()
+        await for_rows.close()
+        await for_lease.close()
 
 
 async def measure_recovery(report: Report, folder: Path) -> None:
@@ -112,6 +173,7 @@ def main() -> int:
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure_writes(report, Path(folder)))
+        asyncio.run(measure_postgres(report))
         asyncio.run(measure_recovery(report, Path(folder)))
     sys.stdout.write(report.text())
     return 0

@@ -105,6 +105,8 @@ class PostgresJournal:
     async def append(self, events: Sequence[Event]) -> None:
         """Append durably; see `Journal.append`. Reason LEASE_LOST: another engine works now."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Its caller may be gone by then: the error was told to the leadership, or is told again.
+        done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._put(_Write(_rows(events), done))
         # A caller that gives up must not cancel what the writer is going to set.
         await asyncio.shield(done)
@@ -119,7 +121,7 @@ class PostgresJournal:
         head = first_head(self._book)
         try:
             # In pages, each bounded as every call is; decoded in a thread: the lease is kept.
-            while found := await self._sessions.fetch(sql.ROWS, self._book, head.sequence):
+            while found := await self._sessions.read(sql.ROWS, self._book, head.sequence):
                 page, head = await asyncio.to_thread(_decode, head, found)
                 events += page
         except Exception as error:
@@ -177,7 +179,7 @@ class PostgresJournal:
             return None
         head, self._head = self._head, None
         try:
-            head = head or await self._read_head_anew()
+            head = head or await self._read_head()
             end, text = _encode(head, rows)
         except Exception as error:
             return _unwritten(error)
@@ -212,15 +214,8 @@ class PostgresJournal:
         except Exception:
             return None
 
-    async def _read_head_anew(self) -> ChainHead:
-        try:
-            return await self._read_head()
-        # The connection may have ended since its last use; the next one is new.
-        except Exception:
-            return await self._read_head()
-
     async def _read_head(self) -> ChainHead:
-        found = await self._sessions.fetch(sql.HEAD, self._book)
+        found = await self._sessions.read(sql.HEAD, self._book)
         if not found:
             return first_head(self._book)
         return ChainHead(int(found[0][0]), bytes.fromhex(found[0][1]))

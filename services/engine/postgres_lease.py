@@ -7,6 +7,7 @@ is bound to the epoch, and connectors refuse orders of a lower one than they wer
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -58,17 +59,26 @@ class PostgresLease:
         holder = await self._sessions.fetch(sql.HOLDER, self._book)
         waiting(str(holder[0][0]) if holder else "")
         _logger.info("lease_awaited", book=self._book)
-        pause = self._pause()
+        was_away = False
         while True:
-            await self._clock.sleep(pause)
+            await self._clock.sleep(self._term.total_seconds() if was_away else self._pause())
             try:
                 if await self._try_once():
                     return self.epoch
-                pause = self._pause()
+                was_away = False
             except Exception as error:
                 _logger.warning("lease_not_asked", book=self._book, problem=str(error))
-                # It was perhaps away for the engine at work too, which gets the time to renew.
-                pause = self._term.total_seconds()
+                await self._until_back()
+                # For the engine at work it was perhaps away as well: that one renews first.
+                was_away = True
+
+    async def _until_back(self) -> None:
+        while True:
+            await self._clock.sleep(self._pause())
+            # A question that takes nothing.
+            with suppress(Exception):
+                await self._sessions.fetch(sql.HOLDER, self._book)
+                return
 
     async def _try_once(self) -> bool:
         # From before the question: the server's term begins later than ours, never earlier.

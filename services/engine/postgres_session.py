@@ -45,6 +45,17 @@ class SessionSource:
                 await self._drop()
                 raise
 
+    async def read(self, query: str, *args: Any) -> Sequence[Any]:
+        """Run a statement that changes nothing; once more where the session had ended meanwhile.
+
+        One that nobody used for long, or while the server was away, is found broken by its next
+        use alone.
+        """
+        try:
+            return await self.fetch(query, *args)
+        except Exception:
+            return await self.fetch(query, *args)
+
     async def close(self) -> None:
         """End the session."""
         async with self._turn:

@@ -17,7 +17,7 @@ from services.common.call_errors import translated
 from services.common.errors import OpensqtError
 from services.common.settings import EndpointSettings
 from tests.support.postgres_server import PostgresServer
-from tests.support.stack import POLL_SECONDS, StackDriver, stack_options
+from tests.support.stack import CLOSED, FLAT, POLL_SECONDS, StackDriver, stack_options
 
 FIRST, SECOND = "engine", "engine-second"
 ENGINES = (FIRST, SECOND)
@@ -108,6 +108,11 @@ class EnginePair(StackDriver):
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a service."""
         os.kill(self.stack.services[name].pid, number)
+
+    async def positions(self) -> list[engine_pb2.HedgedPosition]:
+        """Return every position that the engine at work knows and that is not over."""
+        answer = await self.engine.ListHedgedPositions(engine_pb2.ListHedgedPositionsRequest())
+        return [one for one in answer.positions if one.state not in (CLOSED, FLAT)]
 
     async def requests_sent(self) -> list[dict[str, Any]]:
         """Return every order request that has reached the venue."""

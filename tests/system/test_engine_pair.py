@@ -6,8 +6,10 @@ The venue's books are the witness: no position is worked twice, each ends matche
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from random import Random
 
 import pytest
 import pytest_asyncio
@@ -55,6 +57,10 @@ LATER_CASES = {
     "TRXUSDT": perpetual_lead_filled_unheard,
     "SHIBUSDT": spot_exit_held,
 }
+OPENED, CLOSED_LATER = ("BTCUSDT", "SOLUSDT", "BNBUSDT"), ("XRPUSDT", "ADAUSDT", "LINKUSDT")
+ROUNDS = int(os.environ.get("PAIR_ROUNDS", "3"))
+MOMENTS_SECONDS = 0.3
+"""An entry and an exit take about half of this here."""
 LATER_EXITS = ("LTCUSDT", "SHIBUSDT")
 
 
@@ -166,6 +172,39 @@ async def test_without_the_database_a_lead_is_hedged_and_all_else_waits(
     assert settled.state == OPEN, settled
     assert await pair.refusal(leader) == ""
     await pair.until_standing_by(pair.other)
+
+
+@pytest.mark.timeout(60 + 60 * ROUNDS)
+async def test_takeovers_at_random_moments_work_nothing_twice(pair: EnginePair) -> None:
+    """Opens and closes under way, a stop or a kill at any moment of them, round after round."""
+    dice = Random(ROUNDS)
+    await asyncio.gather(*(pair.market(symbol) for symbol in OPENED + CLOSED_LATER))
+    await pair.leave_all()
+    for _ in range(ROUNDS):
+        await pair.resume()
+        before, leader = await pair.books(), pair.leader
+        closing = await asyncio.gather(*(pair.enter(symbol) for symbol in CLOSED_LATER))
+        moves = [asyncio.create_task(pair.open(symbol)) for symbol in OPENED]
+        moves += [asyncio.create_task(pair.close(position)) for position in closing]
+        await asyncio.sleep(dice.uniform(0, MOMENTS_SECONDS))
+        pair.signal(leader, how := dice.choice((signal.SIGSTOP, signal.SIGKILL)))
+        # Whether a call got through is what nobody knows: the ledger of the next engine tells.
+        for move in moves:
+            move.cancel()
+        await asyncio.gather(*moves, return_exceptions=True)
+        served = await pair.taken_over()
+        settled = await pair.settled_since(served, *await pair.positions())
+        requests = await pair.requests_sent()
+        if how is signal.SIGSTOP:
+            pair.signal(leader, signal.SIGCONT)
+            assert await pair.stack.services[leader].wait_ended() == EXIT_OVERTAKEN
+            assert await pair.requests_sent() == requests
+        for position in map(in_time, settled):
+            await pair.assert_matched_or_flat(position, before)
+        await pair.leave_all()
+        assert (await pair.books()).positions == {}
+        await pair.stack.restart(leader)
+        await pair.until_standing_by(leader)
 
 
 async def test_all_that_was_opened_closes_to_the_coins_of_before(pair: EnginePair) -> None:

@@ -89,9 +89,11 @@ async def test_an_engine_continues_where_nobody_worked_since(before: str | None)
 async def test_who_waits_lets_a_term_pass_after_an_outage() -> None:
     """The engine at work, for which the database was away as well, renews before it is asked."""
     clock = HandClock()
-    answers = Answers({sql.GRANT: [[], AWAY, AWAY, [(7, "two")]], sql.HOLDER: [[("two",)]]})
+    holders = [[("two",)], AWAY, AWAY, [("two",)]]
+    answers = Answers({sql.GRANT: [[], AWAY, [(7, "two")]], sql.HOLDER: holders})
     assert await lease_on(answers, clock).acquire() == 7
-    assert clock.monotonic() == pytest.approx(0.5 + 2 * TERM.total_seconds())
+    # Four pauses until it answers again, and then the term.
+    assert clock.monotonic() == pytest.approx(4 * 0.5 + TERM.total_seconds())
 
 
 async def test_a_database_that_never_answered_is_an_error() -> None:
@@ -134,6 +136,15 @@ async def test_a_refused_append_ends_the_leadership() -> None:
         await journal.append([halted(1)])
     await journal.close()
     assert leadership.is_lost
+
+
+async def test_a_journal_is_read_over_a_new_connection_where_the_old_one_has_ended() -> None:
+    """As after a wait for the lease during which the server was started anew."""
+    answers = Answers({sql.ROWS: [AWAY, []]})
+    assert await journal_on(answers, Leadership()).load() == ()
+    broken = Answers({sql.ROWS: [AWAY]})
+    with pytest.raises(JournalError, match="away"):
+        await journal_on(broken, Leadership()).load()
 
 
 def test_a_halt_of_before_another_engine_worked_means_nothing(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import tempfile
 import time
@@ -29,14 +30,18 @@ def main() -> int:
     options = parser.parse_args()
     tally = Tally()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="kills-") as temporary:
-        folder = options.keep or Path(temporary)
-        asyncio.run(_run(folder, options.seed, options.kills, tally))
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="kills-"))
+    asyncio.run(_run(folder, options.seed, options.kills, tally))
     took = time.monotonic() - began
     _tell(f"seed {options.seed}: {took:.0f} s in all; the fence is {FENCE_SECONDS:.1f} s")
     for line in tally.lines():
         _tell(line)
-    return 0 if tally.is_sound else 1
+    if not tally.is_sound:
+        _tell(f"logs, journal and ledgers are in {folder}")
+        return 1
+    if options.keep is None:
+        shutil.rmtree(folder)
+    return 0
 
 
 async def _run(folder: Path, seed: int, kills: int, tally: Tally) -> None:
@@ -46,8 +51,8 @@ async def _run(folder: Path, seed: int, kills: int, tally: Tally) -> None:
         share = min(KILLS_A_STACK, kills - tally.killed)
         try:
             await run_batch(folder / f"stack-{number}", seed + number, share, tally)
-        except* (AssertionError, StackError) as failed:
-            tally.findings += [str(one) for one in failed.exceptions]
+        except* (AssertionError, StackError, TimeoutError) as failed:
+            tally.findings += [str(one) or repr(one) for one in failed.exceptions]
         took, done = time.monotonic() - began, tally.killed - before
         _tell(f"stack {number}: {done} kills in {took:.0f} s")
         number += 1

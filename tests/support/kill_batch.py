@@ -39,6 +39,7 @@ FENCE_SECONDS: Final = RECV_WINDOW + PROCESSING + CLOCK_BOUND
 SETTLE_SECONDS: Final = FENCE_SECONDS + 5.0
 """Longest time from the last start until every position is hedged or flat."""
 GIVE_UP_SECONDS: Final = 60.0
+EPISODE_SECONDS: Final = 180.0
 KILLS_AN_EPISODE: Final = 10
 _MEASURED_STARTS: Final = 3
 _POLL_SECONDS: Final = 0.05
@@ -253,7 +254,9 @@ async def _strike(batch: Batch, names: Names, dice: random.Random, kills: int) -
         await batch.let_go_on()
         share = min(KILLS_AN_EPISODE, goal - batch.tally.killed)
         episode = draw_episode(dice, share)
-        await asyncio.gather(*(striker.strike(strikes) for strikes in episode.values()))
+        # A service that does not come up again must end the run, not hold it.
+        async with asyncio.timeout(EPISODE_SECONDS):
+            await asyncio.gather(*(striker.strike(strikes) for strikes in episode.values()))
         await batch.settle()
         await batch.check(names)
 

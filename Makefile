@@ -148,7 +148,13 @@ test-wire: $(STAMP) ## A hundred thousand malformed requests, ten thousand hangi
 test-system: $(STAMP) ## Tests that need Debian packages or root
 	@command -v nats-server >/dev/null || test -x /usr/sbin/nats-server || scripts/install_system_packages nats-server
 	@test -d /usr/lib/postgresql || scripts/install_system_packages postgresql
-	@$(PY) -m pytest -m system tests/system
+	@$(PY) -m pytest -m system --ignore-glob='*/test_engine_faults_*' tests/system
+
+.PHONY: test-engine-faults
+test-engine-faults: $(STAMP) ## Partitions, pauses, clock jumps, floods, full disks, flipped bits under the engine; as root
+	@command -v cc >/dev/null || scripts/install_system_packages gcc libc6-dev
+	@command -v ip >/dev/null || scripts/install_system_packages iproute2
+	@scripts/own_network $(PY) -m pytest -n 2 --dist loadfile -m system tests/system/test_engine_faults_*.py
 
 .PHONY: demo
 demo: $(STAMP) ## Scan, enter, hold and exit on a simulated exchange; DATA=DIR for recorded histories

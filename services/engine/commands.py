@@ -6,7 +6,7 @@ answer, the same id with other content is refused with reason REQUEST_ID_REUSED.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from services.engine.instruments import InstrumentRef, LegSide
@@ -40,6 +40,8 @@ class CloseCommand:
     request_id: str
     position_id: str
     slippage_bound_ratio: Decimal | None = None
+    # Not of the content that a repeat must match: the first reason stands.
+    reason: str = field(default="CLOSE_REQUESTED", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

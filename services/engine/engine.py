@@ -197,7 +197,7 @@ class Engine:
         self._require(command.position_id)
 
         async def work(stamp: Stamp) -> tuple[str, ...]:
-            requested = self._exit_request(command.position_id, "CLOSE_REQUESTED", command)
+            requested = self._exit_request(command.position_id, command.reason, command)
             return await self._start_exits(stamp, requested)
 
         await self._commands.run(command, work)

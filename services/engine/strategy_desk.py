@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -165,9 +166,14 @@ class StrategyDesk:
     def _journal(self, decisions: Sequence[Decision], mode: StrategyMode) -> None:
         now, repeat = self._clock.now(), self._policy.repeat_interval
         told: dict[str, tuple[_Said, datetime]] = {}
+        entry = _next_entry(decisions)
         for decision in decisions:
             # Offers nobody takes come and go by the hundred: they are shown, not journaled.
             if decision.action is DecisionAction.PASS:
+                continue
+            # The others have their turn in a later round, by the facts of then.
+            is_later = decision.action is DecisionAction.ENTER and decision is not entry
+            if mode is StrategyMode.AUTO and is_later:
                 continue
             said = (mode, decision.action, decision.reason)
             known = self._told.get(decision.subject)
@@ -191,12 +197,12 @@ class StrategyDesk:
         # Leaving first, and no wait of an entry before it.
         for decision in decisions:
             if decision.action is DecisionAction.EXIT:
-                request = exit_request(decision.position_id)
-                await self._engine.close(cmd.CloseCommand(request, decision.position_id))
+                key, reason = decision.position_id, f"STRATEGY {decision.reason}"
+                await self._engine.close(cmd.CloseCommand(exit_request(key), key, reason=reason))
             elif decision.action is DecisionAction.REDUCE:
                 await self._reduce(decision)
         # One, and then the facts anew: while the venues answered, others may have come to pass.
-        entry = next((d for d in decisions if d.action is DecisionAction.ENTER), None)
+        entry = _next_entry(decisions)
         if entry is not None:
             await self._enter(entry)
 
@@ -209,11 +215,9 @@ class StrategyDesk:
         await self._engine.reduce(command)
 
     async def _enter(self, decision: Decision) -> None:
-        offer = self._board.get(decision.opportunity_id)
-        if offer is None or offer.revision != decision.revision:
-            return
         # Exits before it took their time: the stream may have broken, or a newer revision come.
-        if self._board.problem(offer, self._clock.now(), self._clock.monotonic()):
+        if problem := self._problem_now(decision):
+            self._tell_refusal(decision, problem, "it did not stand any more as its turn came")
             return
         command = cmd.OpenCommand(
             enter_request(decision.opportunity_id, decision.revision),
@@ -223,19 +227,23 @@ class StrategyDesk:
         try:
             await self._engine.open(command)
         except OpensqtError as error:
-            now = self._clock.now()
-            self._refused[decision.symbol] = now + self._policy.refusal_cooldown
-            refusal = ev.DecisionTaken(
-                now,
-                StrategyMode.AUTO,
-                DecisionAction.PASS,
-                error.reason,
-                decision.symbol,
-                decision.opportunity_id,
-                decision.revision,
-                "",
-                decision.notional,
-                decision.figures,
-                error.message[:_MAX_TEXT],
-            )
-            self._book.record_soon(refusal)
+            until = self._clock.now() + self._policy.refusal_cooldown
+            self._refused[decision.symbol] = until
+            self._tell_refusal(decision, error.reason, error.message)
+
+    def _problem_now(self, decision: Decision) -> str:
+        offer = self._board.get(decision.opportunity_id)
+        if offer is None:
+            return "WITHDRAWN"
+        if offer.revision != decision.revision:
+            return "SUPERSEDED"
+        return self._board.problem(offer, self._clock.now(), self._clock.monotonic())
+
+    def _tell_refusal(self, decision: Decision, reason: str, text: str) -> None:
+        refused = replace(decision, action=DecisionAction.PASS, reason=reason)
+        event = refused.event(self._clock.now(), StrategyMode.AUTO)
+        self._book.record_soon(replace(event, text=text[:_MAX_TEXT]))
+
+
+def _next_entry(decisions: Sequence[Decision]) -> Decision | None:
+    return next((d for d in decisions if d.action is DecisionAction.ENTER), None)

@@ -22,7 +22,7 @@ from services.engine.strategy_policy import StrategyPolicy
 from services.engine.strategy_words import DecisionAction, StrategyMode
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import EngineRig, MemoryJournal
-from tests.support.strategy_cases import make_offer
+from tests.support.strategy_cases import make_offer, ref
 from tests.support.virtual_clock import START, VirtualClock
 
 D = Decimal
@@ -116,6 +116,7 @@ async def test_auto_enters_holds_and_leaves_by_itself() -> None:
         stage.offer(gross_apr=D("0.01"), net_apr=D("-0.02"))
         assert await stage.round() == [("exit", "CARRY_LOW")]
         assert stage.statuses() == [PositionStatus.CLOSED]
+        assert stage.rig.engine.positions()[0].state_reason == "STRATEGY CARRY_LOW"
         assert abs(stage.rig.net_delta()) < D("0.001")
         stage.rig.check_books()
         kinds = [type(e) for e in stage.rig.journal._events]  # type: ignore[attr-defined]  # memory
@@ -211,6 +212,21 @@ async def test_what_was_advised_is_journaled_again_when_it_is_carried_out() -> N
         modes = [(e.mode, e.action) for e in taken]
         assert modes[:2] == [(ADVISE, DecisionAction.ENTER), (AUTO, DecisionAction.ENTER)]
         assert stage.statuses() == [PositionStatus.OPEN]
+
+
+async def test_entries_are_journaled_as_their_turn_comes() -> None:
+    """Of several offers one is entered in a round, and the journal names no other then."""
+    async with staged(max_symbol_notional=D(10**6)) as stage:
+        legs = {"long_leg": ref("perq"), "short_leg": ref("perr")}
+        stage.offer()
+        stage.offer(opportunity_id="two", net_apr=D("0.2"), **legs)
+        assert await stage.round() == [("enter", "TARGET")] * 2
+        taken = [e for e in stage.journaled() if isinstance(e, ev.DecisionTaken)]
+        assert [(e.action.value, e.opportunity_id) for e in taken] == [("enter", "one")]
+        # No such venues are configured: the refusal is told with its reason.
+        await stage.round()
+        told = [(d.action.value, d.opportunity_id) for d in reversed(stage.desk.decisions())]
+        assert told[1:] == [("hold", "one"), ("enter", "two"), ("pass", "two")]
 
 
 async def test_manual_decides_nothing() -> None:

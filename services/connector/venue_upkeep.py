@@ -77,8 +77,8 @@ class VenueUpkeep:
     async def measure_clock(self) -> timedelta:
         """Measure the venue's clock less ours and have requests stamped by it.
 
-        An offset of more than two hours is not believed. Raises RetryableError when the venue cannot
-        be asked.
+        An offset of more than two hours is not believed. Raises RetryableError when the venue
+        cannot be asked.
         """
         venue = self._venue
         skew, doubt = await measure_skew(venue)
@@ -101,7 +101,7 @@ class VenueUpkeep:
         """Measure the clock again and again until cancelled."""
         while True:
             await self._venue.clock.sleep(self._clock_seconds)
-            await self._is_measured()
+            await self._is_taken()
 
     async def watch_clock(self) -> None:
         """Measure the clock as soon as ours has jumped, until cancelled.
@@ -117,7 +117,7 @@ class VenueUpkeep:
             if abs(jump) > _JUMP_SECONDS:
                 _logger.warning("clock_jumped", seconds=round(jump, 3))
                 # Not taken for what it is now until it was measured: looked at again in a moment.
-                if not await self._is_measured():
+                if not await self._is_taken():
                     continue
             held = found
 
@@ -125,13 +125,14 @@ class VenueUpkeep:
         clock = self._venue.clock
         return clock.now().timestamp() - clock.monotonic()
 
-    async def _is_measured(self) -> bool:
+    async def _is_taken(self) -> bool:
+        """Measure the clock; false where it is to be measured once more in a moment."""
         try:
-            await self.measure_clock()
+            skew = await self.measure_clock()
         except OpensqtError as error:
             _logger.warning("clock_not_measured", reason=error.reason)
             return False
-        return True
+        return skew == self._venue.clock_skew or abs(skew) > _MAX_SKEW
 
     async def keep_markets(self) -> None:
         """Reload the markets again and again until cancelled; a failure keeps the old ones."""

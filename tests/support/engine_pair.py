@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from services.common.errors import OpensqtError
 from services.common.settings import EndpointSettings
 from tests.support.postgres_server import PostgresServer
 from tests.support.stack import CLOSED, FLAT, POLL_SECONDS, StackDriver, stack_options
+from tests.support.stalling_proxy import StallingProxy, stalling_proxy
 
 FIRST, SECOND = "engine", "engine-second"
 ENGINES = (FIRST, SECOND)
@@ -28,12 +29,12 @@ TAKEOVER_SECONDS = 15.0
 
 
 class PairStack(LocalStack):
-    """The whole system with a second engine that stands by."""
+    """The whole system with a second engine that stands by; `ports` are the journal's for each."""
 
-    def __init__(self, directory: Path, options: StackOptions, server: PostgresServer) -> None:
+    def __init__(self, directory: Path, options: StackOptions, ports: Mapping[str, int]) -> None:
         super().__init__(directory, options)
         self._password_file = directory / "journal-password"
-        self._server = server
+        self._ports = ports
 
     async def start(self) -> None:
         """Start everything; the first engine is at work before the second starts."""
@@ -48,7 +49,7 @@ class PairStack(LocalStack):
         if name not in ENGINES:
             return table
         shared = {
-            "url": f"postgresql://postgres@127.0.0.1:{self._server.port}/postgres",
+            "url": f"postgresql://postgres@127.0.0.1:{self._ports[name]}/postgres",
             "password_file": self._password_file,
             "holder": name,
             "lease_term": TERM_SECONDS,
@@ -63,13 +64,20 @@ class PairStack(LocalStack):
 
 
 class EnginePair(StackDriver):
-    """The driver of such a system; `engine` is the stub of the engine at work."""
+    """The driver of such a system; `engine` is the stub of the engine at work.
+
+    `line` is what the first engine reaches the journal by.
+    """
 
     def __init__(
-        self, stack: LocalStack, stubs: dict[str, engine_pb2_grpc.EngineServiceAsyncStub]
+        self,
+        stack: LocalStack,
+        stubs: dict[str, engine_pb2_grpc.EngineServiceAsyncStub],
+        line: StallingProxy,
     ) -> None:
         super().__init__(stack, stubs[FIRST])
         self._stubs = stubs
+        self.line = line
         self.leader = FIRST
 
     @property
@@ -123,20 +131,23 @@ class EnginePair(StackDriver):
 @contextlib.asynccontextmanager
 async def running_pair(folder: Path, server: PostgresServer) -> AsyncIterator[EnginePair]:
     """Start the system with two engines under `folder`; stops it at the end."""
-    stack = PairStack(folder, stack_options(), server)
-    try:
+    async with contextlib.AsyncExitStack() as clients:
+        line = await clients.enter_async_context(stalling_proxy(server.port))
+        stack = PairStack(folder, stack_options(), {FIRST: line.port, SECOND: server.port})
+        clients.push_async_callback(_stop, stack)
         await stack.start()
-        async with contextlib.AsyncExitStack() as clients:
-            stubs = {}
-            for name in ENGINES:
-                endpoint = EndpointSettings.model_validate(stack.endpoint(name))
-                stubs[name] = await clients.enter_async_context(engine_client(endpoint))
-            yield EnginePair(stack, stubs)
-    finally:
+        stubs = {}
         for name in ENGINES:
-            service = stack.services.get(name)
-            # A stopped process takes no other signal.
-            if service is not None and service.process is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(service.process.pid, signal.SIGCONT)
-        await stack.stop()
+            endpoint = EndpointSettings.model_validate(stack.endpoint(name))
+            stubs[name] = await clients.enter_async_context(engine_client(endpoint))
+        yield EnginePair(stack, stubs, line)
+
+
+async def _stop(stack: PairStack) -> None:
+    for name in ENGINES:
+        service = stack.services.get(name)
+        # A stopped process takes no other signal.
+        if service is not None and service.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(service.process.pid, signal.SIGCONT)
+    await stack.stop()

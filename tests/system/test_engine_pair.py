@@ -139,6 +139,26 @@ async def test_a_killed_engine_is_followed_by_the_other(pair: EnginePair) -> Non
     await pair.until_standing_by(dead)
 
 
+async def test_an_engine_cut_off_from_the_journal_is_stopped_by_the_connectors(
+    pair: EnginePair,
+) -> None:
+    """It lives, hears of no takeover, and hedges the lead whose answer was held: it is refused."""
+    before = await pair.books()
+    assert pair.leader == FIRST
+    await pair.resume()
+    position = await lead_filled_unheard(pair, "LTCUSDT")
+    pair.line.flows.clear()
+    (outcome,) = await pair.settled_since(await pair.taken_over(), position)
+    assert await pair.stack.services[FIRST].wait_ended() == EXIT_OVERTAKEN
+    pair.line.flows.set()
+    settled = in_time(outcome)
+    await pair.assert_matched_or_flat(settled, before)
+    assert sorted(classes(await pair.orders(settled))) == ["entry", "hedge"]
+    assert sorted(classes(await pair.requests(settled))) == ["entry", "hedge"]
+    await pair.stack.restart(FIRST)
+    await pair.until_standing_by(FIRST)
+
+
 async def test_a_connection_that_is_cut_costs_nothing(
     pair: EnginePair, server: PostgresServer
 ) -> None:

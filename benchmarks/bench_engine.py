@@ -83,6 +83,8 @@ async def measure(report: Report, folder: Path, size: Size) -> None:
     ):
         _add_lives(report, name, text, part, figures_of(part.positions, taps, moments))
     _add_closing(report, closing, figures_of(closing.positions, read_taps(crowd), moments))
+    # Minutes have passed; a run that is broken off has told what it knew.
+    sys.stderr.write("\n".join([*report.lines, ""]))
     await measure_writes(report, folder)
     await measure_postgres(report)
     await measure_recovery(report, folder)

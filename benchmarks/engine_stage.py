@@ -96,7 +96,7 @@ class EngineStage:
         config = self._folder / "engine.toml"
         settings = {
             "ready_file": ready,
-            "log": {"level": "warning"},
+            "log": {"level": "error"},
             "journal_path": self._folder / f"{name}.db",
             "limits": {
                 "max_leg_notional": _LIMITLESS,

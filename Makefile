@@ -145,7 +145,7 @@ test-wire: $(STAMP) ## A hundred thousand malformed requests, ten thousand hangi
 	@$(PY) -m pytest -q tests/wire
 
 .PHONY: test-system
-test-system: $(STAMP) ## Tests that need Debian packages or root
+test-system: $(STAMP) ## Tests that need Debian packages or root; PAIR_ROUNDS=N (3) random takeovers
 	@command -v nats-server >/dev/null || test -x /usr/sbin/nats-server || scripts/install_system_packages nats-server
 	@test -d /usr/lib/postgresql || scripts/install_system_packages postgresql
 	@$(PY) -m pytest -m system --ignore-glob='*/test_engine_faults_*' tests/system

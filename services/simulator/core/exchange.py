@@ -141,6 +141,8 @@ class Exchange:
         # what cannot rest must not lock funds either
         resting = quantity - total(matches) if request.may_rest else ZERO
         order = self._settlement.book(account, request, spec, quantity, matches, resting)
+        if request.is_post_only:
+            order.first_share = interference.liquidity_ratio
         for match in matches:
             self._settlement.execute(account, order, spec, match, is_maker=False)
         if order.status is OrderStatus.FILLED:
@@ -271,8 +273,11 @@ class Exchange:
             return
         # a maker trades at its own price, however far the market has come through it
         quantity = total(take(levels, request.side, wanted, price))
-        if request.lot:
-            quantity = floor_to(quantity, request.lot)
+        lot = max(request.lot, spec.lot_size)
+        if order.first_share is not None:
+            quantity = min(quantity, order.quantity * order.first_share)
+            order.first_share = None
+        quantity = floor_to(quantity, lot)
         if not quantity:
             return
         self._settlement.execute(account, order, spec, Match(price, quantity), is_maker=True)

@@ -94,7 +94,10 @@ class RateLimit(_Data):
 
 
 class Partial(_Data):
-    """Let the order meet liquidity for this share of its quantity only."""
+    """Let the order meet liquidity for this share of its quantity only.
+
+    One that rests post-only meets the rest of it with the next taker.
+    """
 
     type: Literal["partial"]
     ratio: Annotated[Decimal, Field(gt=0, lt=1)]

@@ -185,6 +185,8 @@ class Order:
     locked: Decimal = ZERO
     fills: list[Fill] = field(default_factory=list)
     close_reason: str = ""
+    # By a fault: what of a maker's order the first taker that comes to it takes.
+    first_share: Decimal | None = None
 
     @property
     def remaining(self) -> Decimal:

@@ -41,7 +41,7 @@ _NOTIONAL: Final = Decimal(400)
 _REDUCTIONS: Final = (Decimal("0.25"), Decimal("0.33"), Decimal("0.5"))
 _BACKGROUND: Final = 500
 _ENTRIES_AT_ONCE: Final = 8
-_SYMBOLS: Final = 150
+_SYMBOLS: Final = 300
 _LIVELY: Final = 12
 
 

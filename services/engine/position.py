@@ -94,6 +94,10 @@ class Position:
     dispatch_skew: timedelta | None = None
     close_time: datetime | None = None
     reason: str = ""
+    # What was traded of each leg, summed when first asked for: a decision asks ten times.
+    _sums: dict[LegSide, Decimal] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @property
     def position_id(self) -> str:
@@ -185,8 +189,12 @@ class Position:
         return len(self.of(leg, order_class))
 
     def _traded(self, leg: LegSide) -> Decimal:
-        changes = sum((r.change for r in self.orders.values() if r.plan.leg is leg), _ZERO)
-        return changes - self.interest if leg is LegSide.SHORT else changes
+        known = self._sums.get(leg)
+        if known is None:
+            known = sum((r.change for r in self.orders.values() if r.plan.leg is leg), _ZERO)
+            known -= self.interest if leg is LegSide.SHORT else _ZERO
+            self._sums[leg] = known
+        return known
 
 
 def opening_side(leg: LegSide) -> OrderSide:
@@ -204,12 +212,12 @@ def fold(position: Position, event: ev.PositionEvent) -> Position:
     changed = _apply(position, event)
     if changed is position:
         return position
-    return replace(
-        changed,
-        update_time=max(position.update_time, event.at),
-        # Micros of the event: a reload after a crash does not go back behind what watchers saw.
-        revision=max(position.revision + 1, _micros(event.at)),
-    )
+    # It is new and nobody else's yet: a second copy of all fields would double what a fold costs.
+    object.__setattr__(changed, "update_time", max(position.update_time, event.at))
+    # Micros of the event: a reload after a crash does not go back behind what watchers saw.
+    revision = max(position.revision + 1, _micros(event.at))
+    object.__setattr__(changed, "revision", revision)
+    return changed
 
 
 def fold_all(history: Iterable[ev.PositionEvent]) -> dict[str, Position]:

@@ -84,7 +84,16 @@ def account_facts(account: resources_pb2.Account) -> AccountFacts:
             optional_figure(row, "liquidation_price"),
             margin_ratio(optional_figure(row, "maintenance_margin"), balance),
         )
-    return AccountFacts(holdings, _account_ratio(account), account.is_unified)
+    maintenance = optional_figure(account, "total_maintenance_margin")
+    balance = optional_figure(account, "adjusted_equity")
+    if balance is None:
+        balance = optional_figure(account, "total_margin_balance")
+    ratio = margin_ratio(maintenance, balance)
+    health = optional_figure(account, "health_score")
+    # A venue that tells its health only: 1 is untouched, 0 is liquidation.
+    if ratio is None and health is not None:
+        ratio = _ONE - health
+    return AccountFacts(holdings, ratio, account.is_unified, maintenance, balance)
 
 
 def leg_market(row: resources_pb2.FundingRate) -> LegMarket:
@@ -101,16 +110,3 @@ def leg_market(row: resources_pb2.FundingRate) -> LegMarket:
         funding_rate=optional_figure(row, "rate"),
         funding_interval=interval,
     )
-
-
-def _account_ratio(account: resources_pb2.Account) -> Decimal | None:
-    maintenance = optional_figure(account, "total_maintenance_margin")
-    balance = optional_figure(account, "adjusted_equity")
-    if balance is None:
-        balance = optional_figure(account, "total_margin_balance")
-    ratio = margin_ratio(maintenance, balance)
-    health = optional_figure(account, "health_score")
-    # A venue that tells its health only: 1 is untouched, 0 is liquidation.
-    if ratio is None and health is not None:
-        return _ONE - health
-    return ratio

@@ -139,6 +139,7 @@ class Engine:
             needs.policy,
             needs.limits,
             self.risk,
+            needs.guards,
         )
         # Between check and journal an entry exists nowhere else: two at once would both pass.
         self._entering: set[InstrumentRef] = set()

@@ -9,10 +9,17 @@ from datetime import timedelta
 from decimal import Decimal
 
 from services.common.clock import Clock
-from services.common.errors import InvalidFieldError, PreconditionError, UnreachableError
+from services.common.errors import (
+    InvalidFieldError,
+    PreconditionError,
+    UnimplementedError,
+    UnreachableError,
+)
 from services.engine.book import PositionBook
 from services.engine.commands import OpenCommand
+from services.engine.guard_desk import GuardNeeds
 from services.engine.instruments import InstrumentKind, InstrumentRef, LegSide, PositionMode
+from services.engine.margin_room import MarginRoom, check_margin_room, room_of
 from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.ports import OpportunitySource, VenueGateway
 from services.engine.position import Position
@@ -64,6 +71,7 @@ class EntryDesk:
         policy: EnginePolicy,
         limits: EngineLimits,
         risk: RiskDesk,
+        guards: GuardNeeds | None = None,
     ) -> None:
         self._book = book
         self._gateways = gateways
@@ -72,6 +80,7 @@ class EntryDesk:
         self._policy = policy
         self._limits = limits
         self._risk = risk
+        self._guards = guards
 
     async def legs(self, command: OpenCommand) -> tuple[InstrumentRef, InstrumentRef]:
         """Return the legs of a command, asking the scanner where it names an opportunity.
@@ -124,6 +133,7 @@ class EntryDesk:
         failures = (
             *check_entry(long, short, proposal, self._limits, exposures),
             *self._risk.check(long_ref.symbol, planned, round_trip_fees(long, short, planned)),
+            *self._check_rooms((long, short), planned),
         )
         if failures:
             raise EntryRefusedError(failures)
@@ -149,8 +159,10 @@ class EntryDesk:
                 profile, rules = await asyncio.gather(
                     gateway.profile(), gateway.rules(ref.symbol, use_margin=use_margin)
                 )
-                held, free = await asyncio.gather(
-                    self._held(gateway, ref), gateway.free_balance(rules.quote_asset)
+                held, free, room = await asyncio.gather(
+                    self._held(gateway, ref),
+                    gateway.free_balance(rules.quote_asset),
+                    self._room(ref),
                 )
                 # Last of all reads: the book is what ages fastest.
                 asked_at = self._clock.monotonic()
@@ -166,6 +178,31 @@ class EntryDesk:
             held=held,
             own=own_quantity(self._book.all(), ref),
             one_way=profile.position_mode is not PositionMode.HEDGE,
+            room=room,
+        )
+
+    async def _room(self, ref: InstrumentRef) -> MarginRoom | None:
+        reader = None if self._guards is None else self._guards.readers.get(ref.exchange)
+        if reader is None or ref.kind is InstrumentKind.SPOT:
+            return None
+        try:
+            return room_of(await reader.account())
+        except UnimplementedError:
+            # A connector that never tells of its account must not keep everything out.
+            return None
+
+    def _check_rooms(
+        self, pair: tuple[LegFacts, LegFacts], planned: PlannedEntry
+    ) -> tuple[CheckFailure, ...]:
+        if self._guards is None:
+            return ()
+        limits = self._guards.limits
+        return tuple(
+            failure
+            for facts in pair
+            for failure in check_margin_room(
+                facts.leg, facts.rules, facts.room, planned.leg_notionals[facts.leg], limits
+            )
         )
 
     async def _held(self, gateway: VenueGateway, ref: InstrumentRef) -> Decimal:

@@ -23,11 +23,16 @@ class HoldingFacts:
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """One venue account: holdings by symbol (what is not named is flat) and its margin ratio."""
+    """One venue account: holdings by symbol (what is not named is flat) and its margin ratio.
+
+    `maintenance` and `balance` are the margin demanded and what backs it, None where not told.
+    """
 
     holdings: Mapping[str, HoldingFacts] = field(default_factory=dict)
     margin_ratio: Decimal | None = None
     unified: bool = False
+    maintenance: Decimal | None = None
+    balance: Decimal | None = None
 
 
 class RiskReader(Protocol):

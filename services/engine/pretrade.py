@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from services.engine.instruments import Book, InstrumentRules, LegSide
+from services.engine.margin_room import MarginRoom
 from services.engine.neutrality import is_neutral
 from services.engine.orders import OrderSide
 from services.engine.policy import EngineLimits
@@ -35,6 +36,8 @@ class LegFacts:
     held: Decimal = _ZERO
     own: Decimal = _ZERO
     one_way: bool = True
+    # Of a perpetual's account, where its venue tells of it.
+    room: MarginRoom | None = None
 
     @property
     def side(self) -> OrderSide:

@@ -1,0 +1,129 @@
+"""Gathering what the page shows: one look at the engine, one question to the scanner."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal, localcontext
+from heapq import nlargest
+from typing import Protocol
+
+from services.common.clock import Clock
+from services.common.errors import OpensqtError
+from services.engine.book import PositionBook
+from services.engine.follower_offer import Offer
+from services.engine.guard_facts import GuardAction
+from services.engine.instruments import LegSide
+from services.engine.neutrality import is_neutral
+from services.engine.page.events import doubtful_orders, last_events
+from services.engine.page.facts import Level, Offers, PageEvent, PageFacts, PositionRow
+from services.engine.position import Position
+from services.engine.position_view import view_of
+from services.engine.risk_alerts import RiskAlert
+from services.engine.risk_desk import RiskDesk
+from services.engine.risk_exposure import Marks
+from services.engine.risk_result import position_result
+from services.engine.risk_views import held_notional
+from services.engine.strategy_words import StrategyMode
+from services.engine.views import StatusView
+
+# Bounds of what one page costs: hedges share the event loop with it.
+SHOWN_POSITIONS = 50
+SHOWN_ENDED = 8
+SHOWN_OFFERS = 10
+SHOWN_EVENTS = 30
+_HOURS_A_YEAR = Decimal(8_760)
+
+
+class PageEngine(Protocol):
+    """What the page reads of the engine."""
+
+    risk: RiskDesk
+
+    @property
+    def ledger(self) -> PositionBook:
+        """All positions and the engine's own record."""
+        ...
+
+    def status(self) -> StatusView:
+        """Return the engine's state now."""
+        ...
+
+    def carries(self) -> Mapping[str, Decimal]:
+        """Return what positions receive in an hour, as fractions of one leg's notional."""
+        ...
+
+
+class PageSource:
+    """Makes the facts of a page; `best` reads the scanner's first offers."""
+
+    def __init__(
+        self,
+        engine: PageEngine,
+        clock: Clock,
+        *,
+        best: Callable[[int], Awaitable[Sequence[Offer]]],
+        alerts: Callable[[], Iterable[RiskAlert]],
+        strategy: Callable[[], StrategyMode],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._best = best
+        self._alerts = alerts
+        self._strategy = strategy
+
+    async def facts(self) -> PageFacts:
+        """Return what stands now; a scanner that does not answer is told, not raised."""
+        # First the wait: what is read of the engine after it is of one instant.
+        offers = await self._offers()
+        positions = self._engine.ledger.all()
+        live = [p for p in positions if not p.status.is_final]
+        newest = tuple(reversed(live[-SHOWN_POSITIONS:]))
+        ended = nlargest(
+            SHOWN_ENDED,
+            (p for p in positions if p.close_time is not None and p.status.is_final),
+            key=lambda p: p.update_time,
+        )
+        alerts = [_alert_event(alert) for alert in self._alerts()]
+        record = self._engine.ledger.engine
+        return PageFacts(
+            now=self._clock.now(),
+            status=self._engine.status(),
+            strategy=self._strategy(),
+            day_result=self._engine.risk.day_result(),
+            positions=self._rows(newest),
+            unshown_count=len(live) - len(newest),
+            ended=tuple(view_of(p) for p in ended),
+            doubtful=doubtful_orders(live),
+            offers=offers,
+            events=last_events((*newest, *ended), record, alerts, SHOWN_EVENTS),
+        )
+
+    def _rows(self, positions: Iterable[Position]) -> tuple[PositionRow, ...]:
+        marks, carries = self._engine.risk.marks(), self._engine.carries()
+        return tuple(_row(p, marks, carries.get(p.position_id)) for p in positions)
+
+    async def _offers(self) -> Offers:
+        try:
+            return Offers(tuple(await self._best(SHOWN_OFFERS)))
+        except OpensqtError as error:
+            return Offers(problem=error.message)
+
+
+def _row(position: Position, marks: Marks, hourly: Decimal | None) -> PositionRow:
+    with localcontext() as context:
+        context.prec = 60
+        return PositionRow(
+            view=view_of(position),
+            base_asset=position.intent.long_rules.base_asset,
+            quote_asset=position.intent.long_rules.quote_asset,
+            notional=max(held_notional(position, leg, marks) for leg in LegSide),
+            result=position_result(position, marks),
+            carry_apr=None if hourly is None else hourly * _HOURS_A_YEAR,
+            is_neutral=is_neutral(position.residual, position.larger_lot, position.total_dust),
+        )
+
+
+def _alert_event(alert: RiskAlert) -> PageEvent:
+    found = alert.finding
+    level = Level.WATCH if found.action is GuardAction.ALERT else Level.BAD
+    return PageEvent(alert.at, level, found.symbol, f"guard {found.guard}: {found.text}")

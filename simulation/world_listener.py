@@ -25,28 +25,38 @@ class Listener:
             self._trace.tell("position", f"{view.position_id} {view.status}")
 
     def order_ended(
-        self, exchange: str, order_class: OrderClass, outcome: str, seconds: float
+        self,
+        exchange: str,
+        order_class: OrderClass,
+        outcome: str,
+        seconds: float,
+        position_id: str,
     ) -> None:
         """Note how an order came back."""
-        del seconds
+        del seconds, position_id
         self._count(f"order_{outcome}")
         self._trace.tell("order", f"{exchange} {order_class} {outcome}")
 
     def position_settled(
-        self, status: PositionStatus, unhedged_seconds: float, residual_notional: Decimal
+        self,
+        status: PositionStatus,
+        unhedged_seconds: float,
+        residual_notional: Decimal,
+        position_id: str,
     ) -> None:
         """Note a position at rest."""
+        del position_id
         self._count(f"settled_{status}")
         self._trace.tell("settled", f"{status} {unhedged_seconds:.6f} {residual_notional}")
 
-    def hedge_dispatched(self, seconds: float) -> None:
+    def hedge_dispatched(self, seconds: float, position_id: str) -> None:
         """Count a hedge."""
-        del seconds
+        del seconds, position_id
         self._count("hedges")
 
-    def exit_dispatched(self, skew_seconds: float) -> None:
+    def exit_dispatched(self, skew_seconds: float, position_id: str) -> None:
         """Count an exit."""
-        del skew_seconds
+        del skew_seconds, position_id
         self._count("exits")
 
     def unhedged_alarm(self, exchange: str) -> None:

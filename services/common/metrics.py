@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from prometheus_client import (
@@ -39,6 +39,14 @@ LATENCY_BUCKETS = (
     30.0,
 )
 """Seconds; the fine end shows our own cost, the coarse end a slow venue."""
+
+
+def exemplar_of(position_id: str) -> dict[str, str] | None:
+    """Return what marks an observation in a histogram by its position; none without an id.
+
+    Exemplars cost no series, so an id may stand there; OpenMetrics allows 128 characters.
+    """
+    return {"position_id": position_id[:100]} if position_id else None
 
 
 class ServiceMetrics:
@@ -91,6 +99,25 @@ class ServiceMetrics:
 
     def _name(self, name: str) -> str:
         return f"opensqt_{self.service}_{name}"
+
+
+class CurrentGauge:
+    """A gauge of the labels that exist now: those that are gone leave the exposition.
+
+    A closed position would else show its last value for ever, and its labels would pile up.
+    """
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._shown: set[tuple[str, ...]] = set()
+
+    def show(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these values, keyed by their labels, and no others."""
+        for labels in self._shown - values.keys():
+            self._gauge.remove(*labels)
+        for labels, value in values.items():
+            self._gauge.labels(*labels).set(value)
+        self._shown = set(values)
 
 
 class MethodFigures:

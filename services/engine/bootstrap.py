@@ -29,6 +29,7 @@ from services.engine.connector_risk_reader import ConnectorRiskReader
 from services.engine.engine import Engine, EngineDependencies
 from services.engine.follower import OpportunityFollower
 from services.engine.follower_board import OfferBoard
+from services.engine.gauges import EngineGauges
 from services.engine.guard_desk import GuardNeeds
 from services.engine.instruments import InstrumentKind
 from services.engine.leadership import Leadership
@@ -160,6 +161,8 @@ async def engine_server(
         _register(server, engine, feed, alerts, scanner, strategy)
         telling = OwnedTasks()
         telling.spawn(_cut_when_lost(leadership, engine), "leadership")
+        gauges = EngineGauges(metrics).run(engine.ledger, engine.risk, engine.guards, clock)
+        telling.spawn(gauges, "gauges")
         if owns_process:
             keeper = GarbageKeeper(lambda: all(each.is_idle for each in gateways.values()), clock)
             telling.spawn(keeper.run(), "garbage")

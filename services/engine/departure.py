@@ -35,7 +35,8 @@ async def note_skew(
     context.book.record_soon(
         *(ev.ExitDispatched(name, now, dispatch.skew_of(ids)) for name, ids in keys.items())
     )
-    context.observer.exit_dispatched(dispatch.skew.total_seconds())
+    widest = max(keys, key=lambda name: dispatch.skew_of(keys[name]))
+    context.observer.exit_dispatched(dispatch.skew.total_seconds(), widest)
 
 
 class JointDeparture:

@@ -153,4 +153,5 @@ class PositionDrive:
         entry = ev.EntryMeasured(position_id, now, total, self._entry.meter.max_notional)
         await self._context.book.record(*((entry, settled) if measured else (settled,)))
         residual = abs(self.position.residual) * self.position.intent.lead_reference
-        self._context.observer.position_settled(step.status, total.total_seconds(), residual)
+        observer = self._context.observer
+        observer.position_settled(step.status, total.total_seconds(), residual, position_id)

@@ -130,7 +130,8 @@ class Engine:
         self.risk = RiskDesk(self._book, needs.clock, needs.limits, needs.risk)
         """Limits, breakers and exposure as the ledger has them."""
         self._halts = HaltDesk(self._book, needs.clock, needs.halt_flag)
-        self._guards = self._new_guards(context)
+        self.guards = self._new_guards(context)
+        """What judges positions that are on; None where the settings switch it off."""
         self._entries = EntryDesk(
             self._book,
             self._gateways,
@@ -164,8 +165,8 @@ class Engine:
                 pulse, self._gateways[name], self._needs.clock, self._status_changed
             )
             self._tasks.spawn(following, f"pulse-{name}")
-        if self._guards is not None:
-            self._tasks.spawn(self._guards.run(), "guards")
+        if self.guards is not None:
+            self._tasks.spawn(self.guards.run(), "guards")
 
     async def stop(self, drain: timedelta) -> int:
         """Stop opening, let moving positions come to rest within `drain`, then end everything.
@@ -371,7 +372,7 @@ class Engine:
 
     def carries(self) -> Mapping[str, Decimal]:
         """Return what each position receives in an hour by its venues' word; see `GuardDesk`."""
-        return {} if self._guards is None else self._guards.carries()
+        return {} if self.guards is None else self.guards.carries()
 
     def _new_guards(self, context: DriveContext) -> GuardDesk | None:
         guards, clock = self._needs.guards, self._needs.clock

@@ -82,7 +82,8 @@ class EntryWork:
         dispatch = self._context.dispatch([plan])
         if plan.order_class is OrderClass.HEDGE and self._lead_known_at is not None:
             elapsed = self._context.clock.monotonic() - self._lead_known_at
-            self._context.later(partial(self._context.observer.hedge_dispatched, elapsed))
+            told = self._context.observer.hedge_dispatched
+            self._context.later(partial(told, elapsed, self._desk.position.position_id))
             self._lead_known_at = None
         # No task that waits for it: each one between an answer and the hedge costs a turn.
         answer = dispatch.call(plan.client_order_id)

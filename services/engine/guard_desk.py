@@ -23,6 +23,7 @@ from services.engine.guard_facts import (
 )
 from services.engine.guard_forced_fill import guard_forced_fill
 from services.engine.guard_funding import guard_funding, hourly_carry
+from services.engine.guard_health import GuardHealth, guard_health
 from services.engine.guard_liquidation import guard_liquidation
 from services.engine.guard_margin import guard_margin
 from services.engine.guard_memory import GuardMemory
@@ -146,6 +147,11 @@ class GuardDesk:
             if not p.status.is_final
         )
         return {key: carry for key, carry in known if carry is not None}
+
+    def health(self) -> GuardHealth:
+        """Return how near the guards are to acting, as of the last round."""
+        live = [p for p in self._positions() if not p.status.is_final]
+        return guard_health(live, self.memory, self._known, self._clock.monotonic())
 
     async def _read(self, exchange: str) -> None:
         reader = self._readers.get(exchange)

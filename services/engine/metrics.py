@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.common.metrics import exemplar_of
 from services.engine.views import EngineMode
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class EngineMetrics:
             "naked_leg_seconds", "How long some of a leg was filled with no hedge."
         )
         self._residual = metrics.gauge(
-            "residual_notional", "Unhedged value of the position settled last, in quote."
+            "settled_residual_notional", "Unhedged value of the position settled last, in quote."
         )
         self._hedge_dispatch = metrics.histogram(
             "hedge_dispatch_seconds",
@@ -65,27 +66,37 @@ class EngineMetrics:
         )
 
     def order_ended(
-        self, exchange: str, order_class: OrderClass, outcome: str, seconds: float
+        self,
+        exchange: str,
+        order_class: OrderClass,
+        outcome: str,
+        seconds: float,
+        position_id: str,
     ) -> None:
         """Count one order and how long it took."""
         self._orders.labels(exchange, order_class.value, outcome).inc()
-        self._order_seconds.labels(exchange, order_class.value).observe(seconds)
+        taken = self._order_seconds.labels(exchange, order_class.value)
+        taken.observe(seconds, exemplar_of(position_id))
 
     def position_settled(
-        self, status: PositionStatus, unhedged_seconds: float, residual_notional: Decimal
+        self,
+        status: PositionStatus,
+        unhedged_seconds: float,
+        residual_notional: Decimal,
+        position_id: str,
     ) -> None:
         """Count a position that came to rest."""
         self._settled.labels(status.value).inc()
-        self._naked.observe(unhedged_seconds)
+        self._naked.observe(unhedged_seconds, exemplar_of(position_id))
         self._residual.set(float(residual_notional))
 
-    def hedge_dispatched(self, seconds: float) -> None:
+    def hedge_dispatched(self, seconds: float, position_id: str) -> None:
         """Observe how fast a hedge left."""
-        self._hedge_dispatch.observe(seconds)
+        self._hedge_dispatch.observe(seconds, exemplar_of(position_id))
 
-    def exit_dispatched(self, skew_seconds: float) -> None:
+    def exit_dispatched(self, skew_seconds: float, position_id: str) -> None:
         """Observe the skew of a parallel exit."""
-        self._skew.observe(skew_seconds)
+        self._skew.observe(skew_seconds, exemplar_of(position_id))
 
     def unhedged_alarm(self, exchange: str) -> None:
         """Count an alarm."""

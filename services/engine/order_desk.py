@@ -275,4 +275,5 @@ class OrderDesk:
             plan.order_class,
             outcome,
             result.ended_at - result.sent_at,
+            self._id,
         )

@@ -166,23 +166,35 @@ class EngineObserver(Protocol):
     """Metrics of the core; must not block or raise."""
 
     def order_ended(
-        self, exchange: str, order_class: OrderClass, outcome: str, seconds: float
+        self,
+        exchange: str,
+        order_class: OrderClass,
+        outcome: str,
+        seconds: float,
+        position_id: str,
     ) -> None:
         """One order came back: outcome is one of filled, partial, zero, rejected, unknown."""
         ...
 
     def position_settled(
-        self, status: PositionStatus, unhedged_seconds: float, residual_notional: Decimal
+        self,
+        status: PositionStatus,
+        unhedged_seconds: float,
+        residual_notional: Decimal,
+        position_id: str,
     ) -> None:
         """A position came to rest: open, flat or closed."""
         ...
 
-    def hedge_dispatched(self, seconds: float) -> None:
+    def hedge_dispatched(self, seconds: float, position_id: str) -> None:
         """A hedge left this long after the lead's fill was known."""
         ...
 
-    def exit_dispatched(self, skew_seconds: float) -> None:
-        """The legs of an exit left with this time between the first and the last."""
+    def exit_dispatched(self, skew_seconds: float, position_id: str) -> None:
+        """The legs of an exit left with this time between the first and the last.
+
+        Of several positions that left together the id is one's.
+        """
         ...
 
     def unhedged_alarm(self, exchange: str) -> None:

@@ -15,11 +15,11 @@ from services.engine.book import PositionBook
 from services.engine.policy import EngineLimits
 from services.engine.position import Position, begin
 from services.engine.risk_checks import RiskFacts, check_risk
-from services.engine.risk_exposure import Marks, PlannedEntry
+from services.engine.risk_exposure import Marks, PlannedEntry, leg_exposures, pair_notional
 from services.engine.risk_failure import CheckFailure
 from services.engine.risk_failures import consecutive_failures, consecutive_losses, is_too_many
 from services.engine.risk_limits import RiskLimits
-from services.engine.risk_result import position_result, utc_day
+from services.engine.risk_result import fees_of_day, position_result, utc_day
 from services.engine.risk_staleness import is_stale
 from services.engine.risk_views import BreakerView, SymbolRisk, symbol_risk
 from services.engine.views import EngineMode
@@ -98,6 +98,24 @@ class RiskDesk:
         if day is None or utc_day(day.at) != utc_day(self._clock.now()):
             return None
         return self._result() - day.result
+
+    def used_ratios(self) -> dict[str, Decimal]:
+        """Return how much of each bound of the whole engine is used; those not set are absent."""
+        used: dict[str, Decimal] = {}
+        if self._risk.max_daily_loss:
+            used["max_daily_loss"] = max(_ZERO, -(self.day_result() or _ZERO)) / (
+                self._risk.max_daily_loss
+            )
+        if self._risk.max_daily_fees:
+            spent = fees_of_day(self._book.all(), utc_day(self._clock.now()))
+            used["max_daily_fees"] = spent / self._risk.max_daily_fees
+        if self._limits.max_total_notional:
+            rows = leg_exposures(self._book.all(), self.marks())
+            used["max_total_notional"] = pair_notional(rows) / self._limits.max_total_notional
+        count = sum(not p.status.is_final for p in self._book.all())
+        if self._limits.max_open_positions:
+            used["max_open_positions"] = Decimal(count) / self._limits.max_open_positions
+        return used
 
     def symbol_risks(self, symbols: Sequence[str]) -> tuple[SymbolRisk, ...]:
         """Return the figures of these symbols, or of all that are held."""

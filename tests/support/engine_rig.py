@@ -103,20 +103,29 @@ class Recorder:
         self.statuses[view.position_id] = view.status
 
     def order_ended(
-        self, exchange: str, order_class: OrderClass, outcome: str, seconds: float
+        self,
+        exchange: str,
+        order_class: OrderClass,
+        outcome: str,
+        seconds: float,
+        position_id: str,
     ) -> None:
         """Ignore."""
 
     def position_settled(
-        self, status: PositionStatus, unhedged_seconds: float, residual_notional: Decimal
+        self,
+        status: PositionStatus,
+        unhedged_seconds: float,
+        residual_notional: Decimal,
+        position_id: str,
     ) -> None:
         """Ignore."""
 
-    def hedge_dispatched(self, seconds: float) -> None:
+    def hedge_dispatched(self, seconds: float, position_id: str) -> None:
         """Keep the delay."""
         self.hedge_delays.append(seconds)
 
-    def exit_dispatched(self, skew_seconds: float) -> None:
+    def exit_dispatched(self, skew_seconds: float, position_id: str) -> None:
         """Keep the skew."""
         self.skews.append(skew_seconds)
 

@@ -34,7 +34,7 @@ def figures() -> Figures:
 
 def test_orders_are_counted_by_venue_class_and_outcome(figures: Figures) -> None:
     """How long they took is kept beside."""
-    figures.engine.order_ended("binance", OrderClass.HEDGE, "partial", 0.25)
+    figures.engine.order_ended("binance", OrderClass.HEDGE, "partial", 0.25, "p-1")
     labels = {"exchange": "binance", "order_class": "hedge"}
     assert figures.read("orders_total", **labels, outcome="partial") == 1
     assert figures.read("orders_total", **labels, outcome="filled") is None
@@ -45,10 +45,10 @@ def test_a_settled_position_tells_how_long_it_was_naked_and_what_is_left(
     figures: Figures,
 ) -> None:
     """The naked leg is what costs money."""
-    figures.engine.position_settled(PositionStatus.OPEN, 0.75, Decimal("-12.5"))
+    figures.engine.position_settled(PositionStatus.OPEN, 0.75, Decimal("-12.5"), "p-1")
     assert figures.read("positions_settled_total", state="open") == 1
     assert figures.read("naked_leg_seconds_sum") == 0.75
-    assert figures.read("residual_notional") == -12.5
+    assert figures.read("settled_residual_notional") == -12.5
 
 
 def test_a_failing_journal_shows_until_a_write_succeeds(figures: Figures) -> None:
@@ -63,8 +63,8 @@ def test_a_failing_journal_shows_until_a_write_succeeds(figures: Figures) -> Non
 
 def test_dispatches_and_writes_are_timed_each_on_its_own(figures: Figures) -> None:
     """None of the three is taken for another."""
-    figures.engine.hedge_dispatched(0.001)
-    figures.engine.exit_dispatched(0.002)
+    figures.engine.hedge_dispatched(0.001, "p-1")
+    figures.engine.exit_dispatched(0.002, "p-1")
     figures.engine.journal_written(0.003)
     assert figures.read("hedge_dispatch_seconds_sum") == 0.001
     assert figures.read("exit_dispatch_skew_seconds_sum") == 0.002

@@ -1,0 +1,102 @@
+"""Write `deploy/packages.toml`: the names of the packages that each image needs.
+
+`python -m scripts.image_packages write` follows the requirements of an image's extra through the
+packages that are installed here; versions and hashes stay in `requirements.lock` alone. `check`
+fails when the file is not current.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PACKAGES_FILE: Final = ROOT / "deploy" / "packages.toml"
+EXTRAS: Final = ("connector", "scanner", "engine", "simulator", "cli")
+TOOLS: Final = {"secrets": ("cryptography",), "build": ("hatchling",)}
+"""Images and stages that hold no service, and what they are for."""
+
+IMAGE_PYTHON: Final = "3.13"
+_OWN: Final = "opensqt-protos"
+_HEAD: Final = (
+    "# Written by `make image-packages`: what each image installs.\n"
+    "# Versions and hashes are those of requirements.lock.\n"
+)
+
+
+def packages_of(requirements: Iterable[str]) -> list[str]:
+    """Return the names of these packages and all they require in an image, sorted."""
+    # `extra` is set by packages that are asked for with one.
+    environment: dict[str, Any] = {
+        **default_environment(),
+        "python_version": IMAGE_PYTHON,
+        "python_full_version": f"{IMAGE_PYTHON}.0",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_python_implementation": "CPython",
+    }
+    seen: dict[str, set[str]] = {}
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        extras = {"", *requirement.extras}
+        name = canonicalize_name(requirement.name)
+        if name == _OWN or not extras - seen.get(name, set()):
+            continue
+        seen.setdefault(name, set()).update(extras)
+        waiting += [
+            needed
+            for needed in map(Requirement, _requires(name))
+            if needed.marker is None
+            or any(needed.marker.evaluate({**environment, "extra": extra}) for extra in extras)
+        ]
+    return sorted(seen)
+
+
+def _requires(name: str) -> list[str]:
+    try:
+        return metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        # Needed by the images' Python alone; what it needs would fail their build by its absence.
+        return []
+
+
+def images(project: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the packages of every image, from the project's own table."""
+    base, extras = project["dependencies"], project["optional-dependencies"]
+    services = {name: packages_of([*base, *extras[name]]) for name in EXTRAS}
+    return {**services, **{name: packages_of(roots) for name, roots in TOOLS.items()}}
+
+
+def render() -> str:
+    """Return what the file holds when it is current."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    parts = [_HEAD]
+    for image, names in images(project).items():
+        lines = "".join(f'    "{name}",\n' for name in names)
+        parts.append(f"{image} = [\n{lines}]\n")
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write the file, or with `check` compare it; return the exit code."""
+    text = render()
+    if sys.argv[1:] == ["check"]:
+        if PACKAGES_FILE.read_text(encoding="utf-8") == text:
+            return 0
+        sys.stderr.write("deploy/packages.toml is not current: make image-packages\n")
+        return 1
+    PACKAGES_FILE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

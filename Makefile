@@ -80,6 +80,14 @@ proto: $(STAMP) ## Generate the package opensqt from the .proto files
 proto-check: $(STAMP) ## Fail on stale generated code, lint findings or a breaking change
 	@$(PY) -m scripts.protos check
 
+.PHONY: dashboards
+dashboards: $(STAMP) ## Write Grafana's dashboards from their plans
+	@$(PY) -m scripts.dashboards write
+
+.PHONY: dashboards-check
+dashboards-check: $(STAMP) ## Fail on a dashboard that is stale or not of Grafana's schema
+	@$(PY) -m scripts.dashboards check
+
 .PHONY: test
 test: $(STAMP) ## All tests that need Python packages alone
 	@$(PYTEST) $(TEST_FOLDERS)

@@ -22,6 +22,7 @@ class Readiness:
     grpc_address: str | None = None
     metrics_address: str | None = None
     http_address: str | None = None
+    page_address: str | None = None
 
 
 def write_ready_file(path: Path, readiness: Readiness) -> None:
@@ -31,7 +32,7 @@ def write_ready_file(path: Path, readiness: Readiness) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     document: dict[str, str | int] = {"service": readiness.service, "pid": os.getpid()}
-    for key in ("grpc_address", "metrics_address", "http_address"):
+    for key in ("grpc_address", "metrics_address", "http_address", "page_address"):
         value = getattr(readiness, key)
         if value is not None:
             document[key] = value

@@ -43,19 +43,24 @@ async def serve(
     server: GrpcServer,
     metrics: ServiceMetrics,
     stop: asyncio.Event,
+    page_address: str | None = None,
 ) -> int:
     """Serve until `stop` is set, then drain; return how many calls were cut off.
 
-    Starts the server and the metrics exporter and keeps the ready file meanwhile.
+    Starts the server and the metrics exporter and keeps the ready file meanwhile, which names
+    `page_address` too where the service has a page.
     Raises FatalError or OSError when an address is taken.
     """
     # The exporter first: a taken metrics port must fail before any call is let in.
     with MetricsExporter(settings.metrics, metrics.registry) as exporter:
         address = await server.start()
-        readiness = Readiness(settings.service, address, exporter.address)
+        readiness = Readiness(
+            settings.service, address, exporter.address, page_address=page_address
+        )
         try:
             with ready_file(settings.ready_file, readiness):
-                _log.info("service_ready", grpc=address, metrics=exporter.address)
+                page = {} if page_address is None else {"page": page_address}
+                _log.info("service_ready", grpc=address, metrics=exporter.address, **page)
                 await stop.wait()
                 _log.info("service_stopping", drain_seconds=settings.grpc.drain_seconds)
         finally:

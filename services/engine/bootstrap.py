@@ -39,6 +39,7 @@ from services.engine.order_entry import open_order_entry
 from services.engine.order_news import OrderNews
 from services.engine.order_watch import open_order_watch
 from services.engine.owned_tasks import OwnedTasks
+from services.engine.page.opening import open_page, show_engine
 from services.engine.readiness import tell_readiness
 from services.engine.risk_alerts import AlertFeed
 from services.engine.scanner_client import NoScanner, ScannerClient
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from services.engine.guard_ports import RiskReader
+    from services.engine.page.server import PageServer
     from services.engine.settings import EngineSettings
     from services.engine.venue_pulse import VenuePulse
 
@@ -71,6 +73,8 @@ async def run(settings: EngineSettings, stop: asyncio.Event) -> None:
     metrics.add_process_metrics()
     leadership, opened = Leadership(), None
     async with AsyncExitStack() as stack:
+        # Before the turn: who stands by is looked at too.
+        page = await open_page(settings, metrics, SystemClock(), stack)
         if settings.shared_journal is not None:
             turn = await take_turn(
                 settings,
@@ -85,13 +89,13 @@ async def run(settings: EngineSettings, stop: asyncio.Event) -> None:
             if opened is None:
                 return
         serving = engine_server(
-            settings, metrics, opened=opened, leadership=leadership, owns_process=True
+            settings, metrics, opened=opened, leadership=leadership, owns_process=True, page=page
         )
         server = await stack.enter_async_context(serving)
         watching = OwnedTasks()
         stack.push_async_callback(watching.close)
         watching.spawn(_stop_when_lost(leadership, stop), "leadership")
-        await serve(settings, server, metrics, stop)
+        await serve(settings, server, metrics, stop, None if page is None else page.address)
     if leadership.is_lost:
         raise FatalError(leadership.problem, reason=leadership.reason)
 
@@ -111,12 +115,13 @@ async def engine_server(
     opened: OpenJournal | None = None,
     leadership: Leadership | None = None,
     owns_process: bool = False,
+    page: PageServer | None = None,
 ) -> AsyncIterator[GrpcServer]:
     """Yield the server, not started yet, with journal, venues and drives behind it.
 
     Without `opened` the journal is the file of the settings. Once `leadership` is lost every drive
-    is cut. With `owns_process` garbage is collected between orders. Raises JournalError when the
-    journal cannot be opened or read.
+    is cut. With `owns_process` garbage is collected between orders. `page` shows the engine once
+    it runs. Raises JournalError when the journal cannot be opened or read.
     """
     clock, ids = clock or SystemClock(), ids or RandomIds()
     leadership = leadership or Leadership()
@@ -154,6 +159,7 @@ async def engine_server(
         stack.push_async_callback(_stop, engine, leadership, settings.grpc.drain_seconds)
         strategy = _strategy(settings, engine, opportunities, clock)
         stack.push_async_callback(strategy.stop)
+        show_engine(page, engine, clock, opportunities, alerts, strategy)
         # Streams must end before the server waits for its calls, else it waits for them in vain.
         stack.callback(feed.close)
         stack.callback(alerts.close)

@@ -1,8 +1,9 @@
-"""Alerts of the guards for whoever listens now; past ones are not repeated."""
+"""Alerts of the guards for whoever listens now; past ones are not repeated to listeners."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from services.engine.guard_facts import GuardFinding
 
 _MOST_LISTENERS = 100
 _MOST_WAITING = 256
+_MOST_RECENT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,13 @@ class AlertFeed:
         self._clock = clock
         self._listeners: set[asyncio.Queue[RiskAlert | None]] = set()
         self._closed = False
+        self.recent: deque[RiskAlert] = deque(maxlen=_MOST_RECENT)
+        """The last alerts of this process, the oldest first; for whoever looks now and then."""
 
     def raised(self, finding: GuardFinding) -> None:
         """Tell everybody who listens."""
         alert = RiskAlert(finding, self._clock.now())
+        self.recent.append(alert)
         for queue in tuple(self._listeners):
             # One place is kept for the word that ends the stream.
             if queue.qsize() < _MOST_WAITING:

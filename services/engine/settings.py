@@ -14,8 +14,10 @@ from services.common.settings import (
     ServiceSettings,
     SettingsPart,
     VenueSettings,
+    is_loopback,
 )
 from services.engine.guard_facts import GuardLimits, GuardPace
+from services.engine.page.settings import PageSettings
 from services.engine.policy import EngineLimits, EnginePolicy
 from services.engine.risk_limits import RiskLimits
 from services.engine.shared_journal_settings import SharedJournalSettings
@@ -196,6 +198,7 @@ class EngineSettings(ServiceSettings):
     risk: RiskSettings = RiskSettings()
     guards: GuardSettings = GuardSettings()
     strategy: StrategySettings = StrategySettings()
+    page: PageSettings | None = None
 
     @model_validator(mode="after")
     def _venue_names_are_unique(self) -> Self:
@@ -209,4 +212,11 @@ class EngineSettings(ServiceSettings):
     def _strategy_has_a_scanner(self) -> Self:
         if self.strategy.mode is not StrategyMode.MANUAL and self.scanner is None:
             raise ValueError(f"strategy.mode is {self.strategy.mode.value} without a [scanner]")
+        return self
+
+    @model_validator(mode="after")
+    def _readers_of_the_page_are_known(self) -> Self:
+        page, is_open = self.page, self.grpc.token_file is None and not self.grpc.principals
+        if page is not None and is_open and not is_loopback(page.host):
+            raise ValueError(f"page.host {page.host} needs grpc.token_file or grpc.principals")
         return self

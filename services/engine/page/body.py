@@ -146,9 +146,9 @@ def _tiles(facts: PageFacts) -> Markup:
     return element(
         "dl",
         _tile("open positions", str(status.open_position_count)),
-        _tile("hedged notional", money(notional), asset),
-        _tile("funding of open ones", gain(received, 4), asset, _sign(received)),
-        _tile("result of open ones", gain(result), asset, _sign(result)),
+        _tile("notional", money(notional), asset),
+        _tile("funding so far", gain(received, 4), asset, _sign(received)),
+        _tile("result so far", gain(result), asset, _sign(result)),
         _tile("result today", gain(facts.day_result), asset, _sign(facts.day_result))
         if facts.day_result is not None
         else None,
@@ -167,10 +167,8 @@ def _tiles(facts: PageFacts) -> Markup:
 
 
 def _tile(name: str, value: str, unit: str = "", level: str = "") -> Markup:
-    small = element("small", f" {unit}") if unit and value != UNKNOWN else None
-    return element(
-        "div", element("dt", name), element("dd", value, small, class_=level), class_="tile"
-    )
+    label = f"{name}, {unit}" if unit and value != UNKNOWN else name
+    return element("div", element("dt", label), element("dd", value, class_=level), class_="tile")
 
 
 def _sign(value: Decimal | None) -> str:

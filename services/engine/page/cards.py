@@ -18,7 +18,7 @@ def position_cards(facts: PageFacts) -> Markup:
         return element("p", "No position is open.", class_="panel empty")
     more = None
     if facts.unshown_count:
-        text = f"and {facts.unshown_count} older ones; arb positions lists them all"
+        text = f"and {facts.unshown_count} more; arb positions lists them all"
         more = element("p", text, class_="empty")
     cards = (_card(row, facts.now) for row in facts.positions)
     return group(element("div", *cards, class_="cards"), more)
@@ -61,7 +61,8 @@ def _level(row: PositionRow) -> Level:
 
 
 def _badge(row: PositionRow) -> Level:
-    return Level.GOOD if row.view.status is PositionStatus.OPEN else Level.WATCH
+    level = _level(row)
+    return Level.GOOD if level is Level.PLAIN else level
 
 
 def _legs(row: PositionRow) -> Markup:
@@ -78,9 +79,7 @@ def _legs(row: PositionRow) -> Markup:
 
 def _leg(side: LegSide, leg: LegView) -> Markup:
     doubt = (
-        group(" ", element("span", "outcome unknown", class_="badge bad"))
-        if leg.outcome_unknown
-        else None
+        group(" ", element("span", "unknown", class_="badge bad")) if leg.outcome_unknown else None
     )
     return element(
         "tr",

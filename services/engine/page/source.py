@@ -77,7 +77,9 @@ class PageSource:
         offers = await self._offers()
         positions = self._engine.ledger.all()
         live = [p for p in positions if not p.status.is_final]
-        newest = tuple(reversed(live[-SHOWN_POSITIONS:]))
+        # What is at rest and hedged can wait: what moves must not be pushed off the page by it.
+        live.sort(key=lambda p: (not _is_calm(p), p.intent.at), reverse=True)
+        shown = tuple(live[:SHOWN_POSITIONS])
         ended = nlargest(
             SHOWN_ENDED,
             (p for p in positions if p.close_time is not None and p.status.is_final),
@@ -90,12 +92,12 @@ class PageSource:
             status=self._engine.status(),
             strategy=self._strategy(),
             day_result=self._engine.risk.day_result(),
-            positions=self._rows(newest),
-            unshown_count=len(live) - len(newest),
+            positions=self._rows(shown),
+            unshown_count=len(live) - len(shown),
             ended=tuple(view_of(p) for p in ended),
             doubtful=doubtful_orders(live),
             offers=offers,
-            events=last_events((*newest, *ended), record, alerts, SHOWN_EVENTS),
+            events=last_events((*shown, *ended), record, alerts, SHOWN_EVENTS),
         )
 
     def _rows(self, positions: Iterable[Position]) -> tuple[PositionRow, ...]:
@@ -119,8 +121,16 @@ def _row(position: Position, marks: Marks, hourly: Decimal | None) -> PositionRo
             notional=max(held_notional(position, leg, marks) for leg in LegSide),
             result=position_result(position, marks),
             carry_apr=None if hourly is None else hourly * _HOURS_A_YEAR,
-            is_neutral=is_neutral(position.residual, position.larger_lot, position.total_dust),
+            is_neutral=_is_hedged(position),
         )
+
+
+def _is_hedged(position: Position) -> bool:
+    return is_neutral(position.residual, position.larger_lot, position.total_dust)
+
+
+def _is_calm(position: Position) -> bool:
+    return position.is_settled and _is_hedged(position)
 
 
 def _alert_event(alert: RiskAlert) -> PageEvent:

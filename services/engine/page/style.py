@@ -42,8 +42,7 @@ border-radius:8px;padding:10px 14px;overflow-wrap:anywhere}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin-top:14px}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 14px}
 .tile dt{color:var(--dim);font-size:13px}
-.tile dd{font-size:20px;font-weight:650}
-.tile dd small{font-size:13px;font-weight:400;color:var(--dim)}
+.tile dd{font-size:20px;font-weight:650;white-space:nowrap}
 .good-text{color:var(--good)}.bad-text{color:var(--bad)}.watch-text{color:var(--watch)}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,430px),1fr));gap:12px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px}
@@ -58,14 +57,16 @@ border-top:1px solid var(--line);margin-top:10px;padding-top:10px}
 table{width:100%;border-collapse:collapse}
 th{font-size:12.5px;font-weight:500;color:var(--dim);text-align:right;padding:4px 0 4px 10px;
 white-space:nowrap}
-td{text-align:right;padding:5px 0 5px 10px;border-top:1px solid var(--line);vertical-align:top}
+td{text-align:right;padding:5px 0 5px 10px;border-top:1px solid var(--line);vertical-align:top;
+white-space:nowrap}
+td.text,td:first-child{white-space:normal}
 th:first-child,td:first-child,th.text,td.text{text-align:left}
 th:first-child,td:first-child{padding-left:0}
 td small{display:block;color:var(--dim);font-size:12.5px}
 .legs{margin-top:10px}
 .panel{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:8px 14px;
 overflow-x:auto}
-.empty{color:var(--dim);padding:6px 0}
+.empty{color:var(--dim);padding:6px 0}.panel.empty{padding:10px 14px}
 .events{list-style:none;padding:0}
 .events li{display:grid;grid-template-columns:104px 1fr;gap:0 10px;padding:6px 0;
 border-top:1px solid var(--line)}
@@ -80,8 +81,10 @@ margin-right:8px;background:var(--dim)}
 footer{color:var(--dim);font-size:13px;padding:22px 0 30px}
 @media (min-width:900px){.events li{grid-template-columns:120px 1fr}}
 @media (max-width:620px){.wide{display:none}.tiles{grid-template-columns:1fr 1fr}
+.tile:last-child:nth-child(odd){grid-column:1/-1}
 .tile dd{font-size:18px}header time{margin-left:0;width:100%}.events li{grid-template-columns:1fr}
-.panel{padding:6px 12px}}
+.panel,.card{padding:8px 12px}
+table{font-size:14px}th,td{padding-left:7px}.tile{padding:8px 12px}}
 """
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()

@@ -28,11 +28,11 @@ def quantity(value: Decimal | None) -> str:
 
 
 def price(value: Decimal | None) -> str:
-    """Write a price with eight digits that matter at most."""
+    """Write a price with the digits that matter, seven at most."""
     if value is None:
         return UNKNOWN
     with localcontext() as context:
-        context.prec = _DIGITS
+        context.prec = _DIGITS - 1
         rounded = (+value).normalize()
     return _signed(f"{rounded:,f}")
 

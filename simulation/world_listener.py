@@ -37,6 +37,11 @@ class Listener:
         self._count(f"order_{outcome}")
         self._trace.tell("order", f"{exchange} {order_class} {outcome}")
 
+    def order_slipped(
+        self, exchange: str, order_class: OrderClass, ratio: float, position_id: str
+    ) -> None:
+        """Ignore: prices of fills are in the books."""
+
     def position_settled(
         self,
         status: PositionStatus,

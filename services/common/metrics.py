@@ -101,6 +101,10 @@ class ServiceMetrics:
         return f"opensqt_{self.service}_{name}"
 
 
+FINE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+"""Seconds, for what takes no network: a durable write, the gap between two sends."""
+
+
 class CurrentGauge:
     """A gauge of the labels that exist now: those that are gone leave the exposition.
 

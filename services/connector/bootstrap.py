@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opensqt.market_maker.v1 import events_pb2, exchange_pb2_grpc
@@ -106,7 +107,8 @@ async def open_servicer(
     """
     async with AsyncExitStack() as stack:
         path = part.ledger_path
-        ledger = Ledger(path, part.exchange, ReserveFile(path.with_name(f"{path.name}.reserve")))
+        reserve = ReserveFile(path.with_name(f"{path.name}.reserve"))
+        ledger = Ledger(path, part.exchange, reserve, metrics)
         ledger.open()
         # Closed last: orders under way write their end while the rest shuts down.
         stack.callback(ledger.close)
@@ -114,6 +116,7 @@ async def open_servicer(
         # At once: a ledger without its halt file is taken for a halt at the next start.
         limits = build_limits(part.limits, part.ledger_path, ledger, held, metrics)
         venue = await _open_venue(part, metrics, held, stack)
+        metrics.watch_clock(venue.skew_seconds)
         upkeep = _build_upkeep(part, venue)
         stopping = stop or asyncio.Event()
         # Both public, so together; signed calls of a skewed host would all be refused (-1021).
@@ -177,6 +180,8 @@ async def _open_venue(
         keep_ban=ban.keep,
     )
     ban.restore(budget)
+    for name in budget.classes:
+        metrics.watch_budget(name, partial(budget.used_ratio, name))
 
     async def build() -> Any:
         # Connections of its own, too: reads that wait for one stand in no order's way.
@@ -199,6 +204,7 @@ async def _open_venue(
         clock=clock,
         profile=profile,
         fence=fence,
+        observer=metrics,
     )
 
 

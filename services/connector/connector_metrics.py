@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
+
+from services.common.metrics import FINE_BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from services.common.metrics import ServiceMetrics
+    from services.connector.venue import RequestOutcome
 
 
 class ConnectorMetrics:
@@ -75,6 +79,36 @@ class ConnectorMetrics:
             "Time since the quietest running stream of a kind brought or read rows, 0 with none",
             ("stream",),
         )
+        requests = metrics.counter(
+            "venue_requests_total",
+            "Requests to the venue by how they ended",
+            ("endpoint_class", "outcome"),
+        )
+        request_seconds = metrics.histogram(
+            "venue_request_duration_seconds",
+            "From a request leaving to its answer, read and parsed",
+            ("endpoint_class",),
+        )
+        # Found by their labels once: that costs an order more than counting.
+        self._requests = cache(lambda name, outcome: requests.labels(name, outcome))
+        self._request_seconds = cache(lambda name: request_seconds.labels(name))
+        self._budget_used = metrics.gauge(
+            "rate_budget_used_ratio",
+            "Share of the venue's allowance that is spent, of the fullest window",
+            ("endpoint_class",),
+        )
+        self._ledger_seconds = metrics.histogram(
+            "ledger_write_seconds", "One durable write, its wait included", buckets=FINE_BUCKETS
+        )
+        self._ledger_failures = metrics.counter(
+            "ledger_failures_total", "Durable writes that failed; their orders were not sent"
+        )
+        self._ledger_failing = metrics.gauge(
+            "ledger_failing", "1 while the last durable write failed: no order is sent"
+        )
+        self._clock_skew = metrics.gauge(
+            "clock_skew_seconds", "The venue's clock less ours, as last measured"
+        )
         self._bad_rows = metrics.counter(
             "bad_rows_total", "Rows of the venue that could not be read, by kind", ("kind",)
         )
@@ -131,6 +165,29 @@ class ConnectorMetrics:
     def watch_stream_silence(self, stream: str, read: Callable[[], float]) -> None:
         """Show what `read` returns for streams of that name, whenever the figures are asked for."""
         self._stream_silence.labels(stream).set_function(read)
+
+    def count_request(self, endpoint_class: str, outcome: RequestOutcome, seconds: float) -> None:
+        """Count one request that left, how it ended and how long it took."""
+        self._requests(str(endpoint_class), outcome.value).inc()
+        self._request_seconds(str(endpoint_class)).observe(seconds)
+
+    def watch_budget(self, endpoint_class: str, read: Callable[[], float]) -> None:
+        """Show what `read` returns for that class, whenever the figures are asked for."""
+        self._budget_used.labels(endpoint_class).set_function(read)
+
+    def watch_clock(self, read: Callable[[], float]) -> None:
+        """Show the skew that `read` returns."""
+        self._clock_skew.set_function(read)
+
+    def ledger_written(self, seconds: float) -> None:
+        """Observe one durable write."""
+        self._ledger_seconds.observe(seconds)
+        self._ledger_failing.set(0)
+
+    def ledger_failed(self) -> None:
+        """Count a write that failed, and show that orders wait for the ledger."""
+        self._ledger_failures.inc()
+        self._ledger_failing.set(1)
 
     def count_bad_rows(self, kind: str, count: int) -> None:
         """Count malformed rows that were left out or refused."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from services.common.errors import AlreadyExistsError, FatalError, PreconditionError
 from services.common.file_lock import lock_beside
@@ -52,10 +52,29 @@ _HOW_TO_GO_ON: Final = (
 )
 
 
+class LedgerObserver(Protocol):
+    """Who is told of durable writes."""
+
+    def ledger_written(self, seconds: float) -> None:
+        """Observe one write, its place in the queue included."""
+        ...
+
+    def ledger_failed(self) -> None:
+        """Count a write that failed."""
+        ...
+
+
 class Ledger:
     """The rows of one venue account. Open it, use it from one event loop, close it."""
 
-    def __init__(self, path: Path, venue: str = "", reserve: Reserve | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        venue: str = "",
+        reserve: Reserve | None = None,
+        observer: LedgerObserver | None = None,
+    ) -> None:
+        self._observer = observer
         self._path = path
         self._venue = venue
         self._reserve = reserve
@@ -232,6 +251,26 @@ class Ledger:
             ) from error
 
     async def _write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        urgent: bool,
+        patient: bool = False,
+        brief: bool = False,
+    ) -> T:
+        """Do it, and tell the observer."""
+        if self._observer is None:
+            return await self._write_twice(work, urgent=urgent, patient=patient, brief=brief)
+        began = time.perf_counter()
+        try:
+            done = await self._write_twice(work, urgent=urgent, patient=patient, brief=brief)
+        except sqlite3.Error:
+            self._observer.ledger_failed()
+            raise
+        self._observer.ledger_written(time.perf_counter() - began)
+        return done
+
+    async def _write_twice(
         self,
         work: Callable[[sqlite3.Connection], T],
         *,

@@ -248,6 +248,16 @@ class RateBudget:
             return []
         return [self._blocked_until.get(key, now) - now for key in (None, name)]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The endpoint classes that have an allowance of their own."""
+        return tuple(str(name) for name in self._own)
+
+    def used_ratio(self, name: str) -> float:
+        """Return the share of a class's own allowance that is spent, of its fullest window."""
+        now = self._clock.monotonic()
+        return max((window.used_ratio(now) for window in self._own.get(name, ())), default=0.0)
+
     def observe_headers(self, headers: Mapping[str, str]) -> None:
         """Correct our counts by what the venue says was used."""
         now = self._clock.monotonic()

@@ -47,6 +47,14 @@ class RateWindow:
             self._total -= self._spent.popleft()[1]
         return self._total
 
+    def used_ratio(self, now: float) -> float:
+        """Return the share of the allowance that is spent now; may be asked from any thread."""
+        oldest = now - self.allowance.window_seconds
+        # A copy, and nothing pruned: the exporter's thread asks while the event loop spends.
+        return sum(units for when, units in tuple(self._spent) if when > oldest) / (
+            self.allowance.limit
+        )
+
     def correct(self, now: float, used: int) -> None:
         """Take the venue's own count where it is higher than ours."""
         # Upwards only: the venue counts by its own minute, ours slides.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from services.common.errors import UnimplementedError
 from services.connector.instruments import InstrumentKind
+from services.connector.outcome import RATE_LIMITED_STATUSES
 from services.connector.profile import Priority
 from services.connector.rate_budget import CALL_PRIORITY
 from services.connector.venue_errors import VenueAnswerError, to_read_error
@@ -24,6 +26,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # From a free place to the request on the wire: the budget, the signature, a warm connection.
 _TURNS_OF_A_SEND = 6
+
+
+class RequestObserver(Protocol):
+    """Who counts requests to the venue."""
+
+    def count_request(self, endpoint_class: str, outcome: RequestOutcome, seconds: float) -> None:
+        """Count one request that left, how it ended and how long it took."""
+        ...
+
+
+class RequestOutcome(StrEnum):
+    """How a request to the venue ended: the label of its metric."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    RATE_LIMITED = "rate_limited"
+    VENUE_ERROR = "venue_error"
+    NO_ANSWER = "no_answer"
 
 
 # Not frozen: tests and the reloading of markets may exchange parts of it.
@@ -49,11 +69,16 @@ class Venue:
     profile: VenueProfile
     fence: Fence | None
     clock_skew: timedelta | None = None
+    observer: RequestObserver | None = None
 
     @property
     def is_perpetual(self) -> bool:
         """Whether the account trades perpetuals."""
         return self.kind is InstrumentKind.PERPETUAL
+
+    def skew_seconds(self) -> float:
+        """Return the venue's clock less ours; NaN before the first reading."""
+        return float("nan") if self.clock_skew is None else self.clock_skew.total_seconds()
 
     def require_perpetual(self, what: str) -> None:
         """Raise UnimplementedError (reason NOT_ON_SPOT) unless the account trades perpetuals."""
@@ -76,11 +101,18 @@ class Venue:
         """
         lane = priority or CALL_PRIORITY.get()
         async with self.budget.take(endpoint_class, weight, lane):
+            began, outcome = self.clock.monotonic(), RequestOutcome.NO_ANSWER
             try:
                 answer = await call()
+                outcome = RequestOutcome.ANSWERED
             except VenueAnswerError as error:
+                outcome = _outcome_of(error)
                 self.note_refusal(error, endpoint_class)
                 raise
+            finally:
+                if self.observer is not None:
+                    seconds = self.clock.monotonic() - began
+                    self.observer.count_request(endpoint_class, outcome, seconds)
         if lane is Priority.SCAN:
             # The place on the wire is free: whoever waits for it sends before this answer is worked
             # on, or the venue would wait while pages that came together are read one by one.
@@ -115,3 +147,9 @@ class Venue:
             return await self.call(endpoint_class, weight, call, priority=priority)
         except Exception as error:
             raise to_read_error(error, self.profile) from error
+
+
+def _outcome_of(error: VenueAnswerError) -> RequestOutcome:
+    if error.status in RATE_LIMITED_STATUSES:
+        return RequestOutcome.RATE_LIMITED
+    return RequestOutcome.VENUE_ERROR if error.status >= 500 else RequestOutcome.REFUSED

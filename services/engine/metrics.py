@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.common.metrics import exemplar_of
+from services.common.metrics import FINE_BUCKETS, exemplar_of
 from services.engine.views import EngineMode
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from services.engine.orders import OrderClass
     from services.engine.views import PositionStatus, StatusView
 
-_FINE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+_SLIPPAGE_BUCKETS = (-0.01, -0.002, -0.0005, 0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
 class EngineMetrics:
@@ -27,6 +27,12 @@ class EngineMetrics:
         self._order_seconds = metrics.histogram(
             "order_duration_seconds", "From sending to the answer.", ("exchange", "order_class")
         )
+        self._slippage = metrics.histogram(
+            "slippage_ratio",
+            "Average price of opening orders against the one decided by; above 0 is worse.",
+            ("exchange", "order_class"),
+            buckets=_SLIPPAGE_BUCKETS,
+        )
         self._settled = metrics.counter("positions_settled", "Positions at rest.", ("state",))
         self._naked = metrics.histogram(
             "naked_leg_seconds", "How long some of a leg was filled with no hedge."
@@ -37,19 +43,19 @@ class EngineMetrics:
         self._hedge_dispatch = metrics.histogram(
             "hedge_dispatch_seconds",
             "From the lead's fill being known to the hedge leaving.",
-            buckets=_FINE_BUCKETS,
+            buckets=FINE_BUCKETS,
         )
         self._skew = metrics.histogram(
             "exit_dispatch_skew_seconds",
             "Between the first and the last order of an exit leaving.",
-            buckets=_FINE_BUCKETS,
+            buckets=FINE_BUCKETS,
         )
         self._alarms = metrics.counter(
             "unhedged_alarms", "Unknown orders that outlived the unhedged budget.", ("exchange",)
         )
         self._refused = metrics.counter("entries_refused", "Entries refused.", ("reason",))
         self._journal = metrics.histogram(
-            "journal_write_seconds", "One durable write.", buckets=_FINE_BUCKETS
+            "journal_write_seconds", "One durable write.", buckets=FINE_BUCKETS
         )
         self._journal_failures = metrics.counter(
             "journal_failures", "Durable writes that failed; orders that needed one wait."
@@ -77,6 +83,13 @@ class EngineMetrics:
         self._orders.labels(exchange, order_class.value, outcome).inc()
         taken = self._order_seconds.labels(exchange, order_class.value)
         taken.observe(seconds, exemplar_of(position_id))
+
+    def order_slipped(
+        self, exchange: str, order_class: OrderClass, ratio: float, position_id: str
+    ) -> None:
+        """Observe how much worse than decided an order filled."""
+        slipped = self._slippage.labels(exchange, order_class.value)
+        slipped.observe(ratio, exemplar_of(position_id))
 
     def position_settled(
         self,

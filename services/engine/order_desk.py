@@ -18,6 +18,7 @@ from services.engine.placing import event_of_answer, is_plausible
 from services.engine.ports import OrderEvent
 from services.engine.position import OrderRecord, Position, fold, opening_side
 from services.engine.resolver import Absence, Finding
+from services.engine.slippage import slippage_ratio
 from services.engine.steps import BookDust
 
 _ZERO = Decimal(0)
@@ -268,6 +269,7 @@ class OrderDesk:
             executed = event.outcome.executed
             outcome = "zero" if executed == 0 else "partial"
             outcome = "filled" if executed == plan.quantity else outcome
+            self._tell_slippage(plan, event.outcome)
         else:
             outcome = "rejected" if isinstance(event, ev.OrderRejected) else "unknown"
         self._context.observer.order_ended(
@@ -277,3 +279,13 @@ class OrderDesk:
             result.ended_at - result.sent_at,
             self._id,
         )
+
+    def _tell_slippage(self, plan: OrderPlan, outcome: OrderOutcome) -> None:
+        intent = self.position.intent
+        is_lead = plan.leg is intent.lead_leg
+        reference = intent.lead_reference if is_lead else intent.hedge_reference
+        ratio = slippage_ratio(plan, outcome, reference)
+        if ratio is not None:
+            self._context.observer.order_slipped(
+                plan.instrument.exchange, plan.order_class, float(ratio), self._id
+            )

@@ -176,6 +176,12 @@ class EngineObserver(Protocol):
         """One order came back: outcome is one of filled, partial, zero, rejected, unknown."""
         ...
 
+    def order_slipped(
+        self, exchange: str, order_class: OrderClass, ratio: float, position_id: str
+    ) -> None:
+        """An opening order filled this much worse than it was decided by; below 0 is better."""
+        ...
+
     def position_settled(
         self,
         status: PositionStatus,

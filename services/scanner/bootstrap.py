@@ -24,7 +24,7 @@ from services.scanner.instruments import InstrumentKind
 from services.scanner.live_book import LiveBook
 from services.scanner.live_refresh import Freshener, LiveRefresh
 from services.scanner.live_stream import LiveStream
-from services.scanner.metrics import ScannerMetrics
+from services.scanner.metrics import RANKS, ScannerMetrics
 from services.scanner.negative_results import NegativeResults
 from services.scanner.news import NewsRules
 from services.scanner.pool import WorkerPool
@@ -89,6 +89,8 @@ async def scanner(
     base.measured.live.watch_age(board.oldest_age)
     # Streams and expiry change it between scans too.
     base.measured.opportunities.set_function(lambda: len(board.ranked()))
+    base.measured.watch_best(lambda: [float(one.net_apr) for one in board.ranked()[:RANKS]])
+    base.measured.scan_interval.set(settings.scan_interval_seconds)
     async with AsyncExitStack() as stack:
         # First in, last out: what a scan read until its end is written.
         if store is None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from services.scanner.live_metrics import LiveMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from services.common.metrics import ServiceMetrics
     from services.scanner.task_runner import TaskPriority
+
+RANKS = 10
+"""Opportunities that have a gauge; a rank is a label of a fixed set, a symbol would not be."""
 
 
 class PoolMetrics:
@@ -73,6 +77,15 @@ class ScannerMetrics:
         self.venue_calls = metrics.counter(
             "venue_calls", "Calls to connectors, by outcome.", ("exchange", "method", "outcome")
         )
+        self.scan_interval = metrics.gauge(
+            "scan_interval_seconds", "Pause between scans; 0 where they run only when asked for."
+        )
+        self.coverage = metrics.gauge(
+            "scan_coverage_ratio", "Perpetuals analysed by the last scan over those listed."
+        )
+        self._net_apr = metrics.gauge(
+            "opportunity_net_apr_ratio", "Net APR of the best opportunities, by rank.", ("rank",)
+        )
         self.symbols = metrics.gauge("symbols", "Perpetuals analysed by the last scan.")
         self.opportunities = metrics.gauge("opportunities", "Opportunities published now.")
         self.excluded = metrics.gauge(
@@ -85,3 +98,13 @@ class ScannerMetrics:
             "history_write_failures", "Histories that could not be written to their file."
         )
         self.subscribers = metrics.gauge("subscribers", "Open watch streams.")
+
+    def watch_best(self, read: Callable[[], Sequence[float]]) -> None:
+        """Show the net APRs that `read` returns, best first, whenever the metrics are asked for."""
+
+        def at(index: int) -> float:
+            found = read()
+            return found[index] if index < len(found) else math.nan
+
+        for index in range(RANKS):
+            self._net_apr.labels(str(index + 1)).set_function(partial(at, index))

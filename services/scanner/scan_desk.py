@@ -172,6 +172,7 @@ class ScanDesk:
         self.last_published = record
         self._metrics.last_scan_time.set(self._clock.now().timestamp())
         self._metrics.symbols.set(record.symbol_count)
+        self._metrics.coverage.set(record.symbol_count / max(record.perpetual_count, 1))
         # Reasons of the scan before that no longer occur must not stay at their old counts.
         self._metrics.excluded.clear()
         for reason, count in Counter(each.reason for each in findings.exclusions).items():

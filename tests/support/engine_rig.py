@@ -112,6 +112,11 @@ class Recorder:
     ) -> None:
         """Ignore."""
 
+    def order_slipped(
+        self, exchange: str, order_class: OrderClass, ratio: float, position_id: str
+    ) -> None:
+        """Ignore."""
+
     def position_settled(
         self,
         status: PositionStatus,

@@ -15,10 +15,11 @@ from services.engine.guard_health import guard_health
 from services.engine.guard_memory import GuardMemory
 from services.engine.guard_ports import AccountFacts, HoldingFacts
 from services.engine.instruments import LegSide
-from services.engine.orders import AssetAmount, OrderClass
+from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderPlan, OrderSide
 from services.engine.position import Position
+from services.engine.slippage import slippage_ratio
 from services.engine.views import PositionStatus
-from tests.support.risk_positions import PERP, entering, opened, ordered
+from tests.support.risk_positions import PERP, SPOT, entering, opened, ordered
 
 MARK = LegMarket(mark=Decimal(100))
 
@@ -85,3 +86,15 @@ def test_an_exemplar_is_short_enough_for_openmetrics() -> None:
     assert exemplar is not None
     assert sum(len(key) + len(value) for key, value in exemplar.items()) <= 128
     assert exemplar_of("") is None
+
+
+def test_slippage_is_positive_where_the_price_was_worse() -> None:
+    """A buy pays more, a sell gets less; an exit has no price it was decided by."""
+    bought = OrderOutcome("a", True, Decimal(2), Decimal(2), Decimal(101))
+    plan = OrderPlan(
+        "a", SPOT.ref, LegSide.LONG, OrderClass.ENTRY, OrderSide.BUY, Decimal(2), Decimal(102)
+    )
+    assert slippage_ratio(plan, bought, Decimal(100)) == Decimal("0.01")
+    sold = replace(plan, side=OrderSide.SELL, order_class=OrderClass.HEDGE)
+    assert slippage_ratio(sold, bought, Decimal(100)) == Decimal("-0.01")
+    assert slippage_ratio(replace(plan, order_class=OrderClass.EXIT), bought, Decimal(100)) is None

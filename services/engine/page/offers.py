@@ -32,16 +32,21 @@ class ScannerOffers:
         """
         if self._stub is None:
             raise PreconditionError("no [scanner] is configured", reason="SCANNER_MISSING")
-        request = scanner_pb2.ListOpportunitiesRequest(page_size=count)
-        with translated():
-            reply = await self._stub.ListOpportunities(request, timeout=ANSWER_SECONDS)
-        # gRPC hands over None for a reply whose bytes it cannot decode, against its own types.
-        reply = reply or scanner_pb2.ListOpportunitiesResponse()
+        reply = await self._ask(self._stub, count)
         now, heard_at = self._clock.now(), self._clock.monotonic()
         offers = []
-        for message in reply.opportunities:
+        for message in () if reply is None else reply.opportunities:
             try:
                 offers.append(decode_offer(message, now, heard_at))
             except InvalidFieldError:
                 continue
         return offers
+
+    @staticmethod
+    async def _ask(
+        stub: scanner_pb2_grpc.ScannerServiceAsyncStub, count: int
+    ) -> scanner_pb2.ListOpportunitiesResponse | None:
+        # gRPC hands over None for a reply whose bytes it cannot decode, against its own types.
+        request = scanner_pb2.ListOpportunitiesRequest(page_size=count)
+        with translated():
+            return await stub.ListOpportunities(request, timeout=ANSWER_SECONDS)

@@ -62,9 +62,13 @@ async def scan(session: Session, wanted: OpportunityFilter, most: int, request_i
         # Text from a service may hold brackets, which rich would take for markup.
         for line in exclusion_lines(done, wanted.symbols):
             session.console.print(line, markup=False, soft_wrap=True)
-        session.console.print(
-            f"\nscan {word(done, 'state')}: {scan_summary(done)}", markup=False, soft_wrap=True
-        )
+        told = f"\nscan {word(done, 'state')}: {scan_summary(done)}"
+        session.console.print(told, markup=False, highlight=False, soft_wrap=True)
+        if rows:
+            following = f"arb enter {rows[0].opportunity_id} --notional 1000 --dry-run"
+            session.console.print(
+                f"next: {following}", markup=False, highlight=False, soft_wrap=True
+            )
     return EXIT_REFUSED if failed else 0
 
 

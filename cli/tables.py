@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cli.advice import with_advice
 from cli.plain import enum_word
+from cli.trading import ENDED_STATES
 from opensqt.market_maker.v1 import engine_pb2, instrument_pb2, opportunity_pb2
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def figure(value: decimal_pb2.Decimal, places: int | None = None) -> str:
     number = Decimal(value.value)
     # Plain notation: str() writes a small quantity as 1E-7.
     return f"{number:f}" if places is None else f"{number:,.{places}f}"
+
+
+def quantity(value: decimal_pb2.Decimal) -> str:
+    """Write a quantity in groups of three; `?` when absent."""
+    return f"{Decimal(value.value):,f}" if value.value else UNKNOWN
 
 
 def percent(value: decimal_pb2.Decimal, places: int = 2) -> str:
@@ -62,6 +68,7 @@ def plain_table(title: str, width: int, note: str = "") -> Table:
     """Make a table without frames: an id must never be cut off to make room for one."""
     return Table(
         title=title,
+        title_style="bold",
         title_justify="left",
         header_style="bold",
         box=box.SIMPLE_HEAD,
@@ -135,33 +142,50 @@ def position_table(
 ) -> Table:
     """Hedged positions with both legs, what is left without hedge, funding and fees."""
     wide = width >= WIDE
-    reasons = "\n".join(
-        f"{row.position_id}: {with_advice(row.state_reason)}"
-        for row in positions
-        if row.state_reason
-    )
-    table = plain_table(title, width, reasons)
-    # Never cut: every other command asks for it.
-    table.add_column("position", style="cyan", no_wrap=True, min_width=16)
+    notes = [(row.position_id, _note(row, wide=wide)) for row in positions]
+    table = plain_table(title, width, "\n".join(f"{key}: {text}" for key, text in notes if text))
+    # A position takes two or three lines: without a gap nobody sees where the next one begins.
+    table.leading = 1
+    # Never cut: every other command asks for the id.
+    table.add_column("position", no_wrap=True, min_width=16)
     table.add_column("state", no_wrap=True)
-    names = ("long", "short", "residual", "funding", "fees", *(("unhedged",) if wide else ()))
-    for name in names:
+    ended = wide and any(row.state in ENDED_STATES for row in positions)
+    extra = (*(("made",) if ended else ()), *(("unhedged",) if wide else ()))
+    for name in ("long", "short", "residual", "funding", "fees", *extra):
         table.add_column(name, justify="right", no_wrap=True)
     for row in positions:
         state = word(row, "state")
         # Yellow for all that moves, the states of a newer engine among them.
         style = _STATE_STYLES.get(state, "yellow")
         table.add_row(
-            f"{row.position_id}\n{row.symbol}",
+            f"[bold]{row.symbol}[/]\n[cyan]{row.position_id}[/]",
             f"[{style}]{state}[/]",
             _leg(row.long_leg, wide=wide),
             _leg(row.short_leg, wide=wide),
-            figure(row.residual_quantity),
+            quantity(row.residual_quantity),
             figure(row.funding_received, 4),
             figure(row.fees_paid, 4),
+            *((Text(_made(row)),) if ended else ()),
             *((_unhedged(row),) if wide else ()),
         )
     return table
+
+
+def _made(row: engine_pb2.HedgedPosition) -> str:
+    """Profit of a position that ended: price and funding less fees; nothing while it is on."""
+    if row.state not in ENDED_STATES:
+        return ""
+    if not (row.trading_pnl.value and row.fees_paid.value):
+        return UNKNOWN
+    funding = Decimal(row.funding_received.value or 0)
+    made = Decimal(row.trading_pnl.value) - Decimal(row.fees_paid.value) + funding
+    return f"{made:+,.4f}"
+
+
+def _note(row: engine_pb2.HedgedPosition, *, wide: bool) -> str:
+    made = "" if wide else _made(row)
+    parts = (with_advice(row.state_reason) if row.state_reason else "", made and f"made {made}")
+    return "; ".join(part for part in parts if part)
 
 
 def _unhedged(row: engine_pb2.HedgedPosition) -> str:
@@ -173,7 +197,7 @@ def _unhedged(row: engine_pb2.HedgedPosition) -> str:
 def _leg(leg: engine_pb2.HedgedLeg, *, wide: bool) -> str:
     mark = " [red]unknown[/]" if leg.outcome_unknown else ""
     place = instrument(leg.instrument)
-    return f"{figure(leg.quantity)}{mark}\n{place if wide else place.replace(':', chr(10))}"
+    return f"{quantity(leg.quantity)}{mark}\n{place if wide else place.replace(':', chr(10))}"
 
 
 def order_table(position: engine_pb2.HedgedPosition, width: int = WIDE) -> Table:

@@ -70,8 +70,25 @@ def test_a_position_shows_its_id_and_loses_nothing(width: int) -> None:
     text = _printed(position_table([_position()], "positions", width), width)
     assert POSITION_ID in text
     assert "UNWINDING" in text
-    assert "-31716.252" in text
+    assert "-31,716.252" in text
     assert "test [x]" in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_an_ended_position_shows_what_it_made(width: int) -> None:
+    """Price and funding less fees; what lacks a part of it shows that it is not known."""
+    whole = _position()
+    whole.state = engine_pb2.HEDGED_POSITION_STATE_CLOSED
+    for field, text in (("trading_pnl", "-0.1873"), ("fees_paid", "3.578")):
+        getattr(whole, field).value = text
+    part = engine_pb2.HedgedPosition()
+    part.CopyFrom(whole)
+    part.ClearField("fees_paid")
+    whole.funding_received.value = "6528.9"
+    text = _printed(position_table([whole, part], "positions", width), width)
+    assert "+6,525.1347" in text
+    assert text.count("?") > _printed(position_table([whole], "positions", width), width).count("?")
     assert "…" not in text
 
 

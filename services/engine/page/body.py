@@ -139,8 +139,8 @@ def _tiles(facts: PageFacts) -> Markup:
     whole = len(assets) <= 1 and not facts.unshown_count
     asset = assets.pop() if len(assets) == 1 else ""
     notional = sum((row.notional for row in rows), Decimal(0)) if whole else None
-    funding = [row.view.funding_received for row in rows]
-    received = sum((f for f in funding if f is not None), Decimal(0)) if whole else None
+    funding = [f for f in (row.view.funding_received for row in rows) if f is not None]
+    received = sum(funding, Decimal(0)) if whole and (funding or not rows) else None
     result = sum((row.result for row in rows), Decimal(0)) if whole else None
     reachable = sum(venue.reachable for venue in status.venues)
     return element(

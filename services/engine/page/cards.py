@@ -101,9 +101,13 @@ def _figures(row: PositionRow) -> Markup:
         ),
         _figure("funding so far", gain(view.funding_received, 4)),
         _figure("fees", money(view.fees_paid, 4)),
-        _figure("carry a year", percent(row.carry_apr)),
+        _figure("carry a year", percent(row.carry_apr), "bad-text" if _pays(row) else ""),
         _figure("notional", money(row.notional)),
     )
+
+
+def _pays(row: PositionRow) -> bool:
+    return row.carry_apr is not None and row.carry_apr < 0
 
 
 def _figure(name: str, value: str, level: str = "") -> Markup:

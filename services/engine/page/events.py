@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from heapq import nlargest
 
 from services.engine.book import EngineRecord
 from services.engine.events import DecisionTaken
@@ -31,7 +30,9 @@ def last_events(
     found = [*alerts, *_of_engine(record)]
     for position in positions:
         found += _of_position(position)
-    return tuple(nlargest(count, found, key=lambda event: event.at))
+    # Stable: an entry and its first order have one time, and the order came after it.
+    found.sort(key=lambda event: event.at)
+    return tuple(reversed(found[-count:]))
 
 
 def doubtful_orders(positions: Iterable[Position]) -> tuple[DoubtfulOrder, ...]:

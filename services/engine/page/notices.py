@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.engine.page.facts import Level, PageFacts
+from services.engine.page.words import percent
 from services.engine.views import EngineMode, PositionStatus
 
 _MODES = {
@@ -53,6 +54,9 @@ def _positions(facts: PageFacts) -> Iterator[Notice]:
         if view.status is PositionStatus.OPEN and not row.is_neutral:
             text = f"{view.residual_quantity:f} {row.base_asset} of {view.position_id} has no hedge"
             yield Notice(Level.BAD, f"{view.symbol} is not hedged", text, view.update_time)
+        elif row.carry_apr is not None and row.carry_apr < 0:
+            text = f"{percent(row.carry_apr)} a year at the rates of the coming settlements"
+            yield Notice(Level.WATCH, f"{view.symbol} pays for being held", text)
 
 
 def _venues(facts: PageFacts) -> Iterator[Notice]:

@@ -82,7 +82,8 @@ footer{color:var(--dim);font-size:13px;padding:22px 0 30px}
 @media (min-width:900px){.events li{grid-template-columns:120px 1fr}}
 @media (max-width:620px){.wide{display:none}.tiles{grid-template-columns:1fr 1fr}
 .tile:last-child:nth-child(odd){grid-column:1/-1}
-.tile dd{font-size:18px}header time{margin-left:0;width:100%}.events li{grid-template-columns:1fr}
+.tile dd{font-size:18px}header time{margin-left:0;width:100%}
+.events li{display:block}.events time{margin-right:8px}.events p{display:inline}
 .panel,.card{padding:8px 12px}
 table{font-size:14px}th,td{padding-left:7px}.tile{padding:8px 12px}}
 """

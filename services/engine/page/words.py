@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal, localcontext
 
-from services.engine.instruments import InstrumentRef
+from services.engine.instruments import InstrumentKind, InstrumentRef
 
 UNKNOWN = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -69,8 +69,9 @@ def short_amount(value: Decimal | None) -> str:
 
 
 def place(ref: InstrumentRef) -> str:
-    """Write where an instrument is traded."""
-    return f"{ref.exchange} {ref.kind.value}"
+    """Write where an instrument is traded, short enough for a phone."""
+    kind = "spot" if ref.kind is InstrumentKind.SPOT else "perp"
+    return f"{ref.exchange} {kind}"
 
 
 def age(length: timedelta) -> str:

@@ -147,6 +147,7 @@ async def open_servicer(
             *limits.errands(data),
         ]
         if part.has_key:
+            metrics.expect_stream()
             errands.append(stream.run)
             errands.append(ConnectionWarmer(venue, part.keep_warm_seconds).run)
         if entry is not None:

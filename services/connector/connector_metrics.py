@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,10 @@ class ConnectorMetrics:
             "Orders the venue does not know although a trade or the position may be theirs",
         )
         self._stream_up = metrics.gauge(
-            "order_stream_up", "1 while the venue sends this account's orders"
+            "order_stream_up", "1 while the venue sends this account's orders; NaN without a key"
         )
+        # Market data alone needs no stream of orders, and no alert that it is down.
+        self._stream_up.set(math.nan)
         self._silence = metrics.gauge(
             "order_stream_silence_seconds",
             "Time since the order stream was last known to be alive",
@@ -133,6 +136,10 @@ class ConnectorMetrics:
     def watch_silence(self, read: Callable[[], float]) -> None:
         """Show what `read` returns, whenever the figures are asked for."""
         self._silence.set_function(read)
+
+    def expect_stream(self) -> None:
+        """Show the order stream as down until it is up: this account is to have one."""
+        self._stream_up.set(0)
 
     def show_stream(self, *, up: bool) -> None:
         """Show whether the order stream is up, and count its drops."""

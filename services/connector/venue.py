@@ -44,6 +44,7 @@ class RequestOutcome(StrEnum):
     RATE_LIMITED = "rate_limited"
     VENUE_ERROR = "venue_error"
     NO_ANSWER = "no_answer"
+    CANCELLED = "cancelled"
 
 
 # Not frozen: tests and the reloading of markets may exchange parts of it.
@@ -105,6 +106,10 @@ class Venue:
             try:
                 answer = await call()
                 outcome = RequestOutcome.ANSWERED
+            except asyncio.CancelledError:
+                # Our own doing: it says nothing of the venue.
+                outcome = RequestOutcome.CANCELLED
+                raise
             except VenueAnswerError as error:
                 outcome = _outcome_of(error)
                 self.note_refusal(error, endpoint_class)

@@ -140,7 +140,7 @@ async def engine_server(
                 gateways=gateways,
                 opportunities=scanner,
                 listener=feed,
-                observer=EngineMetrics(metrics),
+                observer=EngineMetrics(metrics, (venue.name for venue in settings.venues)),
                 clock=clock,
                 ids=ids,
                 policy=settings.policy.policy(),

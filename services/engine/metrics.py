@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.common.metrics import FINE_BUCKETS, exemplar_of
-from services.engine.views import EngineMode
+from services.engine.orders import OrderClass
+from services.engine.views import EngineMode, PositionStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
 
     from services.common.metrics import ServiceMetrics
-    from services.engine.orders import OrderClass
-    from services.engine.views import PositionStatus, StatusView
+    from services.engine.views import StatusView
 
 _SLIPPAGE_BUCKETS = (-0.01, -0.002, -0.0005, 0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+_OUTCOMES = ("filled", "partial", "zero", "rejected", "unknown")
 
 
 class EngineMetrics:
     """Counts orders, positions and the latencies that cost money."""
 
-    def __init__(self, metrics: ServiceMetrics) -> None:
+    def __init__(self, metrics: ServiceMetrics, exchanges: Iterable[str]) -> None:
         self._orders = metrics.counter(
             "orders", "Orders that came back.", ("exchange", "order_class", "outcome")
         )
@@ -70,6 +72,20 @@ class EngineMetrics:
         self._reachable = metrics.gauge(
             "venue_reachable", "1 while the venue answers; asked every two seconds.", ("exchange",)
         )
+        self._start_at_zero(exchanges)
+
+    def _start_at_zero(self, exchanges: Iterable[str]) -> None:
+        """Show what may come: a counter born with its first event has no increase for an alert."""
+        for status in (PositionStatus.OPEN, PositionStatus.FLAT, PositionStatus.CLOSED):
+            self._settled.labels(status.value)
+        for exchange in exchanges:
+            self._alarms.labels(exchange)
+            for order_class in OrderClass:
+                self._order_seconds.labels(exchange, order_class.value)
+                for outcome in _OUTCOMES:
+                    self._orders.labels(exchange, order_class.value, outcome)
+            for order_class in (OrderClass.ENTRY, OrderClass.HEDGE):
+                self._slippage.labels(exchange, order_class.value)
 
     def order_ended(
         self,

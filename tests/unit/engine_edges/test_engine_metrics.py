@@ -19,7 +19,7 @@ class Figures:
     def __init__(self) -> None:
         service = ServiceMetrics("engine")
         self._registry = service.registry
-        self.engine = EngineMetrics(service)
+        self.engine = EngineMetrics(service, ("binance", "binanceusdm"))
 
     def read(self, name: str, **labels: str) -> float | None:
         """Return the value of one sample, None where it was never observed."""
@@ -37,7 +37,7 @@ def test_orders_are_counted_by_venue_class_and_outcome(figures: Figures) -> None
     figures.engine.order_ended("binance", OrderClass.HEDGE, "partial", 0.25, "p-1")
     labels = {"exchange": "binance", "order_class": "hedge"}
     assert figures.read("orders_total", **labels, outcome="partial") == 1
-    assert figures.read("orders_total", **labels, outcome="filled") is None
+    assert figures.read("orders_total", **labels, outcome="filled") == 0
     assert figures.read("order_duration_seconds_sum", **labels) == 0.25
 
 

@@ -60,7 +60,7 @@ _VENUES = Row(
                         per_second(
                             _REQUESTS,
                             by=("exchange", "outcome"),
-                            where=f'{_OF_VENUE}, outcome!="ok"',
+                            where=f'{_OF_VENUE}, outcome!="answered"',
                         )
                     ),
                     "{{exchange}} {{outcome}}",

@@ -16,6 +16,8 @@ from scripts.dashboards.promql import (
 
 _ORDERS = "opensqt_engine_orders_total"
 _OF_VENUE = 'exchange=~"$venue"'
+_FILLED = f'outcome="filled", {_OF_VENUE}'
+_TOUCHED = f'outcome=~"filled|partial", {_OF_VENUE}'
 _SLIPPAGE = "opensqt_engine_slippage_ratio"
 
 _HEDGING = Row(
@@ -91,9 +93,8 @@ _OUTCOMES = Row(
             "percentunit",
             (
                 Query(
-                    "sum by (order_class) "
-                    f'(increase({_ORDERS}{{outcome="filled", {_OF_VENUE}}}[$window])) '
-                    f"/ {growth(_ORDERS, by=('order_class',), where=_OF_VENUE)}",
+                    f"{growth(_ORDERS, by=('order_class',), where=_FILLED)} "
+                    f"/ ({growth(_ORDERS, by=('order_class',), where=_OF_VENUE)} > 0)",
                     "{{order_class}}",
                 ),
             ),
@@ -107,9 +108,8 @@ _OUTCOMES = Row(
             "percentunit",
             (
                 Query(
-                    "sum by (exchange) "
-                    f'(increase({_ORDERS}{{outcome=~"filled|partial", {_OF_VENUE}}}[$window])) '
-                    f"/ {growth(_ORDERS, by=('exchange',), where=_OF_VENUE)}",
+                    f"{growth(_ORDERS, by=('exchange',), where=_TOUCHED)} "
+                    f"/ ({growth(_ORDERS, by=('exchange',), where=_OF_VENUE)} > 0)",
                     "{{exchange}}",
                 ),
             ),
@@ -147,14 +147,14 @@ _OUTCOMES = Row(
             decimals=3,
         ),
         Panel(
-            "Mean slippage by venue",
-            "Mean over the window; the same measure.",
+            "Slippage by venue",
+            "The worst twentieth; the same measure.",
             "percentunit",
             (
                 Query(
-                    f"{growth(f'{_SLIPPAGE}_sum', by=('exchange',), where=_OF_VENUE)} "
-                    f"/ {growth(f'{_SLIPPAGE}_count', by=('exchange',), where=_OF_VENUE)}",
-                    "{{exchange}}",
+                    quantile(_SLIPPAGE, 0.95, by=("exchange",), where=_OF_VENUE),
+                    "95 % {{exchange}}",
+                    exemplar=True,
                 ),
             ),
             decimals=3,

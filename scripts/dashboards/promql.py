@@ -37,16 +37,22 @@ def per_second(metric: str, *, by: tuple[str, ...] = (), where: str = "") -> str
 
 
 def growth(metric: str, *, by: tuple[str, ...] = (), where: str = "", window: str = WINDOW) -> str:
-    """Return by how much a counter grew over the window, for each value of `by`."""
+    """Return by how much a counter grew over the window, for each value of `by`.
+
+    A counter with labels has no series before its first event, which increase() cannot see: where
+    the series was born within the window, its first value is part of the growth.
+    """
     grouping = f" by ({', '.join(by)})" if by else ""
-    return f"sum{grouping} (increase({metric}{_braces(where)}[{window}]))"
+    series = f"{metric}{_braces(where)}"
+    grown = f"increase({series}[{window}])"
+    born = f"min_over_time({series}[{window}]) unless {series} offset {window}"
+    return f"sum{grouping} (({grown} + ({born})) or {grown})"
 
 
 def rise(metric: str, *, where: str = "", window: str = "1m") -> str:
     """Return by how much a counter rose within `window`, where it did.
 
-    A counter with labels has no series before its first event, and increase() needs two samples:
-    the first entry would leave no mark.
+    Without increase(), which guesses fractions beyond the samples: a mark is for each whole event.
     """
     now = f"sum({metric}{_braces(where)})"
     before = f"sum({metric}{_braces(where)} offset {window})"

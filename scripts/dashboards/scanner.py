@@ -63,15 +63,9 @@ _SCANS = Row(
         ),
         Panel(
             "Coverage",
-            "Perpetuals the last scan analysed, of those and the instruments it left out.",
+            "Perpetuals the last scan analysed, of those the venues list.",
             "percentunit",
-            (
-                Query(
-                    "max(opensqt_scanner_symbols) / (max(opensqt_scanner_symbols) + "
-                    "(sum(opensqt_scanner_excluded_instruments) or vector(0)))",
-                    "coverage",
-                ),
-            ),
+            (Query("max(opensqt_scanner_scan_coverage_ratio)", "coverage"),),
             least=0,
             most=1,
         ),

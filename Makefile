@@ -21,6 +21,11 @@ KILLS ?= 1000
 # Lives of sim and of each planted bug of sim-plants; crash points of sim-crashes.
 SEEDS ?= 2000
 CRASHES ?= 20000
+# Both understand docker-compose.yml: the current plugin, and docker-compose 1.29.
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+# Of e2e: default or scale. Folder of certs.
+PROFILE ?= default
+OUT ?= secrets
 # Recorded market data for the demo, for example: make demo DATA=../shared/data
 DATA ?=
 
@@ -30,7 +35,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not system"
 
 .PHONY: help
 help: ## List the chores
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(STAMP) ## Make .venv with the locked packages and both distributions
@@ -71,6 +76,10 @@ typecheck: $(STAMP) ## mypy, strict
 .PHONY: figures
 figures: $(STAMP) ## Measure the code against its style targets
 	@$(PY) -m scripts.style_figures
+
+.PHONY: metrics-reference
+metrics-reference: $(STAMP) ## Write docs/metrics.md anew from the code
+	@$(PY) -m scripts.metrics_reference generate
 
 .PHONY: proto
 proto: $(STAMP) ## Generate the package opensqt from the .proto files
@@ -156,6 +165,8 @@ test-wire: $(STAMP) ## A hundred thousand malformed requests, ten thousand hangi
 test-system: $(STAMP) ## Tests that need Debian packages or root; PAIR_ROUNDS=N (3) random takeovers
 	@command -v nats-server >/dev/null || test -x /usr/sbin/nats-server || scripts/install_system_packages nats-server
 	@test -d /usr/lib/postgresql || scripts/install_system_packages postgresql
+	@command -v prometheus >/dev/null || scripts/install_system_packages prometheus
+	@command -v amtool >/dev/null || scripts/install_system_packages prometheus-alertmanager
 	@$(PY) -m pytest -m system --ignore-glob='*/test_engine_faults_*' tests/system
 
 .PHONY: test-engine-faults
@@ -167,6 +178,39 @@ test-engine-faults: $(STAMP) ## Partitions, pauses, clock jumps, floods, full di
 .PHONY: demo
 demo: $(STAMP) ## Scan, enter, hold and exit on a simulated exchange; DATA=DIR for recorded histories
 	@$(PY) -m cli.demo $(if $(DATA),--data "$(DATA)")
+
+.PHONY: image-packages
+image-packages: $(STAMP) ## Write deploy/packages.toml, what each image installs
+	@$(PY) -m scripts.image_packages write
+
+.PHONY: up
+up: ## Start the stack of containers and wait until it is healthy: no keys, no account
+	@$(COMPOSE) up -d --build
+	@$(COMPOSE) ps
+
+.PHONY: down
+down: ## Stop the stack of containers; ledgers and journal stay
+	@$(COMPOSE) down
+
+.PHONY: client
+client: ## Bring the operator's certificate, tokens and arb.toml of the running stack to var/client
+	@mkdir -p -m 700 var/client
+	@$(COMPOSE) run --rm -T secrets export /secrets | tar -x -C var/client
+	@echo "client: cd var/client && ../../.venv/bin/arb doctor"
+
+.PHONY: certs
+certs: $(STAMP) ## A CA, certificates and tokens of one's own: make certs OUT=secrets
+	@$(PY) -m scripts.stack_secrets make $(OUT)
+	@chown -R 10001:10001 $(OUT) 2>/dev/null || echo "certs: sudo chown -R 10001:10001 $(OUT), the user of the containers"
+	@echo "certs: OPENSQT_SECRETS=./$(OUT)/ $(COMPOSE) up -d"
+
+.PHONY: images-compare
+images-compare: ## Build every image twice from nothing and name each difference
+	@python3 -m scripts.images_compare $(if $(BUILD_NETWORK),--network $(BUILD_NETWORK))
+
+.PHONY: e2e
+e2e: $(STAMP) ## The stack in containers: a trade, then kills, cuts and pauses; PROFILE=scale for pairs
+	@E2E_PROFILE=$(PROFILE) $(PY) -m pytest -q -m system tests/e2e/test_compose_$(PROFILE).py
 
 .PHONY: clean
 clean: ## Remove caches and reports, keep .venv

@@ -1,4 +1,4 @@
-"""Print the part of `requirements.lock` that one image needs: `lock_part.py IMAGE`.
+"""Print the part of `requirements.lock` that images need: `lock_part.py IMAGE ...`.
 
 Runs in the image's build with the standard library alone, beside the lock and `packages.toml`.
 """
@@ -35,7 +35,7 @@ def _normal(name: str) -> str:
 
 
 def main() -> int:
-    """Print the part of the image that the command line names."""
+    """Print the part of the images that the command line names."""
     images = tomllib.loads(Path("packages.toml").read_text(encoding="utf-8"))
     sys.stdout.write(
         select(Path("requirements.lock").read_text(encoding="utf-8"), images[sys.argv[1]])

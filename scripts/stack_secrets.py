@@ -128,6 +128,8 @@ def make(root: Path) -> None:
             _token(root, caller, server)
     for name, parts in SHARED:
         _share([_folder(root, part) / name for part in parts], _OWN)
+    token = (root / "nats" / "nats-token").read_text(encoding="ascii")
+    write(root / "nats" / "auth.conf", f'authorization {{ token: "{token}" }}\n'.encode(), _OWN)
     part, name = GRAFANA
     # Grafana runs as a user of its own; nobody else mounts this folder.
     _share([_folder(root, part) / name], _OTHERS)

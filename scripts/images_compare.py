@@ -1,0 +1,124 @@
+"""Build images twice from nothing and name every difference: `python -m scripts.images_compare`.
+
+Compares type, mode, owner, time and content of each file of an image, then the digests of its
+layers and its configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TARGETS: Final = ("secrets", "simulator", "connector", "scanner", "engine", "arb")
+_MOST_NAMED: Final = 20
+_FILE: Final = "deploy/Dockerfile"
+_BLOCK: Final = 1_048_576
+
+Entry = tuple[str, int, int, int, float, str]
+"""Type, mode, user, group, time and digest or link target of one file."""
+
+
+def build(target: str, tag: str, options: list[str]) -> None:
+    """Build one image, no layer of an earlier build used; CalledProcessError when it fails."""
+    _docker("build", "-q", "--no-cache", "-f", _FILE, "--target", target, "-t", tag, *options, ".")
+
+
+def _docker(*arguments: str) -> bytes:
+    command = ["docker", *arguments]
+    # Standard error is the builder's own, for who waits for it.
+    ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)  # noqa: S603 - our own words
+    return ended.stdout
+
+
+def files_of(image: Path) -> dict[str, Entry]:
+    """Return the files of a saved image's layers, a later layer over an earlier one."""
+    found: dict[str, Entry] = {}
+    with tarfile.open(image) as archive:
+        manifest = json.load(_member(archive, "manifest.json"))
+        for layer in manifest[0]["Layers"]:
+            with tarfile.open(fileobj=_member(archive, layer)) as files:
+                for member in files:
+                    found[member.name] = _entry(files, member)
+    return found
+
+
+def _member(archive: tarfile.TarFile, name: str) -> Any:
+    file = archive.extractfile(name)
+    if file is None:
+        raise ValueError(f"the image holds no {name}")
+    return file
+
+
+def _entry(files: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+    told = member.linkname
+    if member.isfile():
+        digest, content = hashlib.sha256(), _member(files, member.name)
+        while block := content.read(_BLOCK):
+            digest.update(block)
+        told = digest.hexdigest()
+    return (str(member.type), member.mode, member.uid, member.gid, member.mtime, told)
+
+
+def differences(
+    first: Mapping[str, Entry], second: Mapping[str, Entry]
+) -> Iterator[tuple[str, str]]:
+    """Yield each path that is not the same in both, and in what."""
+    names = ("type", "mode", "user", "group", "time", "content")
+    for path in sorted(first.keys() | second.keys()):
+        one, other = first.get(path), second.get(path)
+        if one is None or other is None:
+            yield path, "in one of them only"
+        elif one != other:
+            pairs = zip(names, one, other, strict=True)
+            yield path, ", ".join(name for name, a, b in pairs if a != b)
+
+
+def compare(target: str, options: list[str]) -> int:
+    """Build a target twice, write what differs, and return how many files do."""
+    tags = [f"opensqt-compare-{target}:{turn}" for turn in (1, 2)]
+    with tempfile.TemporaryDirectory() as folder:
+        found: list[dict[str, Entry]] = []
+        for tag in tags:
+            build(target, tag, options)
+            saved = Path(folder, "image.tar")
+            _docker("save", "-o", str(saved), tag)
+            found.append(files_of(saved))
+            saved.unlink()
+    unlike = list(differences(*found))
+    sys.stdout.write(f"{target}: {len(found[0])} files, {len(unlike)} differ\n")
+    for path, what in unlike[:_MOST_NAMED]:
+        sys.stdout.write(f"  {path}: {what}\n")
+    _tell_digests(tags)
+    return sum(what != "time" for _, what in unlike)
+
+
+def _tell_digests(tags: list[str]) -> None:
+    rows = json.loads(_docker("image", "inspect", *tags))
+    layers = [row["RootFS"]["Layers"] for row in rows]
+    same = sum(a == b for a, b in zip(*layers, strict=True))
+    sys.stdout.write(f"  layers: {same} of {len(layers[0])} have the same digest\n")
+    held = sorted(key for key in rows[0] if rows[0][key] != rows[1].get(key))
+    sys.stdout.write(f"  of the configuration differ: {', '.join(held) or 'nothing'}\n")
+
+
+def main() -> int:
+    """Compare the targets of the command line, by default all; 1 when more than times differ."""
+    parser = argparse.ArgumentParser(prog="images_compare", description=__doc__)
+    parser.add_argument("targets", nargs="*", default=list(TARGETS))
+    parser.add_argument("--network", help="network of the build, as `docker build --network`")
+    arguments = parser.parse_args()
+    options = [] if arguments.network is None else ["--network", arguments.network]
+    return 1 if sum([compare(target, options) for target in arguments.targets]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What images and stack are made from: package lists, the lock's parts, configuration, secrets."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cli.settings import ArbSettings
+from scripts.image_packages import PACKAGES_FILE, render
+from scripts.images_compare import differences
+from scripts.lock_part import select
+from scripts.stack_secrets import make
+from services.common.settings import SettingsRoot
+from services.common.settings_loader import read_settings
+from services.connector.settings import ConnectorSettings
+from services.engine.settings import EngineSettings
+from services.scanner.settings import ScannerSettings
+from services.simulator.settings import SimulatorSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+_CONFIG = ROOT / "deploy" / "config"
+_FILES: dict[str, tuple[type[SettingsRoot], str]] = {
+    "simulator.toml": (SimulatorSettings, "simulator"),
+    "connector-spot.toml": (ConnectorSettings, "connector-spot"),
+    "connector-perp.toml": (ConnectorSettings, "connector-perp"),
+    "scanner.toml": (ScannerSettings, "scanner"),
+    "scale/scanner.toml": (ScannerSettings, "scanner"),
+    "live/connector-spot.toml": (ConnectorSettings, "connector-spot"),
+    "live/connector-perp.toml": (ConnectorSettings, "connector-perp"),
+    "engine.toml": (EngineSettings, "engine"),
+    "scale/engine.toml": (EngineSettings, "engine"),
+    "arb-inside.toml": (ArbSettings, "operator"),
+}
+# As docker-compose.yml gives them.
+_ENVIRONMENTS = {
+    "scale/engine.toml": {"OPENSQT_ENGINE__SHARED_JOURNAL__HOLDER": "engine-a"},
+    "live/connector-spot.toml": {"OPENSQT_CONNECTOR__CONNECTOR__EXCHANGE": "binance"},
+    "live/connector-perp.toml": {"OPENSQT_CONNECTOR__CONNECTOR__EXCHANGE": "binanceusdm"},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The secrets of a stack, as its first start makes them."""
+    folder = tmp_path_factory.mktemp("secrets")
+    make(folder)
+    return folder
+
+
+def test_package_lists_are_current() -> None:
+    """What an image installs follows from pyproject.toml and the locked packages."""
+    assert PACKAGES_FILE.read_text(encoding="utf-8") == render(), "make image-packages"
+
+
+def test_every_image_is_covered_by_the_lock() -> None:
+    """Each package of an image has its pin and its hashes; the engine has no ccxt."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    images = tomllib.loads(PACKAGES_FILE.read_text(encoding="utf-8"))
+    for names in images.values():
+        part = select(lock, names)
+        assert len(re.findall(r"^\S+==", part, re.MULTILINE)) == len(names)
+        assert part.count("--hash=sha256:") >= len(names)
+    assert "ccxt" in images["connector"]
+    assert not {"ccxt", "numpy"} & set(images["engine"])
+    with pytest.raises(ValueError, match="no-such-package"):
+        select(lock, ["no-such-package"])
+
+
+@pytest.mark.parametrize("name", _FILES)
+def test_shipped_configuration_loads_with_the_made_secrets(
+    name: str, made: Path, tmp_path: Path
+) -> None:
+    """Every file that a stack mounts is sound, and its part holds every secret that it names."""
+    kind, part = _FILES[name]
+    text = (_CONFIG / name).read_text(encoding="utf-8").replace("/run/opensqt", str(made / part))
+    text = text.replace("/run/secrets", str(made / part))
+    config = tmp_path / "settings.toml"
+    config.write_text(text, encoding="utf-8")
+    read_settings(kind, config, _ENVIRONMENTS.get(name, {}))
+
+
+def test_secrets_are_made_once_and_kept_apart(made: Path) -> None:
+    """A second run changes nothing; no part has the CA's key, and only owners can read."""
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    make(made)
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+    for path in before:
+        shown = 0o444 if path.parent.name == "grafana" else 0o400
+        assert path.stat().st_mode & 0o777 == shown, path
+    assert [path.parent.name for path in before if path.name == "ca.key"] == ["ca"]
+    assert not (made / "engine" / "api-key").exists()
+
+
+def test_a_caller_has_a_token_of_its_own_at_each_server(made: Path) -> None:
+    """What one server knows of a caller opens no other one."""
+    tokens = [path.read_text(encoding="ascii") for path in made.rglob("at/*.token")]
+    assert len(tokens) == len(set(tokens)) == 9
+    known = made / "connector-spot" / "callers" / "engine.token"
+    held = made / "engine" / "at" / "connector-spot.token"
+    assert known.read_bytes() == held.read_bytes()
+
+
+def test_differences_of_two_images_are_named() -> None:
+    """A comparison tells path and kind of what is unlike, and nothing of what is not."""
+    same = ("0", 0o644, 0, 0, 1.0, "digest")
+    first = {"a": same, "b": same, "c": same}
+    second = {"a": same, "b": ("0", 0o600, 0, 0, 2.0, "digest")}
+    expected = [("b", "mode, time"), ("c", "in one of them only")]
+    assert list(differences(first, second)) == expected

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
-import grpc.aio
 import pytest
 from rich.console import Console
 
-from cli.clients import engine_client, scanner_client
 from cli.demo.result import summary
 from cli.demo.story import Story
-from cli.scanning import OpportunityFilter, list_opportunities
-from opensqt.market_maker.v1 import engine_pb2, instrument_pb2
-from tests.support.compose_stack import ROOT, ComposeStack, poll
-from tests.support.stack import CLOSED, FLAT, OPEN, StackDriver
+from tests.support.compose_stack import ROOT, ComposeStack
+from tests.support.compose_strikes import strike
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
@@ -29,82 +22,7 @@ _PYTHON = ("simulator", *_SERVICES)
 _TARGETS = "http://127.0.0.1:9090/api/v1/targets"
 _WATCHERS = ("prometheus", "alertmanager")
 _OUTAGE_SECONDS = 10.0
-_SETTLE_SECONDS = 60.0
 _PROBE = (ROOT / "tests" / "support" / "container_probe.py").read_text(encoding="utf-8")
-
-
-@asynccontextmanager
-async def _driving(stack: ComposeStack) -> AsyncIterator[StackDriver]:
-    async with engine_client(stack.arb_settings().engine) as engine:
-        yield StackDriver(stack, engine)
-
-
-async def _until_active(driver: StackDriver) -> None:
-    """Wait until the engine answers and has compared its ledger with both venues."""
-
-    async def active() -> bool:
-        try:
-            status = (await driver.engine.GetStatus(engine_pb2.GetStatusRequest())).status
-        except grpc.aio.AioRpcError:
-            return False
-        return status.reconciled and not status.unknown_client_order_ids
-
-    await poll(active, "the engine is reconciled", _SETTLE_SECONDS)
-
-
-async def _settled(
-    driver: StackDriver, position: engine_pb2.HedgedPosition
-) -> engine_pb2.HedgedPosition:
-    """Wait until the position rests, through refusals of an engine that is away."""
-    held = position
-
-    async def rests() -> bool:
-        nonlocal held
-        try:
-            held = await driver.get(position.position_id)
-        except grpc.aio.AioRpcError:
-            return False
-        return held.state in (OPEN, CLOSED, FLAT)
-
-    await poll(rests, f"{position.symbol} rests", _SETTLE_SECONDS)
-    return held
-
-
-async def _next_symbol(stack: ComposeStack, driver: StackDriver) -> str:
-    """Return the best symbol to be long on spot of which nothing is held yet."""
-    async with scanner_client(stack.arb_settings().scanner) as scanner:
-        rows = await list_opportunities(scanner, OpportunityFilter(), 500)
-    requests = await driver.engine.ListHedgedPositions(engine_pb2.ListHedgedPositionsRequest())
-    traded = {position.symbol for position in requests.positions}
-    spot = instrument_pb2.INSTRUMENT_KIND_SPOT
-    wanted = [row.symbol for row in rows if row.long_leg.kind == spot]
-    return next(symbol for symbol in wanted if symbol not in traded)
-
-
-async def _strike(
-    stack: ComposeStack, told: list[str], what: str, strike: Callable[[], None]
-) -> None:
-    """Strike while an entry is on its way, wait for health and rest, judge by the venue's books."""
-    async with _driving(stack) as driver:
-        await _until_active(driver)
-        symbol = await _next_symbol(stack, driver)
-        before = await driver.books()
-        position = await driver.open(symbol)
-        started = time.monotonic()
-        await asyncio.to_thread(strike)
-        healthy = await stack.until_healthy()
-        await _until_active(driver)
-        rested = await _settled(driver, position)
-        settled = time.monotonic() - started
-        await driver.assert_matched_or_flat(rested, before)
-        end = engine_pb2.HedgedPositionState.Name(rested.state).rpartition("_")[2]
-        if rested.state == OPEN:
-            rested = await _settled(driver, await driver.close(rested))
-            assert rested.state == CLOSED, rested
-            await driver.assert_matched_or_flat(rested, before)
-    told.append(
-        f"{what}: {symbol} {end}, settled {settled:.1f} s after, healthy after {healthy:.1f} s"
-    )
 
 
 async def test_a_trade_through_published_ports(
@@ -162,13 +80,13 @@ async def test_a_killed_container_comes_back(
     compose_stack: ComposeStack, told: list[str], victim: str
 ) -> None:
     """SIGKILL during an entry: matched or flat afterwards by the venue's books, healthy again."""
-    await _strike(compose_stack, told, f"kill -9 {victim}", lambda: compose_stack.kill(victim))
+    await strike(compose_stack, told, f"kill -9 {victim}", lambda: compose_stack.kill(victim))
 
 
 async def test_all_containers_killed_at_once(compose_stack: ComposeStack, told: list[str]) -> None:
     """All but the venue itself die in one moment."""
     victims = (*_SERVICES, *_WATCHERS)
-    await _strike(compose_stack, told, "kill -9 of all", lambda: compose_stack.kill(*victims))
+    await strike(compose_stack, told, "kill -9 of all", lambda: compose_stack.kill(*victims))
 
 
 @pytest.mark.parametrize("victim", ["connector-spot", "connector-perp"])
@@ -177,7 +95,7 @@ async def test_a_connector_without_network(
 ) -> None:
     """Cut off from venue and engine for ten seconds during an entry."""
 
-    def strike() -> None:
+    def outage() -> None:
         for network in ("inside", "venue"):
             stack_network = compose_stack.network(network)
             identity = compose_stack.containers()[victim]["Id"]
@@ -187,19 +105,19 @@ async def test_a_connector_without_network(
             name = compose_stack.network(network)
             compose_stack.docker("network", "connect", "--alias", victim, name, identity)
 
-    await _strike(compose_stack, told, f"network of {victim} cut for 10 s", strike)
+    await strike(compose_stack, told, f"network of {victim} cut for 10 s", outage)
 
 
 async def test_a_paused_engine(compose_stack: ComposeStack, told: list[str]) -> None:
     """Frozen for ten seconds during an entry."""
 
-    def strike() -> None:
+    def outage() -> None:
         identity = compose_stack.containers()["engine"]["Id"]
         compose_stack.docker("pause", identity)
         _wait(_OUTAGE_SECONDS)
         compose_stack.docker("unpause", identity)
 
-    await _strike(compose_stack, told, "engine paused for 10 s", strike)
+    await strike(compose_stack, told, "engine paused for 10 s", outage)
 
 
 def _wait(seconds: float) -> None:

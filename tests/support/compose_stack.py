@@ -22,6 +22,7 @@ from typing import Any, Final
 from cli.demo.control import ControlError, SimulatorControl
 from cli.demo.stack import LocalStack, StackOptions
 from cli.settings import ArbSettings, read_arb_settings
+from services.common.settings import EndpointSettings
 from tests.support.image_stand_ins import is_stand_in, make_stand_ins
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -58,6 +59,13 @@ class ComposeStack(LocalStack):
     def arb_settings(self) -> ArbSettings:
         """Settings of an `arb` on this host, from the folder that the operator exports."""
         return read_arb_settings(self.directory / "operator" / "arb-here.toml")
+
+    def engines(self) -> list[EndpointSettings]:
+        """Return the published engines, of which one is at work."""
+        first = self.arb_settings().engine
+        if self.profile != "scale":
+            return [first]
+        return [first, first.model_copy(update={"address": "127.0.0.1:50062"})]
 
     def build(self) -> float:
         """Build the images, stand-ins included; return the seconds."""

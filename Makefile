@@ -165,6 +165,7 @@ test-wire: $(STAMP) ## A hundred thousand malformed requests, ten thousand hangi
 test-system: $(STAMP) ## Tests that need Debian packages or root; PAIR_ROUNDS=N (3) random takeovers
 	@command -v nats-server >/dev/null || test -x /usr/sbin/nats-server || scripts/install_system_packages nats-server
 	@test -d /usr/lib/postgresql || scripts/install_system_packages postgresql
+	@command -v chromium >/dev/null || scripts/install_system_packages chromium fonts-dejavu-core
 	@command -v prometheus >/dev/null || scripts/install_system_packages prometheus
 	@command -v amtool >/dev/null || scripts/install_system_packages prometheus-alertmanager
 	@$(PY) -m pytest -m system --ignore-glob='*/test_engine_faults_*' tests/system

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,14 +31,13 @@ def compose_stack(
     stack.down()
     try:
         told.append(f"images built in {stack.build():.0f} s")
+        started = time.monotonic()
         stack.up()
-        seconds = asyncio.run(stack.until_healthy())
-        told.append(
-            f"all {len(stack.containers())} containers healthy {seconds:.0f} s after `up` returned"
-        )
+        asyncio.run(stack.until_healthy())
+        seconds = time.monotonic() - started
+        told.append(f"{len(stack.containers())} containers, all healthy {seconds:.0f} s after `up`")
         yield stack
     finally:
-        Path("var").mkdir(exist_ok=True)
         stack.down()
 
 

@@ -15,7 +15,7 @@ from cli.demo.story import Story
 from tests.support.compose_stack import ROOT, ComposeStack
 from tests.support.compose_strikes import strike
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 _SERVICES = ("connector-spot", "connector-perp", "scanner", "engine")
 _PYTHON = ("simulator", *_SERVICES)

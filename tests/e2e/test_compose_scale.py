@@ -19,7 +19,7 @@ from tests.support.compose_strikes import (
 )
 from tests.support.stack import OPEN
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 
 async def test_a_scan_over_three_scanners(compose_stack: ComposeStack, told: list[str]) -> None:

@@ -26,9 +26,10 @@ def ran(*command: str | Path) -> str:
     return done.stdout
 
 
-def test_the_configuration_is_one_that_prometheus_takes() -> None:
+@pytest.mark.parametrize("file", ["prometheus.yml", "prometheus-scale.yml"])
+def test_the_configuration_is_one_that_prometheus_takes(file: str) -> None:
     """It finds its rules beside it."""
-    output = ran(str(PROMTOOL), "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+    output = ran(str(PROMTOOL), "check", "config", DEPLOY / "prometheus" / file)
     assert f"SUCCESS: {len(RULES)} rule files found" in output
 
 

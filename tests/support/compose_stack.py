@@ -182,7 +182,9 @@ class ComposeStack(LocalStack):
         if lab and self.is_lab:
             files += ["-f", str(self._override)]
         command = [*_compose(), "--project-directory", str(ROOT), "-p", self.project]
-        environment = {**os.environ, "COMPOSE_PROFILES": self.profile}
+        targets = "prometheus-scale.yml" if self.profile == "scale" else "prometheus.yml"
+        chosen = {"COMPOSE_PROFILES": self.profile, "PROMETHEUS_CONFIG": targets}
+        environment = {**os.environ, **chosen}
         return _output([*command, *files, *arguments], seconds, environment)
 
 

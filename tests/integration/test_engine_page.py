@@ -204,23 +204,20 @@ async def test_a_bug_of_the_page_stays_on_the_page() -> None:
         assert set(headers) >= HEADERS
 
 
-async def test_connections_are_bounded() -> None:
-    """One too many is closed unheard, and the page is there again when there is room."""
-    async with served(max_connections=2) as it:
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_connections_are_bounded(tmp_path: Path, *, encrypted: bool) -> None:
+    """One too many waits for a place, also while the others do not even shake hands."""
+    ca = CertificateAuthority(tmp_path)
+    own = ca.issue("page")
+    tls = TlsSettings(certificate_file=own.certificate, key_file=own.key) if encrypted else None
+    async with served(max_connections=2, tls=tls) as it:
         host, port = it.page.address.split(":")
         held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
-        with pytest.raises(aiohttp.ClientError):
-            await it.get()
+        asked = asyncio.create_task(it.get(tls=trusting(ca) if encrypted else None))
+        assert await asyncio.wait({asked}, timeout=0.2) == (set(), {asked})
         for _, writer in held:
             writer.close()
-
-        async def has_room() -> bool:
-            try:
-                return (await it.get())[0] == 200
-            except aiohttp.ClientError:
-                return False
-
-        await until(has_room)
+        assert (await asked)[0] == 200
 
 
 def trusting(ca: CertificateAuthority, own: CertificateFiles | None = None) -> ssl.SSLContext:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from services.engine.page.cards import position_cards
+from services.engine.page.cards import position_card, position_cards
 from services.engine.page.facts import Level, PageFacts
 from services.engine.page.lists import ended_table, event_list, offer_table
 from services.engine.page.markup import Markup, document, element, group, style_element
@@ -27,8 +28,13 @@ _MODE_LEVELS = {
 _ICONS = {Level.GOOD: "2a9d6f", Level.WATCH: "e0a526", Level.BAD: "d63a30"}
 
 
-def page_of(facts: PageFacts, *, shows_offers: bool) -> str:
-    """Return the page; without `shows_offers` the reader may not see opportunities."""
+def page_of(facts: PageFacts, *, shows_offers: bool, cards: Iterable[Markup] | None = None) -> str:
+    """Return the page; without `shows_offers` the reader may not see opportunities.
+
+    `cards` are those of the positions, where they were drawn before.
+    """
+    if cards is None:
+        cards = [position_card(row, facts.now) for row in facts.positions]
     notices = notices_of(facts)
     worst = _worst(notices)
     offers = (
@@ -42,7 +48,7 @@ def page_of(facts: PageFacts, *, shows_offers: bool) -> str:
             "main",
             _verdict(notices, facts),
             _tiles(facts),
-            _section("Positions", position_cards(facts)),
+            _section("Positions", position_cards(facts, cards)),
             offers,
             _section("Last events", event_list(facts)),
             _section("Ended last", ended_table(facts)),
@@ -154,8 +160,8 @@ def _tiles(facts: PageFacts) -> Markup:
         else None,
         _tile(
             "unknown orders",
-            str(len(status.unknown_client_order_ids)),
-            level="bad-text" if status.unknown_client_order_ids else "",
+            str(len(facts.doubtful)),
+            level="bad-text" if facts.doubtful else "",
         ),
         _tile(
             "venues answering",

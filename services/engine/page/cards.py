@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,19 +13,19 @@ from services.engine.page.words import age, gain, money, percent, place, price, 
 from services.engine.views import LegView, PositionStatus
 
 
-def position_cards(facts: PageFacts) -> Markup:
-    """Return the cards, newest first, and how many found no room."""
+def position_cards(facts: PageFacts, cards: Iterable[Markup]) -> Markup:
+    """Return the cards of the positions side by side, and how many found no room."""
     if not facts.positions:
         return element("p", "No position is open.", class_="panel empty")
     more = None
     if facts.unshown_count:
         text = f"and {facts.unshown_count} more; arb positions lists them all"
         more = element("p", text, class_="empty")
-    cards = (_card(row, facts.now) for row in facts.positions)
     return group(element("div", *cards, class_="cards"), more)
 
 
-def _card(row: PositionRow, now: datetime) -> Markup:
+def position_card(row: PositionRow, now: datetime) -> Markup:
+    """Return the card of one position."""
     view = row.view
     level = _level(row)
     reason = element("p", view.state_reason, class_="why") if view.state_reason else None

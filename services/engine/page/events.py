@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 
 from services.engine.book import EngineRecord
 from services.engine.events import DecisionTaken
@@ -12,6 +13,8 @@ from services.engine.position import OrderRecord, Position
 from services.engine.strategy_words import DecisionAction
 from services.engine.views import EngineMode, PositionStatus
 
+# An order in flight is no news; one that a crash left behind is.
+_PROMPT = timedelta(seconds=2)
 _DOUBTFUL = frozenset({OrderState.PENDING, OrderState.UNKNOWN})
 _MODE_LEVELS = {
     EngineMode.ACTIVE: Level.GOOD,
@@ -27,22 +30,24 @@ def last_events(
     count: int,
 ) -> tuple[PageEvent, ...]:
     """Return the newest events of these positions, the engine and its guards, newest first."""
-    found = [*alerts, *_of_engine(record)]
+    found = [*_of_engine(record)]
     for position in positions:
-        found += _of_position(position)
+        found += _of_position(position, count)
+    found += alerts
     # Stable: an entry and its first order have one time, and the order came after it.
     found.sort(key=lambda event: event.at)
     return tuple(reversed(found[-count:]))
 
 
-def doubtful_orders(positions: Iterable[Position]) -> tuple[DoubtfulOrder, ...]:
-    """Return the orders that were sent and whose outcome is not proven, the oldest first."""
+def doubtful_orders(positions: Iterable[Position], now: datetime) -> tuple[DoubtfulOrder, ...]:
+    """Return the orders whose outcome is unknown or long in coming, the oldest first."""
     found = [
         DoubtfulOrder(r.plan.client_order_id, p.position_id, _asked(r, p.symbol), r.create_time)
         for p in positions
         if not p.is_settled
         for r in p.orders.values()
         if r.state is OrderState.UNKNOWN
+        or (r.state is OrderState.PENDING and now - r.create_time >= _PROMPT)
     ]
     return tuple(sorted(found, key=lambda order: order.since))
 
@@ -75,10 +80,11 @@ def _decided(decision: DecisionTaken) -> PageEvent:
     return PageEvent(decision.at, Level.PLAIN, decision.symbol, text)
 
 
-def _of_position(position: Position) -> Iterator[PageEvent]:
+def _of_position(position: Position, count: int) -> Iterator[PageEvent]:
     symbol, key = position.symbol, position.position_id
     yield PageEvent(position.intent.at, Level.PLAIN, symbol, f"entry begun as {key}")
-    for record in position.orders.values():
+    # An exit that is refused for days has thousands; no more than `count` could be shown.
+    for record in tuple(position.orders.values())[-count:]:
         yield _of_order(record, symbol)
     if position.close_time is not None:
         text = position.status.value

@@ -39,7 +39,7 @@ def _engine(facts: PageFacts) -> Iterator[Notice]:
         reason = status.reason or "no reason was given"
         yield Notice(Level.BAD, _MODES[status.mode], reason, status.mode_time)
     elif status.reason:
-        yield Notice(Level.BAD, "Not everything may be entered", status.reason)
+        yield Notice(Level.BAD, "Something is held up", status.reason)
     if not status.reconciled:
         text = "venues and journal are compared first; entries wait until that is done"
         yield Notice(Level.WATCH, "Recovery after the start is not finished", text)

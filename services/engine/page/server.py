@@ -14,8 +14,11 @@ from services.common.line_budget import LineBudget
 from services.common.logs import get_logger
 from services.common.principals import PrincipalBook
 from services.common.scopes import Scope
+from services.engine.owned_tasks import OwnedTasks
 from services.engine.page.body import page_of, waiting_page
+from services.engine.page.cards import position_card
 from services.engine.page.door import PageDoor
+from services.engine.page.listener import PageListener
 from services.engine.page.style import POLICY
 from services.engine.page.tls import PageCertificate
 
@@ -25,14 +28,12 @@ if TYPE_CHECKING:
     from services.common.principals import Principal
     from services.common.server_settings import ServerSettings, TlsSettings
     from services.engine.page.facts import PageFacts
+    from services.engine.page.markup import Markup
     from services.engine.page.settings import PageSettings
 
 _log = get_logger(__name__)
 FACTS_SECONDS: Final = 1.0
-"""How long gathered facts serve all readers: many pages cost the engine what one does."""
-
-CONNECTION_SECONDS: Final = 15.0
-"""A connection is closed at that age, whatever became of its request: each page opens its own."""
+"""How long a drawn page serves all readers: many of them cost the engine what one does."""
 
 _HEADERS: Final = {
     "Content-Security-Policy": POLICY,
@@ -56,39 +57,24 @@ class FactsSource(Protocol):
 class PageServer:
     """Serves the page; until `show` names an engine it tells that there is none yet."""
 
-    def __init__(
-        self, book: PrincipalBook, metrics: ServiceMetrics, clock: Clock, max_connections: int
-    ) -> None:
+    def __init__(self, book: PrincipalBook, metrics: ServiceMetrics, clock: Clock) -> None:
         self._door = PageDoor(book)
         self._clock = clock
         self._lines = LineBudget(clock)
         self._requests = metrics.counter(
             "page_requests", "Requests of the status page, by HTTP status.", ("status",)
         )
-        self._max_connections = max_connections
         self._source: FactsSource | None = None
         self._gathering = asyncio.Lock()
-        self._gathered: tuple[float, PageFacts] | None = None
-        self._http = web.Server(self._answer, access_log=None)
+        self._drawn: _Drawn | None = None
         self.address = ""
 
     def show(self, source: FactsSource) -> None:
         """Show this engine from now on."""
         self._source = source
 
-    def connection(self) -> asyncio.Protocol:
-        """Return the protocol of a new connection, which ends by itself."""
-        if len(self._http.connections) >= self._max_connections:
-            return _Refusal()
-        protocol = self._http()
-        asyncio.get_running_loop().call_later(CONNECTION_SECONDS, protocol.force_close)
-        return protocol
-
-    async def close(self) -> None:
-        """End every connection."""
-        await self._http.shutdown(timeout=1.0)
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Return the page, or a refusal; never raises, so that nothing of ours shows outside."""
         try:
             response = await self._respond(request)
         except AuthError as error:
@@ -117,15 +103,13 @@ class PageServer:
     async def _page(self, reader: Principal) -> str:
         if self._source is None:
             return waiting_page(self._clock.now())
-        facts = await self._facts(self._source)
-        return page_of(facts, shows_offers=Scope.OPPORTUNITIES in reader.scopes)
-
-    async def _facts(self, source: FactsSource) -> PageFacts:
+        shows_offers = Scope.OPPORTUNITIES in reader.scopes
         async with self._gathering:
             now = self._clock.monotonic()
-            if self._gathered is None or now - self._gathered[0] >= FACTS_SECONDS:
-                self._gathered = (now, await source.facts())
-            return self._gathered[1]
+            if self._drawn is None or now - self._drawn.at >= FACTS_SECONDS:
+                facts = await self._source.facts()
+                self._drawn = _Drawn(now, facts, await _cards(facts))
+            return self._drawn.text(shows_offers=shows_offers)
 
     def _refusal(self, error: AuthError) -> web.Response:
         if self._lines.take():
@@ -137,12 +121,30 @@ class PageServer:
         return _plain(401, text, **{"WWW-Authenticate": challenge})
 
 
-class _Refusal(asyncio.Protocol):
-    """A connection too many."""
+class _Drawn:
+    """Facts of one instant and the pages drawn from them, for each kind of reader once."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it unheard."""
-        transport.close()
+    def __init__(self, at: float, facts: PageFacts, cards: list[Markup]) -> None:
+        self.at = at
+        self._facts = facts
+        self._cards = cards
+        self._texts: dict[bool, str] = {}
+
+    def text(self, *, shows_offers: bool) -> str:
+        """Return the page of a reader who may see opportunities, or may not."""
+        if shows_offers not in self._texts:
+            text = page_of(self._facts, shows_offers=shows_offers, cards=self._cards)
+            self._texts[shows_offers] = text
+        return self._texts[shows_offers]
+
+
+async def _cards(facts: PageFacts) -> list[Markup]:
+    cards = []
+    for row in facts.positions:
+        cards.append(position_card(row, facts.now))
+        # Hedges share the event loop: none waits for more than one card.
+        await asyncio.sleep(0)
+    return cards
 
 
 def _plain(status: int, text: str, **headers: str) -> web.Response:
@@ -158,29 +160,18 @@ async def serving_page(
     Raises FatalError where the port is taken, a certificate or a token file does not do.
     """
     book = _book(grpc)
-    page = PageServer(book, metrics, clock, settings.max_connections)
     certificate = _certificate(settings.tls)
-    loop = asyncio.get_running_loop()
-    try:
-        listener = await loop.create_server(
-            page.connection,
-            settings.host,
-            settings.port,
-            ssl=None if certificate is None else certificate.context,
-            ssl_handshake_timeout=None if certificate is None else CONNECTION_SECONDS,
-        )
-    except OSError as error:
-        problem = f"cannot serve the page on {settings.host}:{settings.port}: is the port taken?"
-        raise FatalError(problem, reason="PORT_TAKEN") from error
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    page.address = f"{host}:{listener.sockets[0].getsockname()[1]}"
-    keeping = loop.create_task(_keep_fresh(book, certificate, clock, grpc.secrets_reload_seconds))
+    page = PageServer(book, metrics, clock)
+    context = None if certificate is None else certificate.context
+    listener = PageListener(page.answer, context, settings.max_connections, clock)
+    page.address = listener.listen(settings.host, settings.port)
+    keeping = OwnedTasks()
+    keeping.spawn(_keep_fresh(book, certificate, clock, grpc.secrets_reload_seconds), "page-files")
     try:
         yield page
     finally:
-        keeping.cancel()
-        listener.close()
-        await page.close()
+        await keeping.close()
+        await listener.close()
 
 
 async def _keep_fresh(

@@ -18,7 +18,7 @@ class PageSettings(SettingsPart):
     tls: TlsSettings | None = None
     """Certificate of the page; with `client_ca_file` a browser must show one of that CA."""
     max_connections: int = Field(default=64, ge=1, le=4_096)
-    """Connections at once; one more is closed unheard."""
+    """Connections at once; one more waits until a place is free."""
 
     @model_validator(mode="after")
     def _encrypted_off_loopback(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, localcontext
 from heapq import nlargest
@@ -73,13 +74,13 @@ class PageSource:
 
     async def facts(self) -> PageFacts:
         """Return what stands now; a scanner that does not answer is told, not raised."""
-        # First the wait: what is read of the engine after it is of one instant.
         offers = await self._offers()
         positions = self._engine.ledger.all()
         live = [p for p in positions if not p.status.is_final]
         # What is at rest and hedged can wait: what moves must not be pushed off the page by it.
         live.sort(key=lambda p: (not _is_calm(p), p.intent.at), reverse=True)
         shown = tuple(live[:SHOWN_POSITIONS])
+        rows = await self._rows(shown)
         ended = nlargest(
             SHOWN_ENDED,
             (p for p in positions if p.close_time is not None and p.status.is_final),
@@ -87,22 +88,28 @@ class PageSource:
         )
         alerts = [_alert_event(alert) for alert in self._alerts()]
         record = self._engine.ledger.engine
+        now = self._clock.now()
         return PageFacts(
-            now=self._clock.now(),
+            now=now,
             status=self._engine.status(),
             strategy=self._strategy(),
             day_result=self._engine.risk.day_result(),
-            positions=self._rows(shown),
+            positions=rows,
             unshown_count=len(live) - len(shown),
             ended=tuple(view_of(p) for p in ended),
-            doubtful=doubtful_orders(live),
+            doubtful=doubtful_orders(live, now),
             offers=offers,
             events=last_events((*shown, *ended), record, alerts, SHOWN_EVENTS),
         )
 
-    def _rows(self, positions: Iterable[Position]) -> tuple[PositionRow, ...]:
+    async def _rows(self, positions: Iterable[Position]) -> tuple[PositionRow, ...]:
         marks, carries = self._engine.risk.marks(), self._engine.carries()
-        return tuple(_row(p, marks, carries.get(p.position_id)) for p in positions)
+        rows = []
+        for position in positions:
+            rows.append(_row(position, marks, carries.get(position.position_id)))
+            # Hedges share the event loop: none waits for more than one row.
+            await asyncio.sleep(0)
+        return tuple(rows)
 
     async def _offers(self) -> Offers:
         try:

@@ -137,10 +137,11 @@ def test_a_process_without_an_engine_says_so() -> None:
 def test_an_order_in_doubt_is_told_with_what_it_asked() -> None:
     """Side, quantity and place of an unknown order, as an operator would look for it."""
     sent = ordered(entering(), LegSide.LONG, OrderClass.ENTRY)
-    assert doubtful_orders([sent]) == ()
+    assert doubtful_orders([sent], START) == ()
     (key,) = sent.unresolved()
     unknown = fold(sent, ev.OrderUnknown("p1", START, key, "TIMEOUT"))
-    (order,) = doubtful_orders([unknown])
+    (order,) = doubtful_orders([unknown], START)
+    assert doubtful_orders([sent], START + timedelta(minutes=1)) == (order,)
     assert (order.client_order_id, order.text) == (key, "buy 1 BTCUSDT at spot spot")
     told = {e.text for p in (sent, unknown) for e in last_events([p], RECORD, (), 5)}
     assert "entry: buy 1 BTCUSDT at spot spot: sent, no answer yet" in told

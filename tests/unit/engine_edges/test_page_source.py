@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.common.errors import UnreachableError
 from services.engine.follower_offer import Offer
 from services.engine.guard_facts import GuardAction, GuardFinding
+from services.engine.page.events import doubtful_orders
 from services.engine.page.facts import Level, PageFacts
 from services.engine.page.source import PageSource
 from services.engine.risk_alerts import AlertFeed
@@ -72,7 +73,9 @@ async def test_an_order_in_doubt_is_named() -> None:
     await rig.start()
     rig.short_venue.script.append(Fault(reply_lost=True))
     view = await rig.call(rig.engine.open(rig.open_command("1")))
-    await rig.clock.run_until(lambda: bool(rig.engine.status().unknown_client_order_ids))
+    assert (await facts_of(rig)).doubtful == ()
+    book = rig.engine.ledger
+    await rig.clock.run_until(lambda: bool(doubtful_orders(book.all(), rig.clock.now())))
     facts = await facts_of(rig)
     assert [each.position_id for each in facts.doubtful] == [view.position_id]
     await rig.settled(view.position_id)

@@ -12,6 +12,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 
@@ -148,6 +149,8 @@ class MetricsExporter:
     def __init__(self, settings: MetricsSettings, registry: CollectorRegistry) -> None:
         """Listen at once; raise FatalError PORT_TAKEN where that cannot be."""
         wanted = f"{settings.host}:{settings.port}"
+        # Each counter and histogram would have one more series, which tells when it was made.
+        disable_created_metrics()
         try:
             # A thread of its own: a scrape is answered even while the event loop is busy.
             self._server, self._thread = start_http_server(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
 import uuid
@@ -17,10 +18,10 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from cli.clients import scanner_client
+from cli.clients import connector_client, scanner_client
 from cli.demo.stack import PERPETUAL, SPOT
 from cli.scanning import run_scan
-from opensqt.market_maker.v1 import engine_pb2
+from opensqt.market_maker.v1 import engine_pb2, exchange_pb2, trading_state_pb2
 from services.common.codec import decimal_from_proto
 from tests.support.dashboard_questions import Question, questions
 from tests.support.prometheus_server import (
@@ -30,7 +31,7 @@ from tests.support.prometheus_server import (
     Target,
     prometheus_server,
 )
-from tests.support.stack import FLAT, OPEN, StackDriver, running_stack, stack_options
+from tests.support.stack import FLAT, OPEN, SHORT, StackDriver, running_stack, stack_options
 from tests.support.stack_cases import NO_MARGIN
 
 pytestmark = [
@@ -42,6 +43,10 @@ pytestmark = [
 RULES = sorted((Path(__file__).resolve().parents[2] / "deploy/prometheus/rules").glob("*.yml"))
 NAMES = {"__rate_interval": "10s", "window": "5m", "venue": ".*", "symbol": ".*"}
 """Grafana's variables, as they are when a dashboard is opened, for a scrape a second."""
+METRIC = re.compile(r"\bopensqt_\w+")
+SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
+ELSEWHERE = frozenset({"opensqt_scanner_queue_tasks_total"})
+"""There with a shared queue alone."""
 FAST_SPEED = 14_400
 TOLD_SECONDS = 20.0
 LIMITS = {
@@ -87,8 +92,8 @@ async def scraping(stack: StackDriver, folder: Path) -> AsyncIterator[Prometheus
         yield server
 
 
-async def use(stack: StackDriver) -> None:
-    """Scan, enter with faults and without, earn funding, leave, halt."""
+async def use(stack: StackDriver) -> str:
+    """Scan, enter with faults and without, earn funding, leave, halt; return what is still on."""
     async with scanner_client(stack.stack.arb_settings().scanner) as scanner:
         await run_scan(scanner, str(uuid.uuid4()), lambda _: None)
     await stack.fault("partial", {"type": "partial", "ratio": "0.6"}, venue=SPOT)
@@ -101,6 +106,7 @@ async def use(stack: StackDriver) -> None:
     await stack.control.delete("faults")
     with pytest.raises(grpc.aio.AioRpcError):
         await stack.open("SOLUSDT", notional=Decimal(4500))
+    await stumble(stack)
     await stack.control.post("clock", {"speed": FAST_SPEED})
 
     async def is_paid() -> bool:
@@ -111,6 +117,45 @@ async def use(stack: StackDriver) -> None:
     await stack.leave(left)
     reason = {"request_id": str(uuid.uuid4()), "reason": "shown on the dashboards"}
     await stack.engine.Halt(engine_pb2.HaltRequest(**reason))
+    return held.position_id
+
+
+async def stumble(stack: StackDriver) -> None:
+    """Cut a stream of orders, be told to slow down, refuse an order at the last hop."""
+    await stack.fault("cut", {"type": "stream_cut"}, operation="order_event", venue=SPOT)
+    await stack.enter("XRPUSDT")
+    await stack.until_struck("cut")
+    slow = {"type": "rate_limit", "retry_after": 2}
+    await stack.fault("slow", slow, operation=None, path="/fapi/v1/depth")
+    venues = {venue.name: venue for venue in stack.stack.arb_settings().connectors}
+    async with connector_client(venues[PERPETUAL]) as connector:
+        book = exchange_pb2.GetOrderBookRequest(symbol="ADAUSDT")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await connector.GetOrderBook(book)
+        halt = trading_state_pb2.HaltTradingRequest(reason="shown", changed_by="a test")
+        await connector.HaltTrading(halt)
+        await stack.enter("ADAUSDT", lead=SHORT)
+        resume = trading_state_pb2.ResumeTradingRequest(reason="shown", changed_by="a test")
+        await connector.ResumeTrading(resume)
+
+
+async def unknown_names(server: PrometheusServer, wanted: list[Question]) -> set[str]:
+    """Return metrics that are asked for and that nothing tells: `or vector(0)` would hide them."""
+    told = await server.ask("metadata")
+    names = {name for one in wanted for name in METRIC.findall(one.expr)}
+    return {
+        name
+        for name in names
+        if name not in told and SUFFIX.sub("", name) not in told and name not in ELSEWHERE
+    }
+
+
+async def marked_positions(server: PrometheusServer, start: float) -> set[str]:
+    """Return the positions that exemplars of the unhedged time name."""
+    query = "opensqt_engine_naked_leg_seconds_bucket"
+    span = {"start": str(start), "end": str(time.time())}
+    told = await server.ask("query_exemplars", query=query, **span)
+    return {one["labels"]["position_id"] for series in told for one in series["exemplars"]}
 
 
 async def asked(server: PrometheusServer, question: Question, start: float) -> Answer:
@@ -143,13 +188,17 @@ async def test_every_question_of_every_dashboard_brings_series(
     """No panel, mark or variable of a system in use is empty."""
     start = time.time()
     async with scraping(stack, tmp_path / "prometheus") as server:
-        await use(stack)
+        held = await use(stack)
         wanted = list(questions(NAMES))
         rows: list[Row] = []
         deadline = time.monotonic() + TOLD_SECONDS
         # The last events are in a scrape a second later, in a rule's answer some seconds.
         while not rows or (any(row.is_empty for row in rows) and time.monotonic() < deadline):
             rows = [Row(one, await asked(server, one, start)) for one in wanted]
+        unknown = await unknown_names(server, wanted)
+        marked = await marked_positions(server, start)
     with capsys.disabled():
         sys.stdout.write(table(rows))
+    assert unknown == set()
+    assert held in marked
     assert [row.question for row in rows if row.is_empty] == []

@@ -182,3 +182,13 @@ def test_the_callers_bound_stands_first_and_never_narrows_later_ones(
     assert isinstance(step, WorkDown)
     plan = reduction_plan(position, step, OrderClass.EXIT, D(100), POLICY)
     assert plan.worst_price == D(price)
+
+
+def test_what_only_found_no_price_is_not_given_up() -> None:
+    """Orders that filled nothing were no refusals: the small rest of a leg is tried on."""
+    position = closing(opened("0.03"))
+    for _ in range(3):
+        position = worked(position, SHORT, OrderClass.EXIT, "0.03", "0")
+    step = next_exit_step(position, SHORT, POLICY)
+    assert isinstance(step, WorkDown)
+    assert step.quantity == D("0.03")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from services.engine import events as ev
@@ -32,7 +33,6 @@ class DriveFleet:
         tasks: OwnedTasks,
         stops_slices: Callable[[str], bool],
     ) -> None:
-        self._context = context
         self._funding = funding
         self._tasks = tasks
         self._stops_slices = stops_slices
@@ -41,6 +41,7 @@ class DriveFleet:
         self.news = NewsDesk(context.book, context.clock, self.wake)
         """Where readings and streams report what venues tell unasked."""
         self.reconciler = Reconciler(context, self._unprobed, self._report_missing, self._charge)
+        self._context = replace(context, confirm=self.reconciler.confirm)
 
     @property
     def is_reconciled(self) -> bool:

@@ -114,6 +114,7 @@ class Reconciler:
 
         What comes of it is booked as in any other comparison.
         """
+        self._context.book.check_whole()
         exchanges = sorted(self._context.gateways)
         return tuple(chain(*await asyncio.gather(*map(self._figures, exchanges))))
 
@@ -125,6 +126,7 @@ class Reconciler:
         """
         pocket = pocket_of(rules)
         try:
+            self._context.book.check_whole()
             look, _ = await self._compare(rules.ref.exchange)
         except OpensqtError as error:
             self.unread[rules.ref.exchange] = error.reason

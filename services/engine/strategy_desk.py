@@ -99,7 +99,11 @@ class StrategyDesk:
         self._tasks.spawn(self._rounds(), "strategy")
 
     def decisions(self) -> tuple[ev.DecisionTaken, ...]:
-        """Return the newest journaled decisions, newest first."""
+        """Return the newest journaled decisions, newest first.
+
+        Raises UnreachableError (JOURNAL_BEING_READ) for a while after a start.
+        """
+        self._book.check_whole()
         return tuple(reversed(self._book.engine.decisions))
 
     async def stop(self) -> None:
@@ -109,7 +113,8 @@ class StrategyDesk:
     async def decide_once(self) -> tuple[Decision, ...]:
         """Decide once about everything, journal what is new, and in auto mode act on it."""
         mode = self.mode
-        if mode is StrategyMode.MANUAL:
+        # What was entered from which offer, and what has cooled down, stands in the journal's rest.
+        if mode is StrategyMode.MANUAL or not self._book.is_whole:
             self.latest = ()
             return ()
         self.latest = decide(self._situation(), self._policy)

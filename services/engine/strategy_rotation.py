@@ -32,8 +32,7 @@ def judge_rotation(
     horizon = min(wanted.expected_holding_time, offer.expected_holding_time)
     gain = carry_over(wanted.gross_apr - offer.gross_apr, horizon)
     cost = wanted.round_trip_cost_ratio + offer.round_trip_cost_ratio
-    # Entries go by the net figure: what ranks below one that is held must not take its place.
-    if gain <= cost * policy.rotation_gain or wanted.net_apr <= offer.net_apr:
+    if gain <= cost * policy.rotation_gain:
         return None
     extra = figures(rotation_gain=gain, rotation_cost=cost, wanted_gross_apr=wanted.gross_apr)
     decision = about_position(DecisionAction.EXIT, ROTATED, held, offer, extra=extra)

@@ -93,7 +93,7 @@ async def take_turn(
         return Turn(settings, None)
     await opening
     flag = HaltFlagFile(halt_path(settings.journal_path), is_current=journal.is_continued)
-    return Turn(settings, OpenJournal(journal, journal.epoch, flag))
+    return Turn(settings, OpenJournal(journal, journal.epoch, flag, journal))
 
 
 async def _open(

@@ -11,41 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from services.common.clock import SystemClock
 from services.common.errors import UnreachableError
-from services.engine.book import PositionBook
 from services.engine.events import CommandAccepted, EngineHalted
-from services.engine.halt_desk import HaltDesk
-from services.engine.history_desk import HistoryDesk
 from services.engine.journal import JournalError
 from services.engine.journal_file import read_events
 from services.engine.journal_parts import JournalPage
 from services.engine.ledger import Ledger
 from services.engine.sqlite_journal import SqliteJournal
 from services.engine.views import EngineMode
-from tests.support.engine_rig import Recorder
 from tests.support.journal_images import halted
 from tests.support.journal_past import batches, past_events
-
-
-class Start:
-    """An engine's start on a journal as far as its book; `taken_up` is what came too late."""
-
-    def __init__(self, journal: SqliteJournal) -> None:
-        self.clock = SystemClock()
-        recorder = Recorder()
-        self.book = PositionBook(journal, recorder, recorder, self.clock, parts=journal)
-        self.halts = HaltDesk(self.book, self.clock, None)
-        self.desk = HistoryDesk(self.book, journal, self.halts, self.clock)
-        self.taken_up: list[str] = []
-        self.was_whole = False
-
-    async def read_rest(self) -> None:
-        """Read the rest."""
-        await self.desk.read_rest(self.taken_up.append, self._note_whole, lambda: None)
-
-    def _note_whole(self) -> None:
-        self.was_whole = True
+from tests.support.journal_start import Start
 
 
 async def write_past(path: Path, seed: int) -> None:

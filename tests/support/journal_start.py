@@ -1,0 +1,31 @@
+"""An engine's start on a journal, as far as its book."""
+
+from __future__ import annotations
+
+from services.common.clock import SystemClock
+from services.engine.book import PositionBook
+from services.engine.halt_desk import HaltDesk
+from services.engine.history_desk import HistoryDesk
+from services.engine.postgres_journal import PostgresJournal
+from services.engine.sqlite_journal import SqliteJournal
+from tests.support.engine_rig import Recorder
+
+
+class Start:
+    """An engine's start on a journal as far as its book; `taken_up` is what came too late."""
+
+    def __init__(self, journal: SqliteJournal | PostgresJournal) -> None:
+        self.clock = SystemClock()
+        recorder = Recorder()
+        self.book = PositionBook(journal, recorder, recorder, self.clock, parts=journal)
+        self.halts = HaltDesk(self.book, self.clock, None)
+        self.desk = HistoryDesk(self.book, journal, self.halts, self.clock)
+        self.taken_up: list[str] = []
+        self.was_whole = False
+
+    async def read_rest(self) -> None:
+        """Read the rest."""
+        await self.desk.read_rest(self.taken_up.append, self._note_whole, lambda: None)
+
+    def _note_whole(self) -> None:
+        self.was_whole = True

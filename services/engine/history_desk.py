@@ -20,6 +20,7 @@ from services.engine.journal_parts import JournalParts
 from services.engine.ledger import Ledger, differences
 from services.engine.position import Position
 
+_FIRST_BREATH_SECONDS: Final = 1.0
 _BREATH_SECONDS: Final = 0.002
 _TOLD_AT_ONCE: Final = 20
 _log = get_logger(__name__)
@@ -98,6 +99,8 @@ class HistoryDesk:
 
     async def _fold_all(self, parts: JournalParts, first: Ledger) -> Ledger:
         ledger, head = Ledger(first.since), None
+        # A thread that folds takes turns with the loop: the first exits go before it.
+        await self._clock.sleep(_FIRST_BREATH_SECONDS)
         while head is None or head.sequence < self._upto:
             page = await parts.load_page(head, self._upto)
             head = await self._fold(ledger, page.events, page.head)

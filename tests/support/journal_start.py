@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from services.common.clock import SystemClock
 from services.engine.book import PositionBook
 from services.engine.halt_desk import HaltDesk
@@ -9,6 +11,14 @@ from services.engine.history_desk import HistoryDesk
 from services.engine.postgres_journal import PostgresJournal
 from services.engine.sqlite_journal import SqliteJournal
 from tests.support.engine_rig import Recorder
+
+
+class _NoWait(SystemClock):
+    """A clock that nobody waits for."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Give way once."""
+        await asyncio.sleep(0)
 
 
 class Start:
@@ -19,7 +29,7 @@ class Start:
         recorder = Recorder()
         self.book = PositionBook(journal, recorder, recorder, self.clock, parts=journal)
         self.halts = HaltDesk(self.book, self.clock, None)
-        self.desk = HistoryDesk(self.book, journal, self.halts, self.clock)
+        self.desk = HistoryDesk(self.book, journal, self.halts, _NoWait())
         self.taken_up: list[str] = []
         self.was_whole = False
 

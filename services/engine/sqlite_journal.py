@@ -72,7 +72,7 @@ class SqliteJournal:
     async def open(self) -> None:
         """Create the file where it is missing and start the writer; see `JournalFile.open`."""
         # In full here: a writer that failed to start would let appends wait.
-        await asyncio.to_thread(self._file.open)
+        await asyncio.to_thread(self._open)
         if not self._reserve.hold():
             _logger.warning("journal_reserve_missing", path=str(self._path))
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
@@ -123,6 +123,18 @@ class SqliteJournal:
     async def find_command(self, request_id: str) -> CommandAccepted | None:
         """Look a command up; see `JournalParts.find_command`."""
         return await asyncio.to_thread(find_command, self._path, request_id)
+
+    def _open(self) -> None:
+        """Open the file, and where the disk is full in the room that the last life kept."""
+        try:
+            self._file.open()
+        except JournalError as error:
+            if not isinstance(error.__cause__, Exception) or not lacks_room(error.__cause__):
+                raise
+            # A start that died of it would leave what is open to nobody.
+            _logger.error("journal_reserve_given_up", problem=error.message)
+            self._reserve.give_up()
+            self._file.open()
 
     def _pass_on(self) -> None:
         # Empty where durable rows took them along, and once the journal is closed.

@@ -196,7 +196,9 @@ class SimLoop(asyncio.BaseEventLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> SimHandle:
         """Run a callback after those that are ready already."""
-        handle = SimHandle(callback, args, context or copy_context(), self._now)
+        # An empty context is false, and a context of its own all the same.
+        own = copy_context() if context is None else context
+        handle = SimHandle(callback, args, own, self._now)
         self._ready.append(handle)
         return handle
 
@@ -221,7 +223,8 @@ class SimLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> SimHandle:
         """Run a callback at a virtual second, after those asked for first."""
-        handle = SimHandle(callback, args, context or copy_context(), when)
+        own = copy_context() if context is None else context
+        handle = SimHandle(callback, args, own, when)
         self._timer_count += 1
         heapq.heappush(self._scheduled, (when, self._timer_count, handle))
         return handle
@@ -325,9 +328,14 @@ def _make_task(
     coroutine: Any,
     **named: Any,
 ) -> asyncio.Task[Any]:
-    task: asyncio.Task[Any] = SimTask(coroutine, loop=loop, **named)
     context = named.get("context")
-    process = PROCESS.get() if context is None else context.get(PROCESS)
+    process = PROCESS.get()
+    if context is not None:
+        # One that says nothing of a process forgets what was set, not where it runs.
+        if PROCESS not in context:
+            context.run(PROCESS.set, process)
+        process = context[PROCESS]
+    task: asyncio.Task[Any] = SimTask(coroutine, loop=loop, **named)
     if process is not None:
         process.keep(task)
     return task

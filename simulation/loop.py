@@ -322,6 +322,26 @@ class SimLoop(asyncio.BaseEventLoop):
         """Refuse: no socket is opened."""
         raise OutsideError("a socket was to be opened")
 
+    def sock_connect(self, *args: Any, **named: Any) -> NoReturn:
+        """Refuse: a socket had without the loop is not used with it."""
+        raise OutsideError("a socket was to be used")
+
+    sock_accept = sock_recv = sock_recv_into = sock_recvfrom = sock_connect
+    sock_recvfrom_into = sock_sendall = sock_sendto = sock_connect
+    create_unix_connection = create_unix_server = sock_connect
+
+    def add_reader(self, fd: Any, callback: Callable[[*Ts], object], *args: *Ts) -> NoReturn:
+        """Refuse: nothing outside is waited for."""
+        raise OutsideError("a socket was to be waited for")
+
+    add_writer = add_reader
+
+    def add_signal_handler(
+        self, sig: int, callback: Callable[[*Ts], object], *args: *Ts
+    ) -> NoReturn:
+        """Refuse: signals are the interpreter's, not a simulated process's."""
+        raise OutsideError("a signal was to be handled")
+
 
 def _make_task(
     loop: asyncio.AbstractEventLoop,

@@ -88,8 +88,12 @@ def test_a_socket_cannot_be_had() -> None:
     async def main() -> None:
         with pytest.raises(OutsideError):
             await asyncio.open_connection("127.0.0.1", 9)
-        with socket.socket() as kept, pytest.raises(NotImplementedError):
-            await asyncio.get_running_loop().sock_connect(kept, ("127.0.0.1", 9))
+        loop = asyncio.get_running_loop()
+        with socket.socket() as kept:
+            with pytest.raises(OutsideError):
+                await loop.sock_connect(kept, ("127.0.0.1", 9))
+            with pytest.raises(OutsideError):
+                loop.add_reader(kept, print)
 
     run_simulated(main())
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from benchmarks.connector_stage import ConnectorStage, Shape, longest_pause
 from benchmarks.order_calls import (
     aiohttp_call,
     ccxt_call,
@@ -27,7 +28,6 @@ from benchmarks.order_calls import (
     place_call,
 )
 from benchmarks.report import Report
-from benchmarks.stage import Shape, Stage, longest_pause
 from benchmarks.timing import Sample, run_round
 from benchmarks.whole_run import run_whole
 
@@ -99,7 +99,7 @@ def _ratios(samples: Mapping[str, Sample], floors: Sequence[float]) -> list[floa
 
 async def measure(report: Report, folder: Path, size: Size) -> None:
     """Run everything and fill the report."""
-    async with Stage(folder, size.symbols) as stage:
+    async with ConnectorStage(folder, size.symbols) as stage:
         starts = await stage.start_seconds(3)
         async with stage.connector(Shape("plain")) as plain:
             fresh = plain.resident_bytes()
@@ -116,7 +116,7 @@ async def measure(report: Report, folder: Path, size: Size) -> None:
 
 
 async def _add_orders(
-    report: Report, stage: Stage, plain: Started, folder: Path, size: Size
+    report: Report, stage: ConnectorStage, plain: Started, folder: Path, size: Size
 ) -> None:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -149,7 +149,7 @@ async def _add_limiter(report: Report, venue: str, size: Size) -> None:
     report.sample("ccxt_limiter", "create_order", sample)
 
 
-async def _add_pauses(report: Report, stage: Stage, size: Size) -> None:
+async def _add_pauses(report: Report, stage: ConnectorStage, size: Size) -> None:
     """One connector after the other: one that reloads all the time slows all beside it."""
     report.title("reloads and garbage, one at a time")
     pauses: dict[str, float] = {}

@@ -21,6 +21,7 @@ import grpc
 
 from benchmarks.bare_calls import BareFigures, background_calls, bare_calls
 from benchmarks.bench_journal import measure_postgres, measure_recovery, measure_writes
+from benchmarks.bench_start import measure_start
 from benchmarks.engine_figures import LifeFigures, figures_of
 from benchmarks.engine_stage import RESPONSE_SECONDS, EngineStage
 from benchmarks.order_venue import read_moments
@@ -88,6 +89,7 @@ async def measure(report: Report, folder: Path, size: Size) -> None:
     await measure_writes(report, folder)
     await measure_postgres(report)
     await measure_recovery(report, folder)
+    await measure_start(report, folder)
 
 
 async def _try_enter(engine: RunningEngine, symbol: str) -> engine_pb2.HedgedPosition | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from benchmarks.processes import Started, started
-from benchmarks.witnessed_venue import API_KEY, API_SECRET
-from cli.demo.toml_text import to_toml
+from benchmarks.stage import Stage
 from cli.trading import EntryOrder, entry_request
 from opensqt.market_maker.v1 import engine_pb2, engine_pb2_grpc, exchange_pb2, exchange_pb2_grpc
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from decimal import Decimal
     from pathlib import Path
-    from types import TracebackType
 
 RESPONSE_SECONDS: Final = 0.02
 """What a request takes at the venue before it acts."""
@@ -38,44 +36,29 @@ _AT_REST: Final = frozenset(
 )
 
 
-class EngineStage:
+class EngineStage(Stage):
     """Venue, connectors and echo live as long as the block; engines come and go on them."""
 
     def __init__(self, folder: Path, symbol_count: int) -> None:
-        self._folder = folder / uuid.uuid4().hex
-        self._folder.mkdir()
-        self._bytecode = folder / "bytecode"
+        super().__init__(folder)
         self._symbol_count = symbol_count
-        self._stack = AsyncExitStack()
         self._connectors: dict[str, Started] = {}
         self.record = self._folder / "venue.record"
         self.echo: Started
 
-    async def __aenter__(self) -> Self:
-        """Start venue, connectors and echo."""
-        try:
-            venue = await self._start(
-                "benchmarks.order_venue",
-                "venue",
-                *("--record", str(self.record), "--symbols", str(self._symbol_count)),
-                *("--response-seconds", str(RESPONSE_SECONDS)),
+    async def _start_all(self) -> None:
+        venue = await self._start(
+            "benchmarks.order_venue",
+            "venue",
+            *("--record", str(self.record), "--symbols", str(self._symbol_count)),
+            *("--response-seconds", str(RESPONSE_SECONDS)),
+        )
+        self.echo = await self._start("benchmarks.echo_server", "echo")
+        for name in _VENUES:
+            # The venue of this run has no limits: what is measured is not to wait for ours.
+            self._connectors[name] = await self._start_connector(
+                name, venue.address, allowance_scale=1000
             )
-            self.echo = await self._start("benchmarks.echo_server", "echo")
-            for name in _VENUES:
-                self._connectors[name] = await self._start_connector(name, venue.address)
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """End all processes; the record of the venue is whole after it."""
-        await self._stack.aclose()
 
     async def symbols(self) -> list[str]:
         """Return the symbols that both venues trade under one name."""
@@ -93,7 +76,6 @@ class EngineStage:
     ) -> AsyncIterator[RunningEngine]:
         """Run an engine on the journal `name`, tapped where `taps` names a file."""
         ready = self._folder / "engine.ready"
-        config = self._folder / "engine.toml"
         settings = {
             "ready_file": ready,
             "log": {"level": "error"},
@@ -110,9 +92,8 @@ class EngineStage:
                 for venue, kind in _VENUES.items()
             ],
         }
-        config.write_text(to_toml(settings), encoding="utf-8")
+        arguments = self._configure("engine", settings)
         module = "services.engine" if taps is None else "benchmarks.tapped_engine"
-        arguments = ["--config", str(config)]
         if taps is not None:
             arguments.insert(0, str(taps))
         async with (
@@ -120,31 +101,6 @@ class EngineStage:
             grpc.aio.insecure_channel(process.address) as channel,
         ):
             yield RunningEngine(process, engine_pb2_grpc.EngineServiceStub(channel))
-
-    async def _start_connector(self, name: str, venue: str) -> Started:
-        config = self._folder / f"{name}.toml"
-        ready = self._folder / f"{name}.ready"
-        part = {
-            "exchange": name,
-            "base_url": f"http://{venue}",
-            "api_key": API_KEY,
-            "api_secret": API_SECRET,
-            "ledger_path": self._folder / f"{name}.ledger",
-            # The venue of this run has no limits: what is measured is not to wait for ours.
-            "allowance_scale": 1000,
-        }
-        settings = {"ready_file": ready, "log": {"level": "error"}, "connector": part}
-        config.write_text(to_toml(settings), encoding="utf-8")
-        return await self._enter("services.connector", ["--config", str(config)], ready)
-
-    async def _start(self, module: str, name: str, *arguments: str) -> Started:
-        ready = self._folder / f"{name}.ready"
-        return await self._enter(module, ["--ready", str(ready), *arguments], ready)
-
-    async def _enter(self, module: str, arguments: list[str], ready: Path) -> Started:
-        return await self._stack.enter_async_context(
-            started(module, arguments, ready, self._bytecode)
-        )
 
 
 class RunningEngine:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from benchmarks.processes import Started, started
-from benchmarks.witnessed_venue import API_KEY, API_SECRET, Answer, read_answers
-from cli.demo.toml_text import to_toml
+from benchmarks.stage import Stage
+from benchmarks.witnessed_venue import Answer, read_answers
 from opensqt.market_maker.v1 import scanner_pb2, scanner_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
-    from types import TracebackType
 
 RESPONSE_SECONDS: Final = 0.05
 """What a request to a venue takes on its way and there."""
@@ -52,42 +51,30 @@ class ScanFigures:
         return Counter(answer.path for answer in self.answers)
 
 
-class ScanStage:
+class ScanStage(Stage):
     """Venues and connectors that live as long as the block; scanners come and go on them.
 
     Each family of venues has a simulator of its own, as it has an address and limits of its own.
     """
 
     def __init__(self, folder: Path, symbol_count: int, venues: Mapping[str, str]) -> None:
-        self._folder = folder / uuid.uuid4().hex
-        self._folder.mkdir()
-        self._bytecode = folder / "bytecode"
+        super().__init__(folder)
         self._symbol_count = symbol_count
         self._kinds = venues
-        self._stack = AsyncExitStack()
         self._simulators: dict[str, Started] = {}
         self.connectors: dict[str, Started] = {}
 
-    async def __aenter__(self) -> Self:
-        """Start venues and connectors."""
-        try:
-            for family in dict.fromkeys(_FAMILIES[venue] for venue in self._kinds):
-                self._simulators[family] = await self._start_venue(family)
-            for venue in self._kinds:
-                self.connectors[venue] = await self._start_connector(venue)
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """End all processes."""
-        await self._stack.aclose()
+    async def _start_all(self) -> None:
+        for family in dict.fromkeys(_FAMILIES[venue] for venue in self._kinds):
+            self._simulators[family] = await self._start(
+                "benchmarks.witnessed_venue",
+                family,
+                *("--record", str(self._record(family)), "--symbols", str(self._symbol_count)),
+                *("--response-seconds", str(RESPONSE_SECONDS)),
+            )
+        for venue in self._kinds:
+            address = self._simulators[_FAMILIES[venue]].address
+            self.connectors[venue] = await self._start_connector(venue, address)
 
     @asynccontextmanager
     async def scanner(self, **options: Any) -> AsyncIterator[RunningScanner]:
@@ -141,36 +128,6 @@ class ScanStage:
 
     def _record(self, family: str) -> Path:
         return self._folder / f"{family}.record"
-
-    async def _start_venue(self, family: str) -> Started:
-        ready = self._folder / f"{family}.ready"
-        arguments = [
-            *("--ready", str(ready), "--record", str(self._record(family))),
-            *("--symbols", str(self._symbol_count), "--response-seconds", f"{RESPONSE_SECONDS}"),
-        ]
-        return await self._enter("benchmarks.witnessed_venue", arguments, ready)
-
-    async def _start_connector(self, venue: str) -> Started:
-        ready = self._folder / f"{venue}.ready"
-        part = {
-            "exchange": venue,
-            "base_url": f"http://{self._simulators[_FAMILIES[venue]].address}",
-            "api_key": API_KEY,
-            "api_secret": API_SECRET,
-            "ledger_path": self._folder / f"{venue}.ledger",
-        }
-        settings = {"ready_file": ready, "log": {"level": "error"}, "connector": part}
-        return await self._enter("services.connector", self._configure(venue, settings), ready)
-
-    async def _enter(self, module: str, arguments: list[str], ready: Path) -> Started:
-        return await self._stack.enter_async_context(
-            started(module, arguments, ready, self._bytecode)
-        )
-
-    def _configure(self, name: str, settings: Mapping[str, Any]) -> list[str]:
-        config = self._folder / f"{name}.toml"
-        config.write_text(to_toml(settings), encoding="utf-8")
-        return ["--config", str(config)]
 
 
 class RunningScanner:

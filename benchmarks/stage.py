@@ -1,48 +1,37 @@
-"""The processes of one run: a canned venue, an empty echo, and connectors on the venue."""
+"""What stages of processes under measurement share: a folder, their files, their ends."""
 
 from __future__ import annotations
 
-import urllib.request
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+import uuid
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.processes import Started, started
+from benchmarks.witnessed_venue import API_KEY, API_SECRET
+from cli.demo.toml_text import to_toml
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
-_LONGEST_PAUSE = "opensqt_connector_garbage_pause_longest_seconds "
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How a connector differs from another: reload pause in seconds, and who collects garbage."""
-
-    name: str
-    reload_seconds: float = 900.0
-    idle_collection: bool = True
-
 
 class Stage:
-    """Starts what a run needs in `folder`; all of it ends with the block."""
+    """Processes that live as long as the block, with a folder of its own below the given one."""
 
-    def __init__(self, folder: Path, symbol_count: int) -> None:
-        self._folder = folder
-        self._symbol_count = symbol_count
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / uuid.uuid4().hex
+        self._folder.mkdir()
         self._bytecode = folder / "bytecode"
         self._stack = AsyncExitStack()
-        self.venue: Started
-        self.echo: Started
 
     async def __aenter__(self) -> Self:
-        """Start venue and echo."""
-        self.venue = await self._start(
-            "benchmarks.canned_venue", "venue", ["--symbols", str(self._symbol_count)]
-        )
-        self.echo = await self._start("benchmarks.echo_server", "echo", [])
+        """Start what lives as long as the block."""
+        try:
+            await self._start_all()
+        except BaseException:
+            await self._stack.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -51,58 +40,44 @@ class Stage:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """End all processes."""
+        """End all processes; what they write at their ends is whole after it."""
         await self._stack.aclose()
 
-    @asynccontextmanager
-    async def connector(self, shape: Shape) -> AsyncIterator[Started]:
-        """Run a connector while the block lasts."""
-        arguments, ready = self._configure(shape)
-        async with started("services.connector", arguments, ready, self._bytecode) as one:
-            yield one
+    async def _start_all(self) -> None:
+        raise NotImplementedError
 
-    async def start_seconds(self, count: int) -> list[float]:
-        """Return how long a connector took from exec to serving, bytecode compiled, each time."""
-        arguments, ready = self._configure(Shape("start"))
-        seconds = []
-        for _ in range(count + 1):
-            async with started("services.connector", arguments, ready, self._bytecode) as one:
-                seconds.append(one.ready_seconds)
-        # The first one has compiled.
-        return seconds[1:]
-
-    async def _start(self, module: str, name: str, arguments: list[str]) -> Started:
+    async def _start(self, module: str, name: str, *arguments: str) -> Started:
+        """Start a process that is told by an argument where to write its address."""
         ready = self._folder / f"{name}.ready"
-        return await self._stack.enter_async_context(
-            started(module, ["--ready", str(ready), *arguments], ready, self._bytecode)
+        return await self._enter(module, ["--ready", str(ready), *arguments], ready)
+
+    async def _start_connector(self, name: str, venue: str, **more: Any) -> Started:
+        """Start the connector of a venue at an address; `more` are settings of it."""
+        return await self._enter(
+            "services.connector", *self._connector_arguments(name, venue, **more)
         )
 
-    def _configure(self, shape: Shape) -> tuple[list[str], Path]:
-        ready = self._folder / f"{shape.name}.ready"
-        config = self._folder / f"{shape.name}.toml"
-        lines = [
-            f'ready_file = "{ready}"',
-            "[log]",
-            'level = "warning"',
-            "[connector]",
-            'exchange = "binanceusdm"',
-            f'base_url = "http://{self.venue.address}"',
-            'api_key = "bench-key"',
-            'api_secret = "bench-secret"',
-            "allowance_scale = 1000",
-            f'ledger_path = "{self._folder / shape.name}.ledger"',
-            f"market_reload_seconds = {shape.reload_seconds}",
-            f"idle_collection = {str(shape.idle_collection).lower()}",
-        ]
-        config.write_text("\n".join(lines))
-        return ["--config", str(config)], ready
+    def _connector_arguments(self, name: str, venue: str, **more: Any) -> tuple[list[str], Path]:
+        """Configure a connector; returns its arguments and the file it says its address in."""
+        ready = self._folder / f"{name}.ready"
+        part = {
+            "exchange": name,
+            "base_url": f"http://{venue}",
+            "api_key": API_KEY,
+            "api_secret": API_SECRET,
+            "ledger_path": self._folder / f"{name}.ledger",
+            **more,
+        }
+        settings = {"ready_file": ready, "log": {"level": "error"}, "connector": part}
+        return self._configure(name, settings), ready
 
+    async def _enter(self, module: str, arguments: list[str], ready: Path) -> Started:
+        return await self._stack.enter_async_context(
+            started(module, arguments, ready, self._bytecode)
+        )
 
-def longest_pause(connector: Started) -> float:
-    """Return the longest collection of garbage of a connector so far, in seconds."""
-    url = f"http://{connector.metrics_address}/metrics"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith(_LONGEST_PAUSE):
-                return float(line.split()[1])
-    raise RuntimeError("the connector does not tell its garbage pauses")
+    def _configure(self, name: str, settings: Mapping[str, Any]) -> list[str]:
+        """Write a configuration file and return the arguments that name it."""
+        config = self._folder / f"{name}.toml"
+        config.write_text(to_toml(settings), encoding="utf-8")
+        return ["--config", str(config)]

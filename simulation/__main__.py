@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _die(asked: argparse.Namespace) -> int:
-    tally, seconds = die_everywhere(asked.scripts, asked.crashes, asked.workers)
+    tally, seconds = die_everywhere(asked.scripts, asked.crashes, asked.workers, asked.part)
     _tell([*crash_lines(tally), f"in {seconds:.1f} s"])
     return int(bool(tally.wrong))
 
@@ -65,6 +65,11 @@ def _tell(lines: Sequence[str]) -> None:
     sys.stdout.flush()
 
 
+def _part(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    return int(number), int(count)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="lives, one for each seed")
@@ -78,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--crashes", type=int, metavar="MOST", help="die at every step of a lifecycle instead"
+    )
+    parser.add_argument(
+        "--part",
+        type=_part,
+        default=(0, 1),
+        metavar="K/N",
+        help="of the crash points the K-th of N equal parts, from 0",
     )
     parser.add_argument(
         "--scripts", nargs="+", default=_SCRIPTS, choices=_SCRIPTS, help="lifecycles to die in"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from services.engine.events import EntryIntended, Event, PositionEvent
+from services.engine.events import EntryIntended, Event, PositionEvent, ReconciliationBroke
 from services.engine.instruments import InstrumentKind, InstrumentRules, LegSide
 from services.engine.position import Position, fold_all
 from services.engine.views import PositionView
@@ -168,13 +168,20 @@ class Judge:
             step = max(intent.long_rules.lot_size, intent.short_rules.lot_size)
             add(exposure_rules.settled_is_neutral(view, self.books, step))
             add(exposure_rules.closed_is_flat(view, self.books, own))
-            rests |= {(view.position_id, leg): rest for leg, rest in own.items()}
+            # What was taken by force is no rest, though it may have been booked as one.
+            rests |= {
+                (view.position_id, leg): rest
+                for leg, rest in own.items()
+                if (view.position_id, leg) not in self.books.taken
+            }
         add(exposure_rules.dust_is_untradable(durable, rests))
 
     def books_agree(self, journal: Sequence[Event], ledger_ids: Sequence[str] | None) -> None:
         """Judge journal (all of it, durable or not) and ledgers against the venues' books."""
         add = self.violations.extend
-        add(books_rules.ledger_is_venue(_positions(journal), self.books))
+        is_broken = any(isinstance(event, ReconciliationBroke) for event in journal)
+        positions = _positions(journal)
+        add(books_rules.ledger_is_venue(positions, self.books, is_broken=is_broken))
         add(books_rules.every_order_is_known(journal, self.books))
         if ledger_ids is not None:
             add(books_rules.one_row_per_order(ledger_ids, self.books))

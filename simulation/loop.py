@@ -196,7 +196,9 @@ class SimLoop(asyncio.BaseEventLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> SimHandle:
         """Run a callback after those that are ready already."""
-        handle = SimHandle(callback, args, context or copy_context(), self._now)
+        # An empty context is false, and a context of its own all the same.
+        own = copy_context() if context is None else context
+        handle = SimHandle(callback, args, own, self._now)
         self._ready.append(handle)
         return handle
 
@@ -221,7 +223,8 @@ class SimLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> SimHandle:
         """Run a callback at a virtual second, after those asked for first."""
-        handle = SimHandle(callback, args, context or copy_context(), when)
+        own = copy_context() if context is None else context
+        handle = SimHandle(callback, args, own, when)
         self._timer_count += 1
         heapq.heappush(self._scheduled, (when, self._timer_count, handle))
         return handle
@@ -319,15 +322,40 @@ class SimLoop(asyncio.BaseEventLoop):
         """Refuse: no socket is opened."""
         raise OutsideError("a socket was to be opened")
 
+    def sock_connect(self, *args: Any, **named: Any) -> NoReturn:
+        """Refuse: a socket had without the loop is not used with it."""
+        raise OutsideError("a socket was to be used")
+
+    sock_accept = sock_recv = sock_recv_into = sock_recvfrom = sock_connect
+    sock_recvfrom_into = sock_sendall = sock_sendto = sock_connect
+    create_unix_connection = create_unix_server = sock_connect
+
+    def add_reader(self, fd: Any, callback: Callable[[*Ts], object], *args: *Ts) -> NoReturn:
+        """Refuse: nothing outside is waited for."""
+        raise OutsideError("a socket was to be waited for")
+
+    add_writer = add_reader
+
+    def add_signal_handler(
+        self, sig: int, callback: Callable[[*Ts], object], *args: *Ts
+    ) -> NoReturn:
+        """Refuse: signals are the interpreter's, not a simulated process's."""
+        raise OutsideError("a signal was to be handled")
+
 
 def _make_task(
     loop: asyncio.AbstractEventLoop,
     coroutine: Any,
     **named: Any,
 ) -> asyncio.Task[Any]:
-    task: asyncio.Task[Any] = SimTask(coroutine, loop=loop, **named)
     context = named.get("context")
-    process = PROCESS.get() if context is None else context.get(PROCESS)
+    process = PROCESS.get()
+    if context is not None:
+        # One that says nothing of a process forgets what was set, not where it runs.
+        if PROCESS not in context:
+            context.run(PROCESS.set, process)
+        process = context[PROCESS]
+    task: asyncio.Task[Any] = SimTask(coroutine, loop=loop, **named)
     if process is not None:
         process.keep(task)
     return task

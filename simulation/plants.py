@@ -24,6 +24,8 @@ class Part(StrEnum):
 
     ENGINE = "engine"
     CONNECTOR = "connector"
+    SYSTEM = "system"
+    """Both, with what befalls their processes: an engine alone does not show it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ def _all_may_leave(_sound: Any) -> Any:
 
 def _halt_forgotten(_sound: Any) -> Any:
     async def switch(self: Any, command: Any, event: Any) -> Any:
-        self._book._fold(event)
+        self._book._ledger.take(event)
         return self.status()
 
     return switch

@@ -16,7 +16,7 @@ from simulation.world_markets import ACCOUNT
 _ZERO: Final = Decimal(0)
 _QUOTE: Final = "USDT"
 _CENT: Final = Decimal("0.01")
-BOUNDS: Final = {"tasks": 400, "calls": 100, "sockets": 8, "queued writes": 200, "ready": 5_000}
+BOUNDS: Final = {"tasks": 60, "calls": 40, "sockets": 12, "ready": 2_000}
 """What a process of a life has at most; a life at rest has a tenth of it."""
 
 

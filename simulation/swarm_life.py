@@ -12,8 +12,11 @@ from typing import Any, Final, TypeVar
 
 from services.common.errors import OpensqtError
 from services.engine import commands as cmd
+from services.engine.events import ReconciliationBroke
+from services.engine.instruments import LegSide
 from services.engine.views import PositionStatus, PositionView
 from services.simulator.core.faults import FaultRule
+from simulation.evidence import VenueBooks
 from simulation.invariants import Judge, Standards
 from simulation.invariants_exposure import NotionalLimits, exits_are_taken
 from simulation.invariants_service import (
@@ -99,11 +102,13 @@ class SystemLife:
         policy = replace(config.policy, max_slice_notional=plan.slice_notional)
         self._plan = plan
         self._mix = mix
-        durable = DurableEvents(lambda: self.world.journal.rows)
         self._bans: list[Ban] = []
         # Each entry alone is within it, two are not: what is open and in doubt must count.
         limits = replace(config.limits, max_total_notional=plan.notional * _ENTRIES_WITHIN)
         self.world = World(plan.seed, replace(config, policy=policy, limits=limits))
+        journal = self.world.journal
+        # Of the image alone: a circle through the life would keep it until garbage is collected.
+        durable = DurableEvents(lambda: journal.rows)
         self.judge = Judge(
             durable,
             Standards(
@@ -362,13 +367,20 @@ class SystemLife:
         return moving or not engine.status().reconciled or self._is_robbed(views)
 
     def _is_robbed(self, views: Sequence[PositionView]) -> bool:
-        """Whether a leg that the venue closed by force still has its other beside it."""
+        """Whether what the venue closed by force is not told of, or its other leg is still on."""
         books = self.judge.books
+        robbed = [v for v in views if any(key == v.position_id for key, _ in books.taken)]
+        told = any(isinstance(event, ReconciliationBroke) for event in self._durable())
         return any(
             abs(books.net_delta(view.position_id)) > abs(view.dust_quantity) + _LARGEST_LOT
-            for view in views
-            if any(position_id == view.position_id for position_id, _ in books.taken)
+            or not (told or _is_booked(view, books))
+            for view in robbed
         )
+
+
+def _is_booked(view: PositionView, books: VenueBooks) -> bool:
+    legs = ((view.long_leg, LegSide.LONG), (view.short_leg, LegSide.SHORT))
+    return all(books.quantity(view.position_id, side) == leg.quantity for leg, side in legs)
 
 
 def _figure(value: Any, drawn: float) -> Any:

@@ -79,10 +79,13 @@ def find_plants(
     return [found[name] for name, _ in places]
 
 
-def die_everywhere(scripts: Sequence[str], most: int, workers: int) -> tuple[CrashTally, float]:
+def die_everywhere(
+    scripts: Sequence[str], most: int, workers: int, part: tuple[int, int] = (0, 1)
+) -> tuple[CrashTally, float]:
     """Die at the crash points of these scripted lives, drawn where they are more than most.
 
-    Returns what became of them and the seconds it took.
+    `part` is which of how many equal parts of them to run. Returns what became of them and the
+    seconds it took.
     """
     # Here and not above: the help must not take the time that ccxt takes to load.
     from simulation.crash_lives import count_steps
@@ -93,10 +96,11 @@ def die_everywhere(scripts: Sequence[str], most: int, workers: int) -> tuple[Cra
     ]
     # Drawn, not every n-th: a stride would meet the same moment of each step.
     chosen = Random(most).sample(points, min(most, len(points)))  # noqa: S311 - must repeat
+    chosen = chosen[part[0] :: part[1]]
     shares = [chosen[number::_SHARES] for number in range(_SHARES)]
     tally = CrashTally()
-    for part in _over(_die_share, shares, workers):
-        tally.merge(part)
+    for died in _over(_die_share, shares, workers):
+        tally.merge(died)
     return tally, time.monotonic() - started
 
 

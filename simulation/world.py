@@ -342,6 +342,10 @@ class World:
                 process.bury()
             self._past = []
             self._connectors.close()
+            # Circles through what outlives the world: it would wait for a collection of all.
+            self.simulation.exchange.listeners.clear()
+            self.trace.listeners.clear()
+            del self._ground
             self.wires.sockets.close()
             asyncio.set_event_loop(None)
             self.loop.close()

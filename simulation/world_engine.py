@@ -11,7 +11,8 @@ from typing import Any
 from services.common.ids import Ids
 from services.engine.connector_gateway import ConnectorGateway
 from services.engine.connector_risk_reader import ConnectorRiskReader
-from services.engine.engine import Engine, EngineDependencies
+from services.engine.engine import Engine
+from services.engine.engine_needs import EngineDependencies
 from services.engine.guard_desk import GuardNeeds
 from services.engine.halt_flag import HaltFlagFile, halt_path
 from services.engine.order_entry import OrderEntry

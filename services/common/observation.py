@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from services.common.auth import OPEN_METHODS
-from services.common.errors import Code, FatalError, OpensqtError, UnimplementedError
+from services.common.errors import Code, FatalError, OpensqtError
 from services.common.logs import get_logger
 from services.common.principals import ANYBODY
-from services.common.status_details import to_grpc_status
+from services.common.status_details import known_error, to_grpc_status
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,11 +95,9 @@ class Observation:
         return True
 
     def _answer(self, error: BaseException | None) -> OpensqtError | None:
-        if isinstance(error, OpensqtError):
-            return error
-        if isinstance(error, NotImplementedError):
-            # What the generated base class of a servicer raises for a method left out.
-            return UnimplementedError("the service does not offer this method")
+        known = known_error(error)
+        if known is not None:
+            return known
         # An abort by the handler (the health service's own) has set its status already.
         if isinstance(error, Exception) and not isinstance(
             error, grpc.aio.AbortError | CallerGoneError

@@ -73,6 +73,7 @@ class LeanReplyMixin:
         except aiohttp.ClientError as error:
             raise errors.ExchangeError(where) from error
         status, reason = response.status, response.reason
+        await own.on_answer_read(status, len(raw))
         received = dict(response.headers)
         text = own.on_rest_response(
             status, reason, url, method, received, raw.decode(errors="replace"), sent, body

@@ -95,7 +95,7 @@ class Ledger:
         return self.is_new and self._birth is not None and not self._birth.was_lost
 
     def open(self) -> None:
-        """Open or create the file and start the writer.
+        """Open or create the file and start the writer, on a full disk in the room of the reserve.
 
         Raises FatalError when another process has it (LEDGER_IN_USE), or when it is damaged, of a
         later version or of another venue (LEDGER_UNUSABLE).
@@ -103,9 +103,7 @@ class Ledger:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock_handle = _lock(self._path)
         try:
-            # No implicit transactions: the batch decides what is one commit.
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            self._birth = self._prepare(connection, self._lock_handle)
+            connection, self._birth = self._connect(self._lock_handle)
         except (sqlite3.Error, FatalError) as error:
             self._release_lock()
             text = f"the order ledger {self._path} is unusable: {error}"
@@ -120,12 +118,10 @@ class Ledger:
         self._writer.start()
 
     def close(self) -> None:
-        """Write what is queued and stop the writer."""
+        """Write what is queued and stop the writer; the reserve stays for the next start."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        if self._reserve is not None:
-            self._reserve.give_up()
         self._release_lock()
 
     def knows_all(self, symbol: str, now_us: int) -> bool:
@@ -299,6 +295,26 @@ class Ledger:
         if self._writer is None:
             raise PreconditionError("the order ledger is closed", reason="LEDGER_UNAVAILABLE")
         return await self._writer.run(work, urgent=urgent, patient=patient, brief=brief)
+
+    def _connect(self, mark: int) -> tuple[sqlite3.Connection, Birth]:
+        try:
+            return self._connect_once(mark)
+        except sqlite3.Error as error:
+            if self._reserve is None or not lacks_room(error):
+                raise
+            # A start that died of it would leave what is open to nobody.
+            _logger.error("ledger_reserve_given_up", problem=str(error))
+            self._reserve.give_up()
+        return self._connect_once(mark)
+
+    def _connect_once(self, mark: int) -> tuple[sqlite3.Connection, Birth]:
+        # No implicit transactions: the batch decides what is one commit.
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            return connection, self._prepare(connection, mark)
+        except BaseException:
+            connection.close()
+            raise
 
     def _prepare(self, connection: sqlite3.Connection, mark: int) -> Birth:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -17,7 +17,7 @@ from services.connector.profile import Priority
 from services.connector.rate_budget import CALL_DEADLINE
 from services.connector.send_judgement import Verdict
 from services.connector.sent_before import SentBefore
-from services.connector.venue_orders import order_priority
+from services.connector.venue_orders import SENDER, order_priority
 
 if TYPE_CHECKING:
     from services.connector.connector_metrics import ConnectorMetrics
@@ -94,6 +94,7 @@ class OrderSender:
         # After all waits but the row's own: who is overtaken while it waits must not send.
         if request.sender is not None and record.state is None:
             request.sender.check()
+        SENDER.set(request.sender)
         # From here on a crash leaves a row that the next start asks the venue about.
         known = await self._ledger.record(
             row, urgent=priority is Priority.EXIT, brief=self._on_wire < _FEW_ORDERS

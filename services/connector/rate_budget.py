@@ -111,7 +111,22 @@ class RateBudget:
             # Tasks that the call started inherit the pass, and must not go on with it.
             leave.valid = False
             PASS.reset(token)
-            self._lanes.leave(priority)
+            self.leave_place(leave)
+
+    def leave_place(self, held: RatePass) -> None:
+        """Give the call's place on the wire back, if it has one; its units stay spent."""
+        if held.placed:
+            held.placed = False
+            self._lanes.leave(held.priority)
+
+    async def take_place(self, held: RatePass) -> None:
+        """Take a place on the wire again for a further request of a call that has given its back.
+
+        Raises RetryableError when none came free before the caller's deadline.
+        """
+        if not held.placed:
+            await self._enter_lane(held.endpoint_class, held.priority, self._clock.monotonic())
+            held.placed = True
 
     async def take_more(self, held: RatePass) -> None:
         """Wait for a unit more than a call has taken, and spend it: a list goes on for pages.

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class RatePass:
     """Leave for what one call sends; a task that outlives the call finds it expired.
 
-    `sent` counts its requests: as many as its `weight` are paid for.
+    `sent` counts its requests: as many as its `weight` are paid for. `placed` is whether it holds
+    its place on the wire, which may be given back before the answer is worked on.
     """
 
     endpoint_class: str
@@ -25,7 +26,11 @@ class RatePass:
     priority: Priority
     sent: int = 0
     valid: bool = True
+    placed: bool = True
 
+
+# From a free place to the request on the wire: the budget, the signature, a warm connection.
+_TURNS_OF_A_SEND: Final = 6
 
 PASS: Final[ContextVar[RatePass | None]] = ContextVar("rate_pass", default=None)
 
@@ -34,6 +39,12 @@ def current_pass() -> RatePass | None:
     """Return the pass of the call that runs now, None outside of `RateBudget.take`."""
     held = PASS.get()
     return held if held is not None and held.valid else None
+
+
+async def let_others_send() -> None:
+    """Let those whose turn has come put their requests on the wire first."""
+    for _ in range(_TURNS_OF_A_SEND):
+        await asyncio.sleep(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

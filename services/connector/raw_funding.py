@@ -112,7 +112,8 @@ class RawFunding:
     async def rates(self) -> list[resources_pb2.FundingRate]:
         """Return the present funding of all perpetuals with one call to the venue (weight 10)."""
         venue = self._reads.venue
-        interval_of = await self.intervals()
+        # Not a task group: callers are to see the venue's own error, and no other can come.
+        rows, interval_of = await asyncio.gather(self._reads.ask("premium_index"), self.intervals())
 
         def convert(row: dict[str, Any]) -> resources_pb2.FundingRate | None:
             instrument = instrument_of(venue.instruments, row)
@@ -121,7 +122,6 @@ class RawFunding:
             interval = interval_of(instrument.exchange_symbol)
             return to_funding_rate(row, instrument, venue.name, interval)
 
-        rows = await self._reads.ask("premium_index")
         return await collect_in_turns(self._quarantine, "premium_index", rows, convert)
 
     async def settlements(

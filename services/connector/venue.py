@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -12,6 +11,7 @@ from services.connector.instruments import InstrumentKind
 from services.connector.outcome import RATE_LIMITED_STATUSES
 from services.connector.profile import Priority
 from services.connector.rate_budget import CALL_PRIORITY
+from services.connector.rate_queue import let_others_send
 from services.connector.venue_errors import VenueAnswerError, to_read_error
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from services.connector.rate_budget import RateBudget
 
 T = TypeVar("T")
-# From a free place to the request on the wire: the budget, the signature, a warm connection.
-_TURNS_OF_A_SEND = 6
 
 
 class RequestObserver(Protocol):
@@ -119,10 +117,7 @@ class Venue:
                     seconds = self.clock.monotonic() - began
                     self.observer.count_request(endpoint_class, outcome, seconds)
         if lane is Priority.SCAN:
-            # The place on the wire is free: whoever waits for it sends before this answer is worked
-            # on, or the venue would wait while pages that came together are read one by one.
-            for _ in range(_TURNS_OF_A_SEND):
-                await asyncio.sleep(0)
+            await let_others_send()
         return answer
 
     def note_refusal(self, error: VenueAnswerError, endpoint_class: str) -> None:

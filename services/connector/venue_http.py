@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from services.common.masking import mask_text
 from services.connector.profile import EndpointClass, Priority
-from services.connector.rate_queue import current_pass
+from services.connector.rate_queue import current_pass, let_others_send
 from services.connector.venue_errors import VenueAnswerError
 
 if TYPE_CHECKING:
@@ -106,6 +106,10 @@ REQUEST_TRACE: ContextVar[RequestTrace | None] = ContextVar("request_trace", def
 """Set by whoever must know afterwards if an error came before or after the sending."""
 
 
+_SUCCESS = 200
+_LEAST_BYTES = 1024
+
+
 class VenueHttpMixin:
     """Mixed in before a ccxt.pro class; `observer` and `budget` may be set after construction."""
 
@@ -126,6 +130,7 @@ class VenueHttpMixin:
             return await self._send(url, method, headers, body)
         held = current_pass()
         if held is not None:
+            await self.budget.take_place(held)
             held.sent += 1
             if held.sent > held.weight:
                 await self.budget.take_more(held)
@@ -153,6 +158,20 @@ class VenueHttpMixin:
         if unwanted and headers:
             headers = {name: value for name, value in headers.items() if name not in unwanted}
         return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # ccxt's class
+
+    async def on_answer_read(self, status: int, size: int) -> None:
+        """Let whoever waits for a scan's place on the wire send before this answer is worked on.
+
+        Pages that came together would else be read one by one while the venue waits.
+        """
+        held = current_pass()
+        if held is None or self.budget is None or held.priority is not Priority.SCAN:
+            return
+        # A refusal, which may ask for silence, is short on every venue, whatever its status.
+        if status != _SUCCESS or size < _LEAST_BYTES:
+            return
+        self.budget.leave_place(held)
+        await let_others_send()
 
     async def fetch_currencies(self, params: Any = None) -> dict[str, Any]:
         """Return none: on several venues ccxt would sign a call at each load of the markets."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.codec import format_decimal, to_millis
-from services.common.errors import NotFoundError
+from services.common.errors import NotFoundError, PreconditionError, RetryableError
 from services.connector.order_calls import FillsRange, NewOrder, OrderKey
 from services.connector.order_types import OrderClass, OrderIntent, Side, VenueOrder
 from services.connector.profile import EndpointClass, Priority
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from services.connector.instruments import Instrument
+    from services.connector.order_request import SenderCheck
     from services.connector.order_types import VenueFill
     from services.connector.venue import Venue
     from services.connector.websocket_entry import WebSocketEntry
 
 _WAYS_OUT: Final = (OrderClass.HEDGE, OrderClass.UNWIND, OrderClass.EXIT)
+
+SENDER: ContextVar[SenderCheck | None] = ContextVar("sender", default=None)
+"""Who asked for the order that this task sends."""
 
 
 class VenueOrders:
@@ -47,6 +52,13 @@ class VenueOrders:
         REQUEST_TRACE.set(trace)
 
         async def send() -> Mapping[str, Any]:
+            # A ban may have held it back for seconds: who was overtaken meanwhile sends no more.
+            if (sender := SENDER.get()) is not None:
+                try:
+                    sender.check()
+                except PreconditionError as error:
+                    # Heard by whoever asks now, who was not overtaken: it may be sent again.
+                    raise RetryableError(error.message, reason="VENUE_REFUSED_FOR_NOW") from error
             # Stamped as it leaves: time spent waiting for the rate limit is not the venue's.
             trace.headers = self._expiry_headers()
             # Asked as it leaves: the wait for the rate limit may have outlived the connection.

@@ -17,6 +17,9 @@ _logger = get_logger(__name__)
 # A clock set to the wrong zone is a whole hour off, and a little more.
 _MAX_SKEW = timedelta(hours=2)
 _JUMP_LOOK_SECONDS = 0.5
+_MOST_DOUBT = timedelta(milliseconds=400)
+"""Venues take stamps up to a second ahead of their clock."""
+
 _JUMP_SECONDS = 0.05
 
 
@@ -55,6 +58,7 @@ class VenueUpkeep:
         self._loader = loader
         self._reload_seconds = reload_seconds
         self._clock_seconds = clock_seconds
+        self._doubt = timedelta(0)
 
     async def load_markets(self) -> int:
         """Read the venue's markets and return how many instruments there are.
@@ -84,11 +88,12 @@ class VenueUpkeep:
         skew, doubt = await measure_skew(venue)
         # The fence counts on the clock bound: a vaguer figure does not replace one that is held.
         bound = None if venue.fence is None else venue.fence.clock_bound
-        if venue.clock_skew is not None and bound is not None and doubt > bound:
+        is_vague = bound is not None and doubt > bound and doubt >= self._doubt
+        if venue.clock_skew is not None and is_vague:
             _logger.warning("clock_answer_slow", seconds=doubt.total_seconds())
         # Stamps that far off would be refused anyway; a broken answer must not cause that.
         elif abs(skew) <= _MAX_SKEW:
-            venue.clock_skew = skew
+            venue.clock_skew, self._doubt = skew, doubt
             # ccxt subtracts this from our time, so it is ours less the venue's.
             difference = -round(skew.total_seconds() * 1000)
             for exchange in (venue.exchange, venue.trading):
@@ -98,9 +103,15 @@ class VenueUpkeep:
         return skew
 
     async def keep_clock(self) -> None:
-        """Measure the clock again and again until cancelled."""
+        """Measure the clock again and again until cancelled, soon where it is hardly known.
+
+        A first answer that was read after a pause may be off by half of it, and the venue would
+        refuse every signed request until the next.
+        """
         while True:
-            await self._venue.clock.sleep(self._clock_seconds)
+            is_known = self._doubt <= _MOST_DOUBT
+            wait = self._clock_seconds if is_known else _JUMP_LOOK_SECONDS
+            await self._venue.clock.sleep(min(wait, self._clock_seconds))
             await self._is_taken()
 
     async def watch_clock(self) -> None:

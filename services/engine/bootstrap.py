@@ -26,7 +26,8 @@ from services.engine.afterwards import Afterwards
 from services.engine.connector_gateway import ConnectorGateway
 from services.engine.connector_pulse import ConnectorPulse
 from services.engine.connector_risk_reader import ConnectorRiskReader
-from services.engine.engine import Engine, EngineDependencies
+from services.engine.engine import Engine
+from services.engine.engine_needs import EngineDependencies
 from services.engine.follower import OpportunityFollower
 from services.engine.follower_board import OfferBoard
 from services.engine.gauges import EngineGauges
@@ -152,6 +153,7 @@ async def engine_server(
                 leadership=leadership,
                 pulses=pulses,
                 later=Afterwards().do,
+                parts=opened.parts,
             )
         )
         # Before the server: a client that can call must find the positions of the last run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -25,7 +25,14 @@ from services.engine.pricing import touch
 from services.engine.resolver import OrderResolver
 
 _TROUBLE_PAUSE_SECONDS = 1.0
+Confirm = Callable[[InstrumentRules], Awaitable[bool]]
+"""Reads the venue of a leg; true once what the ledger has there is known to be there."""
 _log = get_logger(__name__)
+
+
+async def believed(_: InstrumentRules) -> bool:
+    """Take the ledger's word: for work beside the drives, which gives nothing up."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ class DriveContext:
     order_events: OrderEvents = field(default_factory=OrderNews)
     # For what no order waits for.
     later: Later = at_once
+    confirm: Confirm = believed
 
     async def read_touch(self, rules: InstrumentRules, side: OrderSide) -> Decimal | None:
         """Return the best price an order of this side meets; None where it cannot be read in time.

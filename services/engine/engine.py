@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
-from services.common.clock import Clock
 from services.common.errors import NotFoundError, OpensqtError, PreconditionError
-from services.common.ids import Ids
 from services.engine import commands as cmd
 from services.engine import events as ev
-from services.engine.afterwards import Later, at_once
 from services.engine.book import PositionBook
 from services.engine.drive_context import DriveContext
+from services.engine.engine_needs import EngineDependencies
 from services.engine.entry import next_lead_plan
 from services.engine.entry_desk import CheckedEntry, EntryDesk
 from services.engine.executor import ParallelExecutor
 from services.engine.fleet import DriveFleet
 from services.engine.funding_ledger import FundingLedger
-from services.engine.guard_desk import GuardDesk, GuardNeeds
+from services.engine.guard_desk import GuardDesk
 from services.engine.guard_hands import EngineHands
-from services.engine.halt_desk import HaltDesk, HaltFlagStore
+from services.engine.halt_desk import HaltDesk
+from services.engine.history_desk import HistoryDesk
 from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.instruments import InstrumentRef
-from services.engine.journal import Journal
-from services.engine.leadership import Leadership
-from services.engine.leg_gone import ForcedFill
 from services.engine.order_ids import position_key
-from services.engine.order_news import OrderNews
 from services.engine.orders import OrderClass, OrderPlan
 from services.engine.owned_tasks import OwnedTasks
-from services.engine.policy import EngineLimits, EnginePolicy
-from services.engine.ports import (
-    EngineObserver,
-    OpportunitySource,
-    OrderEvent,
-    OrderEvents,
-    PositionListener,
-    VenueGateway,
-)
 from services.engine.position import Position, begin
 from services.engine.position_view import view_of
 from services.engine.proposal import intent_of
@@ -49,36 +34,14 @@ from services.engine.reconciliation import stopping, text_of
 from services.engine.reducing import plan_reduction, plan_reductions
 from services.engine.resolver import OrderResolver
 from services.engine.risk_desk import RiskDesk
-from services.engine.risk_limits import RiskLimits
 from services.engine.risk_state import may_send, state_of
-from services.engine.venue_pulse import VenuePulse, follow_pulse
+from services.engine.unasked_news import UnaskedNews
+from services.engine.venue_pulse import follow_pulse
 from services.engine.views import EngineMode, PositionStatus, PositionView, StatusView
 from services.engine.watched_gateway import WatchedGateway
 
 # Orders become unknown and positions end at any moment: gauges may be this much behind.
 _REPORT_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class EngineDependencies:
-    """What the composition root gives the engine. The journal is open and stays its owner's."""
-
-    journal: Journal
-    gateways: Mapping[str, VenueGateway]
-    opportunities: OpportunitySource
-    listener: PositionListener
-    observer: EngineObserver
-    clock: Clock
-    ids: Ids
-    policy: EnginePolicy
-    limits: EngineLimits
-    order_events: OrderEvents = field(default_factory=OrderNews)
-    risk: RiskLimits = field(default_factory=RiskLimits)
-    halt_flag: HaltFlagStore | None = None
-    guards: GuardNeeds | None = None
-    leadership: Leadership = field(default_factory=Leadership)
-    pulses: Mapping[str, VenuePulse] = field(default_factory=dict)
-    later: Later = at_once
 
 
 class Engine:
@@ -92,7 +55,7 @@ class Engine:
         }
         self._tasks = OwnedTasks()
         self._book = PositionBook(
-            needs.journal, needs.listener, needs.observer, needs.clock, needs.later
+            needs.journal, needs.listener, needs.observer, needs.clock, needs.later, needs.parts
         )
         resolver = OrderResolver(self._gateways, needs.clock, needs.policy)
         self._executor = ParallelExecutor(
@@ -117,7 +80,8 @@ class Engine:
         self._fleet = DriveFleet(context, funding, self._tasks, self._stops_slices)
         self.news = self._fleet.news
         """Where readings and streams report what venues tell unasked."""
-        needs.order_events.follow_rest(self._hear_late, self._hear_forced)
+        self._unasked = UnaskedNews(self.news, self._book, self._tasks)
+        needs.order_events.follow_rest(self._unasked.hear_late, self._unasked.hear_forced)
         self.comparisons = ReconcileDesk(
             self._fleet.reconciler.compare_all,
             lambda: self._book.engine.breaks,
@@ -130,6 +94,7 @@ class Engine:
         self.risk = RiskDesk(self._book, needs.clock, needs.limits, needs.risk)
         """Limits, breakers and exposure as the ledger has them."""
         self._halts = HaltDesk(self._book, needs.clock, needs.halt_flag)
+        self._history = HistoryDesk(self._book, needs.parts, self._halts, needs.clock)
         self.guards = self._new_guards(context)
         """What judges positions that are on; None where the settings switch it off."""
         self._entries = EntryDesk(
@@ -152,13 +117,18 @@ class Engine:
         return self._book
 
     async def start(self) -> None:
-        """Load the journal and take up every position that is not closed.
+        """Load what is open from the journal and take it up; the rest is read beside the work.
 
         Exits are accepted from here on; entries once `status().reconciled`. Raises `JournalError`.
         """
-        await self._book.load()
+        await self._history.load()
         await self._halts.start()
         self._fleet.recover(self._status_changed)
+        rest = self._history.read_rest(self._fleet.wake, self._begin_whole, self._status_changed)
+        if self._book.is_whole:
+            await rest
+        else:
+            self._tasks.spawn(rest, "history")
         self._tasks.spawn(self._report(), "report")
         for name, pulse in self._needs.pulses.items():
             following = follow_pulse(
@@ -261,7 +231,7 @@ class Engine:
 
     def positions(self) -> tuple[PositionView, ...]:
         """Return all positions, newest first."""
-        return tuple(view_of(p) for p in reversed(self._book.all()))
+        return tuple(view_of(p) for p in reversed(self._book.whole()))
 
     async def halt(self, command: cmd.HaltCommand) -> StatusView:
         """Stop opening; durable, and never queued behind a position's work."""
@@ -269,6 +239,7 @@ class Engine:
 
     async def resume(self, command: cmd.ResumeCommand) -> StatusView:
         """Allow opening again and reset tripped breakers; durable."""
+        self._book.check_whole()
         # Who resumes says that what differs, where nothing of ours is missing, is the user's own.
         declared = self._fleet.reconciler.declared()
         resumed = ev.EngineResumed(self._needs.clock.now(), command.reason)
@@ -295,7 +266,7 @@ class Engine:
             return False
         try:
             self._check_mode()
-        except PreconditionError:
+        except OpensqtError:
             return False
         return not self._book.journal_problem
 
@@ -309,9 +280,14 @@ class Engine:
             troubles.append(self._halts.reason or record.reason)
         else:
             troubles += [f"no entries in {s}: {r}" for s, r in record.breakers.items()]
+        troubles += [] if self._history.problem is None else [self._history.problem.message]
         troubles += [text_of(one) for one in record.breaks.values()]
         unread = self._fleet.reconciler.unread.items()
         return troubles + [f"holdings of {name} cannot be compared: {why}" for name, why in unread]
+
+    def _begin_whole(self) -> None:
+        self._fleet.compare(self._status_changed)
+        self._unasked.replay()
 
     async def _report(self) -> None:
         while True:
@@ -402,6 +378,7 @@ class Engine:
 
     def _check_mode(self) -> None:
         self._needs.leadership.check()
+        self._history.check()
         if self._is_stopped():
             reason = self._halts.reason or self._book.engine.reason
             raise PreconditionError(f"engine is halted: {reason}", reason="ENGINE_HALTED")
@@ -470,18 +447,11 @@ class Engine:
     def _require(self, position_id: str) -> Position:
         position = self._book.get(position_id)
         if position is None:
+            self._book.check_whole()
             raise NotFoundError(
                 f"no hedged position {position_id}", reason="HEDGED_POSITION_NOT_FOUND"
             )
         return position
-
-    def _hear_late(self, event: OrderEvent) -> None:
-        late = self.news.find_late(event)
-        if late is not None:
-            self._tasks.spawn(self.news.late_fill(late), "late-fill")
-
-    def _hear_forced(self, fill: ForcedFill) -> None:
-        self._tasks.spawn(self.news.forced_fill(fill), "forced-fill")
 
     def _stops_slices(self, symbol: str) -> bool:
         record, limit = self._book.engine, self._needs.policy.reconcile_break_limit

@@ -138,9 +138,7 @@ class EntryWork:
             case Withdraw(key):
                 await self._learn(self._desk.withdraw_once(key), (key,))
             case BookDust():
-                self._desk.book_dust(step)
-                # The one step that waits for nothing: a wrong decision must not stop every drive.
-                await asyncio.sleep(0)
+                await self._give_up(step)
             case Settle():
                 return step
         return None
@@ -238,6 +236,17 @@ class EntryWork:
         )
         await self._intend(plan)
         await self._let_go(plan)
+
+    async def _give_up(self, dust: BookDust) -> None:
+        """Book a rest as dust once it is known to be there; news of it are decided on first."""
+        # Never left half done: what it finds is journaled and folded as one.
+        is_there = await self._desk.is_there(dust.leg)
+        if is_there and not self._is_overtaken and self._decide() == dust:
+            self._desk.book_dust(dust)
+            # It may have waited for nothing: a wrong decision must not stop every drive.
+            await asyncio.sleep(0)
+        elif not is_there:
+            await self._unless_overtaken(self._context.policy.resolve_interval_last)
 
     async def _let_go(self, plan: OrderPlan) -> None:
         """Send, and decide on only when gRPC has the order: one turn for the call, one for gRPC."""

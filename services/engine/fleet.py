@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from services.engine import events as ev
@@ -32,7 +33,6 @@ class DriveFleet:
         tasks: OwnedTasks,
         stops_slices: Callable[[str], bool],
     ) -> None:
-        self._context = context
         self._funding = funding
         self._tasks = tasks
         self._stops_slices = stops_slices
@@ -41,6 +41,7 @@ class DriveFleet:
         self.news = NewsDesk(context.book, context.clock, self.wake)
         """Where readings and streams report what venues tell unasked."""
         self.reconciler = Reconciler(context, self._unprobed, self._report_missing, self._charge)
+        self._context = replace(context, confirm=self.reconciler.confirm)
 
     @property
     def is_reconciled(self) -> bool:
@@ -48,18 +49,24 @@ class DriveFleet:
 
         What is broken stops entries by itself; exits wait for neither.
         """
-        return self._is_recovered and self.reconciler.is_done
+        return self._is_recovered and self._context.book.is_whole and self.reconciler.is_done
 
     def launch(self, position_id: str, first: OrderPlan | None) -> None:
         """Drive a new position whose first order is journaled; None where it was kept here."""
         self._run(position_id, first, recovered=False)
 
     def recover(self, changed: Callable[[], None]) -> None:
-        """Take up every position of an earlier run; `changed` is called once they are in order."""
+        """Take up the positions of an earlier run; `changed` is called once they are in order.
+
+        What has ended need not be known yet: `compare` begins once it is.
+        """
         for position in self._context.book.all():
             if not position.status.is_final:
                 self._run(position.position_id, None, recovered=True)
         self._tasks.spawn(self._note_recovery(changed), "recovery")
+
+    def compare(self, changed: Callable[[], None]) -> None:
+        """Begin to compare each venue with the ledger; `changed` is told of what that changes."""
         for exchange in self._context.gateways:
             watch = self.reconciler.watch(exchange, changed)
             self._tasks.spawn(watch, f"reconcile-{exchange}")

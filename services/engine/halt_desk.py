@@ -49,7 +49,7 @@ class HaltDesk:
         if self._store is None:
             return
         found = await asyncio.to_thread(self._store.read)
-        is_empty = not self._book.all() and not self._book.engine.commands
+        is_empty = self._book.is_empty
         record = self._book.engine
         was_halted = record.mode is EngineMode.HALTED
         journal_word = (record.reason or "halted before") if was_halted else ""
@@ -57,8 +57,12 @@ class HaltDesk:
         self._used = found.used or not is_empty
         if self.reason and not was_halted:
             _log.error("started_halted", reason=self.reason)
-            self._book.record_soon(EngineHalted(self._clock.now(), self.reason))
+            self.record(self.reason)
         await self._write_flag()
+
+    def record(self, reason: str) -> None:
+        """Journal a halt that nobody commanded."""
+        self._book.record_soon(EngineHalted(self._clock.now(), reason))
 
     async def engage(self, reason: str, told: Callable[[], None]) -> None:
         """Stop opening now; a flag that cannot be written is told in the log, the latch stands.

@@ -37,7 +37,7 @@ class CommandDesk:
         request_id, content = command.request_id, content_hash(command)
         if not request_id:
             raise InvalidFieldError("request_id", "is required")
-        done = self._book.engine.commands.get(request_id)
+        done = await self._book.find_command(request_id)
         if done is not None:
             _check_same(done.content_hash, content)
             return done.position_ids

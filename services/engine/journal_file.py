@@ -29,6 +29,7 @@ from services.engine.journal_chain import (
     row_of,
 )
 from services.engine.journal_mark import is_altered, load_mark, loss_of, save_mark, seal
+from services.engine.journal_parts import live_changes
 
 _logger = get_logger(__name__)
 
@@ -177,6 +178,7 @@ def _commit(connection: sqlite3.Connection, rows: Sequence[JournalRow]) -> Chain
         for row in rows:
             head = follow(head, row)
             connection.execute(schema.INSERT, (head.sequence, *row, head.digest))
+        schema.note_live(connection, live_changes(rows))
         connection.execute("COMMIT")
     # Half a batch must not stay open: the next one would be written with it.
     except BaseException:

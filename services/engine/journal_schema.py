@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from services.engine.journal import JournalError
 from services.engine.journal_chain import ChainHead, JournalRow, first_head, follow
+from services.engine.journal_parts import live_changes
 
 # Version 1 is the journal without a chain; its files carry 0, as new files do.
 _FIRST: Final = """
@@ -46,12 +47,26 @@ CREATE TABLE facts (
     digest BLOB NOT NULL
 ) STRICT, WITHOUT ROWID
 """
+# Positions that have not ended: a start reads their rows before any other.
+_LIVE: Final = "CREATE TABLE live (position_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID"
+_OF_POSITIONS: Final = (
+    "CREATE INDEX journal_of_positions ON journal (position_id) WHERE position_id IS NOT NULL"
+)
+# Commands have a request id: what is left is the engine's own state, a few rows a day.
+_OF_ENGINE: Final = (
+    "CREATE INDEX journal_of_engine ON journal (sequence)"
+    " WHERE position_id IS NULL AND request_id IS NULL"
+)
 COLUMNS: Final = "sequence, at, position_id, request_id, kind, version, body, digest"
 INSERT: Final = f"INSERT INTO journal ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - fixed columns
 SELECT: Final = f"SELECT {COLUMNS} FROM journal ORDER BY sequence"  # noqa: S608 - fixed columns
+ADD_LIVE: Final = "INSERT OR IGNORE INTO live VALUES (?)"
+DROP_LIVE: Final = "DELETE FROM live WHERE position_id = ?"
 _SELECT_LAST: Final = "SELECT sequence, digest FROM journal ORDER BY sequence DESC LIMIT 1"
+CHECKED_AT_START_BYTES: Final = 4 * 1024 * 1024
+"""Up to this size every page and index is checked at the start, afterwards where it is larger."""
 _CHECKED_WHOLE_BYTES: Final = 64 * 1024 * 1024
-"""Up to this size every page and index is checked at the start; the rows' chain always is."""
+"""Up to this size they are checked at all; the rows' chain always is."""
 
 
 def prepare(connection: sqlite3.Connection, identity: str) -> bool:
@@ -60,7 +75,8 @@ def prepare(connection: sqlite3.Connection, identity: str) -> bool:
     `identity` is given to a journal that has none. Raises JournalError for a file that is damaged
     or of a later release, sqlite3.Error for one that SQLite refuses.
     """
-    _check_pages(connection)
+    if size_of(connection) <= CHECKED_AT_START_BYTES:
+        check_pages(connection)
     version = _version(connection)
     if version > SCHEMA_VERSION:
         raise JournalError(
@@ -140,16 +156,41 @@ def _add_chain(connection: sqlite3.Connection, identity: str) -> None:
     connection.execute("DROP TABLE journal_before")
 
 
+def _add_live(connection: sqlite3.Connection, identity: str) -> None:
+    """Note which positions have not ended, and how to find their rows."""
+    del identity
+    for statement in (_LIVE, _OF_POSITIONS, _OF_ENGINE):
+        connection.execute(statement)
+    rows = connection.execute(
+        "SELECT at, position_id, request_id, kind, version, body FROM journal"
+        " WHERE kind IN ('EntryIntended', 'ExitResumed', 'PositionSettled') ORDER BY sequence"
+    )
+    note_live(connection, live_changes(JournalRow(*fields) for fields in rows))
+
+
+def note_live(connection: sqlite3.Connection, changes: Mapping[str, bool]) -> None:
+    """Note which positions began or go on, and which ended."""
+    for position_id, is_live in changes.items():
+        connection.execute(ADD_LIVE if is_live else DROP_LIVE, (position_id,))
+
+
 _MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection, str], None], ...]] = (
     _make_first,
     _add_chain,
+    _add_live,
 )
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 
-def _check_pages(connection: sqlite3.Connection) -> None:
+def size_of(connection: sqlite3.Connection) -> int:
+    """Return the bytes of a journal's pages."""
     pages, size = (_one(connection, f"PRAGMA {name}") for name in ("page_count", "page_size"))
-    if pages * size > _CHECKED_WHOLE_BYTES:
+    return int(pages * size)
+
+
+def check_pages(connection: sqlite3.Connection) -> None:
+    """Check every page and index unless the file is too large for that; raise JournalError."""
+    if size_of(connection) > _CHECKED_WHOLE_BYTES:
         return
     found = _one(connection, "PRAGMA integrity_check(1)")
     if found != "ok":

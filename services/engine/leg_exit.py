@@ -92,10 +92,22 @@ class LegExit:
                 if not await self._desk.withdraw_once(key):
                     await self._context.clock.sleep(self._desk.wait_seconds((key,)))
             case BookDust() as dust:
-                self._desk.book_dust(dust)
-                await asyncio.sleep(0)
+                await self._give_up(dust)
             case LegDone():
                 return
+
+    async def _give_up(self, dust: BookDust) -> None:
+        """Book a rest as dust once it is known to be there; what is gone changes what is left."""
+        is_there = await self._desk.is_there(self._leg)
+        if self._next() != dust:
+            return
+        if is_there:
+            self._desk.book_dust(dust)
+            await asyncio.sleep(0)
+        else:
+            await self._context.clock.sleep(
+                self._context.policy.resolve_interval_last.total_seconds()
+            )
 
     async def _work(self, step: WorkDown) -> None:
         if step.delay and not await self._is_due(step):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from services.common.clock import Clock
     from services.common.metrics import ServiceMetrics
     from services.engine.journal import Journal
+    from services.engine.journal_parts import JournalParts
     from services.engine.settings import EngineSettings
     from services.engine.shared_journal_settings import SharedJournalSettings
 
@@ -35,6 +36,7 @@ class OpenJournal:
     journal: Journal
     epoch: int
     halt_flag: HaltFlagFile
+    parts: JournalParts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ async def open_file(settings: EngineSettings, stack: AsyncExitStack, clock: Cloc
     journal = SqliteJournal(settings.journal_path, clock=clock)
     await journal.open()
     stack.push_async_callback(journal.close)
-    return OpenJournal(journal, journal.epoch, HaltFlagFile(halt_path(settings.journal_path)))
+    flag = HaltFlagFile(halt_path(settings.journal_path))
+    return OpenJournal(journal, journal.epoch, flag, journal)
 
 
 async def take_turn(
@@ -90,7 +93,7 @@ async def take_turn(
         return Turn(settings, None)
     await opening
     flag = HaltFlagFile(halt_path(settings.journal_path), is_current=journal.is_continued)
-    return Turn(settings, OpenJournal(journal, journal.epoch, flag))
+    return Turn(settings, OpenJournal(journal, journal.epoch, flag, journal))
 
 
 async def _open(

@@ -17,6 +17,7 @@ from services.engine.orders import OrderClass, OrderOutcome, OrderPlan, OrderSta
 from services.engine.placing import event_of_answer, is_plausible
 from services.engine.ports import OrderEvent
 from services.engine.position import OrderRecord, Position, fold, opening_side
+from services.engine.reduction import follows_refusal
 from services.engine.resolver import Absence, Finding
 from services.engine.slippage import slippage_ratio
 from services.engine.steps import BookDust
@@ -103,6 +104,17 @@ class OrderDesk:
     def alarm_exposed(self, leg: LegSide) -> None:
         """Alarm and stop entries in the symbol: this leg is on and the other one is not."""
         self._alarm(self.position.rules(leg).ref.exchange, "UNHEDGED_PAST_BUDGET")
+
+    async def is_there(self, leg: LegSide) -> bool:
+        """Tell whether a rest of a leg may be given up as dust: false while it may be gone.
+
+        Dust is on at the venue. A rest that the venue refuses to take may have left the leg
+        unheard: then it is gone, and the ledger must not go on naming it.
+        """
+        position = self.position
+        if not follows_refusal(position, leg):
+            return True
+        return await self._context.confirm(position.rules(leg))
 
     def book_dust(self, dust: BookDust) -> None:
         """Give up a rest of a leg."""

@@ -12,12 +12,13 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from services.engine import postgres_schema as sql
-from services.engine.events import Event
+from services.engine.events import CommandAccepted, Event
 from services.engine.journal import JournalError
 from services.engine.journal_chain import (
+    ChainBrokenError,
     ChainHead,
     JournalRow,
     checked_rows,
@@ -26,9 +27,19 @@ from services.engine.journal_chain import (
     follow,
     row_of,
 )
+from services.engine.journal_parts import (
+    PAGE_ROWS,
+    WHOLE_ROWS,
+    JournalPage,
+    OpenPart,
+    event_beside,
+    live_changes,
+)
 from services.engine.leadership import LEASE_LOST, Leadership
 from services.engine.postgres_lease import PostgresLease, lease_lost
 from services.engine.postgres_session import SessionSource
+
+_TAIL_ROWS: Final = 64
 
 
 # Compared by identity: two appends of equal rows are two appends.
@@ -125,8 +136,53 @@ class PostgresJournal:
                 page, head = await asyncio.to_thread(_decode, head, found)
                 events += page
         except Exception as error:
-            raise JournalError(f"cannot read the journal {self._book}: {error}") from error
+            raise self._unread(error) from error
         return tuple(events)
+
+    async def load_open(self) -> OpenPart:
+        """Read what exits need; see `JournalParts.load_open`."""
+        try:
+            upto = (await self._read_head()).sequence
+            if upto <= WHOLE_ROWS:
+                return OpenPart(await self.load(), upto, is_whole=True)
+            await self._read_beside(sql.NEWEST, upto - _TAIL_ROWS)
+            events: list[Event] = []
+            last = 0
+            while found := await self._sessions.read(sql.OPEN, self._book, last):
+                events += await asyncio.to_thread(_decode_beside, self._book, found)
+                last = found[-1][0]
+        except JournalError:
+            raise
+        except Exception as error:
+            raise self._unread(error) from error
+        return OpenPart(tuple(events), upto, is_whole=False)
+
+    async def load_page(self, after: ChainHead | None, upto: int) -> JournalPage:
+        """Read on; see `JournalParts.load_page`."""
+        head = after or first_head(self._book)
+        try:
+            found = await self._sessions.read(sql.PAGE, self._book, head.sequence, upto, PAGE_ROWS)
+            if not found and head.sequence < upto:
+                raise ChainBrokenError(f"row {head.sequence + 1} is not as it was written")
+            events, head = await asyncio.to_thread(_decode, head, found)
+        except Exception as error:
+            raise self._unread(error) from error
+        return JournalPage(tuple(events), head)
+
+    async def find_command(self, request_id: str) -> CommandAccepted | None:
+        """Look a command up; see `JournalParts.find_command`."""
+        try:
+            found = await self._read_beside(sql.COMMAND, request_id)
+        except Exception as error:
+            raise self._unread(error) from error
+        return next((event for event in found if isinstance(event, CommandAccepted)), None)
+
+    async def _read_beside(self, query: str, wanted: object) -> list[Event]:
+        found = await self._sessions.read(query, self._book, wanted)
+        return await asyncio.to_thread(_decode_beside, self._book, found)
+
+    def _unread(self, error: Exception) -> JournalError:
+        return JournalError(f"cannot read the journal {self._book}: {error}")
 
     def _put(self, write: _Write) -> None:
         if self._writer is None:
@@ -190,11 +246,13 @@ class PostgresJournal:
             self._leadership.lose(problem.reason, problem.message)
         return problem
 
-    async def _append(self, head: ChainHead, end: ChainHead, text: str) -> JournalError | None:
+    async def _append(
+        self, head: ChainHead, end: ChainHead, text: tuple[str, str]
+    ) -> JournalError | None:
         is_repeat = False
         while True:
             try:
-                taken = await self._sessions.fetch(sql.APPEND, self._book, self._lease.epoch, text)
+                taken = await self._sessions.fetch(sql.APPEND, self._book, self._lease.epoch, *text)
             except Exception as error:
                 # Perhaps the answer alone was lost: the rows are there, or they are not.
                 found = await self._found_head()
@@ -221,13 +279,14 @@ class PostgresJournal:
         return ChainHead(int(found[0][0]), bytes.fromhex(found[0][1]))
 
 
-def _encode(head: ChainHead, rows: Sequence[JournalRow]) -> tuple[ChainHead, str]:
-    """Return the head after the rows, and the rows as the statement takes them."""
+def _encode(head: ChainHead, rows: Sequence[JournalRow]) -> tuple[ChainHead, tuple[str, str]]:
+    """Return the head after the rows, and as the statement takes them the rows and who is open."""
     records = []
     for row in rows:
         head = follow(head, row)
         records.append({"sequence": head.sequence, **row._asdict(), "digest": head.digest.hex()})
-    return head, json.dumps(records)
+    changes = [{"position_id": key, "is_live": live} for key, live in live_changes(rows).items()]
+    return head, (json.dumps(records), json.dumps(changes))
 
 
 def _unwritten(error: Exception) -> JournalError:
@@ -242,6 +301,17 @@ def _decode(head: ChainHead, found: Sequence[Any]) -> tuple[list[Event], ChainHe
         head = after
         events.append(event_of(row))
     return events, head
+
+
+def _decode_beside(book: str, found: Sequence[Any]) -> list[Event]:
+    """Return the events of rows that come with the digest of the row before each."""
+    events = []
+    for *row, digest, before in map(tuple, found):
+        if before is None and row[0] != 1:
+            raise ChainBrokenError(f"row {row[0] - 1} is not as it was written")
+        known = first_head(book).digest if before is None else bytes.fromhex(before)
+        events.append(event_beside((*row, bytes.fromhex(digest)), known))
+    return events
 
 
 def _rows(events: Sequence[Event]) -> tuple[JournalRow, ...]:

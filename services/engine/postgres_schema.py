@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.engine.journal_parts import TOLD_KINDS
+
 # One number for all: two engines that start together must not both make the tables.
 _TURN: Final = "SELECT pg_advisory_lock(7310421902)"
 _END_TURN: Final = "SELECT pg_advisory_unlock(7310421902)"
@@ -35,7 +37,35 @@ CREATE TABLE journal (
     UNIQUE (book, request_id)
 )
 """
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ((_LEASES, _JOURNAL),)
+# As in the SQLite journal: which positions have not ended, and how to find their rows.
+_LIVE: Final = """
+CREATE TABLE live (
+    book text NOT NULL,
+    position_id text NOT NULL,
+    PRIMARY KEY (book, position_id)
+)
+"""
+_OF_POSITIONS: Final = """
+CREATE INDEX journal_of_positions ON journal (book, position_id) WHERE position_id IS NOT NULL
+"""
+_OF_ENGINE: Final = """
+CREATE INDEX journal_of_engine ON journal (book, sequence)
+WHERE position_id IS NULL AND request_id IS NULL
+"""
+_FILL_LIVE: Final = """
+INSERT INTO live (book, position_id)
+SELECT book, position_id FROM (
+    SELECT DISTINCT ON (book, position_id) book, position_id, kind FROM journal
+    WHERE kind IN ('EntryIntended', 'ExitResumed')
+        OR (kind = 'PositionSettled' AND body::json ->> 'status' <> 'open')
+    ORDER BY book, position_id, sequence DESC
+) AS newest
+WHERE kind <> 'PositionSettled'
+"""
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (_LEASES, _JOURNAL),
+    (_LIVE, _OF_POSITIONS, _OF_ENGINE, _FILL_LIVE),
+)
 """What brings the tables from each version to the next; those of released versions stay."""
 
 BEGIN_MIGRATING: Final = (_TURN, _VERSIONS)
@@ -68,7 +98,18 @@ RELEASE: Final = "UPDATE leases SET expires = clock_timestamp() WHERE book = $1 
 # The lock on the lease holds a grant back until these rows are durable, and a grant that was first
 # leaves nothing to join with: rows of an old epoch cannot follow those of a new one.
 APPEND: Final = """
-WITH held AS (SELECT epoch FROM leases WHERE book = $1 AND epoch = $2 FOR SHARE)
+WITH held AS (SELECT epoch FROM leases WHERE book = $1 AND epoch = $2 FOR SHARE),
+changed AS (
+    SELECT c.position_id, c.is_live
+    FROM held, json_to_recordset($4::json) AS c(position_id text, is_live boolean)
+),
+begun AS (
+    INSERT INTO live SELECT $1, position_id FROM changed WHERE is_live ON CONFLICT DO NOTHING
+),
+ended AS (
+    DELETE FROM live USING changed
+    WHERE live.book = $1 AND live.position_id = changed.position_id AND NOT changed.is_live
+)
 INSERT INTO journal
     (book, sequence, epoch, at, position_id, request_id, kind, version, body, digest)
 SELECT $1, r.sequence, held.epoch, r.at, r.position_id, r.request_id, r.kind, r.version, r.body,
@@ -86,3 +127,26 @@ ROWS: Final = """
 SELECT sequence, at, position_id, request_id, kind, version, body, digest
 FROM journal WHERE book = $1 AND sequence > $2 ORDER BY sequence LIMIT 5000
 """
+PAGE: Final = """
+SELECT sequence, at, position_id, request_id, kind, version, body, digest
+FROM journal WHERE book = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence LIMIT $4
+"""
+_BESIDE: Final = """
+SELECT r.sequence, r.at, r.position_id, r.request_id, r.kind, r.version, r.body, r.digest, p.digest
+FROM journal r LEFT JOIN journal p ON p.book = r.book AND p.sequence = r.sequence - 1
+WHERE r.book = $1
+"""
+COMMAND: Final = f"{_BESIDE} AND r.request_id = $2"
+NEWEST: Final = f"{_BESIDE} AND r.sequence > $2 ORDER BY r.sequence"
+_TOLD: Final = ", ".join(f"'{kind}'" for kind in TOLD_KINDS)
+_OF_LIVE: Final = (
+    "SELECT o.sequence FROM live l JOIN journal o USING (book, position_id)"  # noqa: S608 - fixed words
+    f" WHERE l.book = $1 AND o.kind NOT IN ({_TOLD})"
+)
+_OF_STATE: Final = (
+    "SELECT sequence FROM journal WHERE book = $1 AND position_id IS NULL AND request_id IS NULL"
+)
+OPEN: Final = (
+    f"{_BESIDE} AND r.sequence > $2 AND r.sequence IN ({_OF_LIVE} UNION {_OF_STATE})"
+    " ORDER BY r.sequence LIMIT 5000"
+)

@@ -114,8 +114,27 @@ class Reconciler:
 
         What comes of it is booked as in any other comparison.
         """
+        self._context.book.check_whole()
         exchanges = sorted(self._context.gateways)
         return tuple(chain(*await asyncio.gather(*map(self._figures, exchanges))))
+
+    async def confirm(self, rules: InstrumentRules) -> bool:
+        """Compare a leg's venue now; true once nothing that the ledger has there is missing.
+
+        What is missing is booked as in any other comparison: a break first, and by the next one
+        its leg as gone. Nothing waits for what cannot be said of one leg.
+        """
+        pocket = pocket_of(rules)
+        try:
+            self._context.book.check_whole()
+            look, _ = await self._compare(rules.ref.exchange)
+        except OpensqtError as error:
+            self.unread[rules.ref.exchange] = error.reason
+            return False
+        found = next((one for one in self._breaks(look) if one.pocket == pocket), None)
+        if found is None:
+            return pocket in look.quiet
+        return missing_leg(found, self._context.book.all(), look.lines[pocket].tolerance) is None
 
     async def _figures(self, exchange: str) -> list[PocketFigures]:
         lines, told = self._tracked(exchange), dict[Pocket, Decimal]()

@@ -74,6 +74,16 @@ def _slice(
     return part if can_part else quantity
 
 
+def follows_refusal(position: Position, leg: LegSide) -> bool:
+    """Tell whether the venue refused for good the last order that was to make the leg smaller.
+
+    It refuses so what is too small, and what is not there: only its holdings tell which.
+    """
+    closing = [r for r in position.of(leg) if r.plan.side is closing_side(leg)]
+    last = closing[-1] if closing else None
+    return last is not None and last.state is OrderState.REJECTED and not last.retryable
+
+
 def reference_price(position: Position, leg: LegSide) -> Decimal:
     """Return the price of the entry's decision: what stands in where no book can be read."""
     intent = position.intent

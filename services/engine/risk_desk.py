@@ -82,6 +82,8 @@ class RiskDesk:
 
     def look(self) -> None:
         """Open the UTC day where it is counted, and stop all entries after too many failures."""
+        if not self._book.is_whole:
+            return
         now = self._clock.now()
         day = self._book.engine.day
         counted = self._risk.max_daily_loss is not None
@@ -119,7 +121,7 @@ class RiskDesk:
 
     def symbol_risks(self, symbols: Sequence[str]) -> tuple[SymbolRisk, ...]:
         """Return the figures of these symbols, or of all that are held."""
-        positions, marks = self._book.all(), self.marks()
+        positions, marks = self._book.whole(), self.marks()
         held = sorted({p.symbol for p in positions if not p.status.is_final})
         return tuple(
             symbol_risk(symbol, positions, marks, self._limits, self._risk)
@@ -130,7 +132,7 @@ class RiskDesk:
         """Return the breaker of a symbol, or the global one where it is empty."""
         record = self._book.engine
         marks = self.marks()
-        own = [p for p in self._book.all() if symbol in ("", p.symbol)]
+        own = [p for p in self._book.whole() if symbol in ("", p.symbol)]
         losses = consecutive_losses(own, record.resume_time, lambda p: position_result(p, marks))
         view = BreakerView(symbol, "", None, losses, None if symbol else self.day_result())
         if symbol and symbol in record.breakers:
@@ -142,7 +144,7 @@ class RiskDesk:
 
     async def open_breaker(self, symbol: str, reason: str) -> None:
         """Stop entries in a symbol, or all; durable. Raises `JournalError`."""
-        if self.breaker(symbol).open_time is None:
+        if not self._is_open(symbol):
             event = ev.BreakerTripped(self._clock.now(), symbol, f"BREAKER_OPENED {reason}")
             await self._book.record(event)
 
@@ -156,8 +158,12 @@ class RiskDesk:
             raise PreconditionError(
                 "halted by an operator: resume ends that", reason="ENGINE_HALTED"
             )
-        if self.breaker(symbol).open_time is not None:
+        if self._is_open(symbol):
             await self._book.record(ev.BreakerReset(self._clock.now(), symbol, "BREAKER_CLOSED"))
+
+    def _is_open(self, symbol: str) -> bool:
+        record = self._book.engine
+        return symbol in record.breakers if symbol else record.mode is not EngineMode.ACTIVE
 
     def _result(self) -> Decimal:
         marks = self.marks()

@@ -47,8 +47,8 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
         """List the legs that are held."""
         return position_pb2.PositionServiceGetPositionsResponse(
             positions=[
-                leg_to_proto(leg_row(ref, self._book.all()))
-                for ref in held_refs(self._book.all())
+                leg_to_proto(leg_row(ref, self._book.whole()))
+                for ref in held_refs(self._book.whole())
                 if _wanted(ref, request.symbols, request.exchanges)
             ]
         )
@@ -62,7 +62,7 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
         symbol, exchange = require_text(request, "symbol"), require_text(request, "exchange")
         known = [
             rules.ref
-            for p in self._book.all()
+            for p in self._book.whole()
             for rules in (p.intent.long_rules, p.intent.short_rules)
         ]
         ref = next((r for r in known if (r.symbol, r.exchange) == (symbol, exchange)), None)
@@ -71,7 +71,7 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
                 f"the engine never held {symbol} at {exchange}", reason="LEG_NOT_FOUND"
             )
         return position_pb2.PositionServiceGetPositionResponse(
-            position=leg_to_proto(leg_row(ref, self._book.all())),
+            position=leg_to_proto(leg_row(ref, self._book.whole())),
             open_orders=[order_to_proto(r) for r in self._open() if r.plan.instrument == ref],
         )
 
@@ -81,12 +81,13 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> AsyncIterator[position_pb2.PositionUpdate]:
         """Stream the legs that are held, then every change."""
+        self._book.check_whole()
         shown: dict[InstrumentRef, LegRow] = {}
         async for event in self._feed.watch(b"", frozenset()):
             # The stream of whole positions wakes us; the legs are read from the ledger itself.
             match event.WhichOneof("event"):
                 case "caught_up":
-                    refs = held_refs(self._book.all())
+                    refs = held_refs(self._book.whole())
                     kind = "snapshot"
                 case "upsert":
                     position = self._book.get(event.upsert.position_id)
@@ -98,7 +99,7 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
                 case _:
                     continue
             for ref in refs:
-                row = leg_row(ref, self._book.all())
+                row = leg_row(ref, self._book.whole())
                 if not _wanted(ref, request.symbols, ()) or shown.get(ref) == row:
                     continue
                 kind_now = kind or _kind(shown.get(ref), row)
@@ -128,7 +129,7 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
         limit = _limit(request.limit)
         rows = [
             r
-            for r in orders_of(self._book.all())
+            for r in orders_of(self._book.whole())
             if _wanted(r.plan.instrument, request.symbols, ())
             and _within(r.create_time, request.start_time, request.end_time)
         ]
@@ -151,7 +152,7 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
     ) -> position_pb2.PositionServiceGetOrderResponse:
         """Read one order by our id; its single executions are not in the ledger."""
         key = require_text(request, "order_id")
-        record = next((p.orders[key] for p in self._book.all() if key in p.orders), None)
+        record = next((p.orders[key] for p in self._book.whole() if key in p.orders), None)
         if record is None:
             raise NotFoundError(f"the engine sent no order {key}", reason="ORDER_NOT_FOUND")
         return position_pb2.PositionServiceGetOrderResponse(order=order_to_proto(record))
@@ -163,7 +164,7 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
     ) -> position_pb2.PositionServiceGetRealizedPnLResponse:
         """Read the profit of positions that ended within the time."""
         profits = profits_of(
-            [p for p in self._book.all() if _ended_within(p, request)],
+            [p for p in self._book.whole() if _ended_within(p, request)],
         )
         total = sum((p.realized_pnl for p in profits), Decimal(0))
         return position_pb2.PositionServiceGetRealizedPnLResponse(

@@ -19,10 +19,12 @@ from services.common.clock import Clock, SystemClock
 from services.common.logs import get_logger
 from services.common.room_reserve import Reserve, ReserveFile, lacks_room
 from services.engine.afterwards import Afterwards
-from services.engine.events import Event
+from services.engine.events import CommandAccepted, Event
 from services.engine.journal import JournalError
-from services.engine.journal_chain import JournalRow, row_of
+from services.engine.journal_chain import ChainHead, JournalRow, row_of
 from services.engine.journal_file import JournalFile, read_events
+from services.engine.journal_parts import WHOLE_ROWS, JournalPage, OpenPart
+from services.engine.journal_reading import find_command, read_open, read_page
 from services.engine.journal_room import opens_exposure
 
 _logger = get_logger(__name__)
@@ -45,9 +47,15 @@ class SqliteJournal:
     """
 
     def __init__(
-        self, path: Path, *, clock: Clock | None = None, reserve: Reserve | None = None
+        self,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        reserve: Reserve | None = None,
+        whole_rows: int = WHOLE_ROWS,
     ) -> None:
         self._path = path
+        self._whole_rows = whole_rows
         self._file = JournalFile(path, clock or SystemClock())
         self._reserve = reserve or ReserveFile(path.with_name(f"{path.name}.reserve"))
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
@@ -64,7 +72,7 @@ class SqliteJournal:
     async def open(self) -> None:
         """Create the file where it is missing and start the writer; see `JournalFile.open`."""
         # In full here: a writer that failed to start would let appends wait.
-        await asyncio.to_thread(self._file.open)
+        await asyncio.to_thread(self._open)
         if not self._reserve.hold():
             _logger.warning("journal_reserve_missing", path=str(self._path))
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
@@ -103,6 +111,30 @@ class SqliteJournal:
     async def load(self) -> tuple[Event, ...]:
         """Read the whole journal; see `Journal.load`."""
         return await asyncio.to_thread(read_events, self._path)
+
+    async def load_open(self) -> OpenPart:
+        """Read what exits need; see `JournalParts.load_open`."""
+        return await asyncio.to_thread(read_open, self._path, self._whole_rows)
+
+    async def load_page(self, after: ChainHead | None, upto: int) -> JournalPage:
+        """Read on; see `JournalParts.load_page`."""
+        return await asyncio.to_thread(read_page, self._path, after, upto)
+
+    async def find_command(self, request_id: str) -> CommandAccepted | None:
+        """Look a command up; see `JournalParts.find_command`."""
+        return await asyncio.to_thread(find_command, self._path, request_id)
+
+    def _open(self) -> None:
+        """Open the file, and where the disk is full in the room that the last life kept."""
+        try:
+            self._file.open()
+        except JournalError as error:
+            if not isinstance(error.__cause__, Exception) or not lacks_room(error.__cause__):
+                raise
+            # A start that died of it would leave what is open to nobody.
+            _logger.error("journal_reserve_given_up", problem=error.message)
+            self._reserve.give_up()
+            self._file.open()
 
     def _pass_on(self) -> None:
         # Empty where durable rows took them along, and once the journal is closed.

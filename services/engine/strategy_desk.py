@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.common.clock import Clock
-from services.common.errors import OpensqtError, PreconditionError
+from services.common.errors import InvalidFieldError, OpensqtError, PreconditionError
 from services.common.logs import get_logger
 from services.engine import commands as cmd
 from services.engine import events as ev
@@ -61,6 +61,7 @@ class StrategyDesk:
         self._missing = Persistence()
         self._follows = False
         self._refused: dict[str, datetime] = {}
+        self._untradable: dict[str, datetime] = {}
         self._told: dict[str, tuple[_Said, datetime]] = {}
         self.latest: tuple[Decision, ...] = ()
         """Everything the last round decided, offers that were passed included."""
@@ -99,7 +100,11 @@ class StrategyDesk:
         self._tasks.spawn(self._rounds(), "strategy")
 
     def decisions(self) -> tuple[ev.DecisionTaken, ...]:
-        """Return the newest journaled decisions, newest first."""
+        """Return the newest journaled decisions, newest first.
+
+        Raises UnreachableError (JOURNAL_BEING_READ) for a while after a start.
+        """
+        self._book.check_whole()
         return tuple(reversed(self._book.engine.decisions))
 
     async def stop(self) -> None:
@@ -109,7 +114,8 @@ class StrategyDesk:
     async def decide_once(self) -> tuple[Decision, ...]:
         """Decide once about everything, journal what is new, and in auto mode act on it."""
         mode = self.mode
-        if mode is StrategyMode.MANUAL:
+        # What was entered from which offer, and what has cooled down, stands in the journal's rest.
+        if mode is StrategyMode.MANUAL or not self._book.is_whole:
             self.latest = ()
             return ()
         self.latest = decide(self._situation(), self._policy)
@@ -134,6 +140,7 @@ class StrategyDesk:
         now, monotonic = self._clock.now(), self._clock.monotonic()
         positions, record = self._book.all(), self._book.engine
         self._refused = {s: until for s, until in self._refused.items() if until > now}
+        self._untradable = {p: until for p, until in self._untradable.items() if until > now}
         bare = Situation(
             now=now,
             quotes=quotes_of(
@@ -178,7 +185,8 @@ class StrategyDesk:
             said = (mode, decision.action, decision.reason)
             known = self._told.get(decision.subject)
             # What is carried out is told each time, what only stands as it did is not.
-            acts = mode is StrategyMode.AUTO and decision.action is not DecisionAction.HOLD
+            stands = decision.action is DecisionAction.HOLD or self._is_put_off(decision)
+            acts = mode is StrategyMode.AUTO and not stands
             if not acts and known is not None and known[0] == said and now - known[1] < repeat:
                 told[decision.subject] = known
                 continue
@@ -195,16 +203,38 @@ class StrategyDesk:
 
     async def _act(self, decisions: Sequence[Decision]) -> None:
         # Leaving first, and no wait of an entry before it.
-        for decision in decisions:
+        left = [await self._leave(decision) for decision in decisions]
+        # One, and then the facts anew: while the venues answered, others may have come to pass.
+        entry = _next_entry(decisions)
+        # None into room that was not made: its size was decided with all of them gone.
+        if entry is not None and all(left):
+            await self._enter(entry)
+
+    async def _leave(self, decision: Decision) -> bool:
+        """Carry an exit or a reduction out; returns whether nothing stands against it."""
+        if self._is_put_off(decision):
+            return False
+        key, reason = decision.position_id, f"STRATEGY {decision.reason}"
+        try:
             if decision.action is DecisionAction.EXIT:
-                key, reason = decision.position_id, f"STRATEGY {decision.reason}"
                 await self._engine.close(cmd.CloseCommand(exit_request(key), key, reason=reason))
             elif decision.action is DecisionAction.REDUCE:
                 await self._reduce(decision)
-        # One, and then the facts anew: while the venues answered, others may have come to pass.
-        entry = _next_entry(decisions)
-        if entry is not None:
-            await self._enter(entry)
+        except OpensqtError as error:
+            # The others leave all the same.
+            _log.warning("strategy_leaving_refused", position_id=key, reason=error.reason)
+            is_reduction = decision.action is DecisionAction.REDUCE
+            if is_reduction and isinstance(error, InvalidFieldError):
+                self._untradable[key] = self._clock.now() + self._policy.refusal_cooldown
+                self._tell_refusal(decision, error.reason, error.message)
+            return False
+        return True
+
+    def _is_put_off(self, decision: Decision) -> bool:
+        """Whether a venue would not trade so little as a reduction takes; an exit never waits."""
+        until = self._untradable.get(decision.position_id)
+        is_reduction = decision.action is DecisionAction.REDUCE
+        return is_reduction and until is not None and self._clock.now() < until
 
     async def _reduce(self, decision: Decision) -> None:
         position = self._book.get(decision.position_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from services.engine.follower_offer import Offer
@@ -12,6 +13,8 @@ from services.engine.strategy_words import DecisionAction
 
 CAP_REASONS = frozenset({"POSITIONS_FULL", "TOTAL_CAP"})
 """Reasons that the end of any other position would lift."""
+_OWN_BOUNDS = 2
+"""How many of the bounds of a size, the first ones, are the offer's own."""
 
 
 def judge_entry(quoted: Quoted, situation: Situation, policy: StrategyPolicy) -> Decision:
@@ -26,6 +29,10 @@ def judge_entry(quoted: Quoted, situation: Situation, policy: StrategyPolicy) ->
     )
     if reason:
         return about_offer(DecisionAction.PASS, reason, offer)
+    # What is too small by itself is not waited for: no other position's end would let it in.
+    least, reason = _smallest(_bounds(offer, situation, policy)[:_OWN_BOUNDS])
+    if least < policy.min_notional:
+        return about_offer(DecisionAction.PASS, reason, offer, extra=figures(size=least))
     if len(situation.held) >= policy.max_positions:
         return about_offer(DecisionAction.PASS, "POSITIONS_FULL", offer)
     notional, bound = target_size(offer, situation, policy)
@@ -37,6 +44,17 @@ def judge_entry(quoted: Quoted, situation: Situation, policy: StrategyPolicy) ->
 
 def target_size(offer: Offer, situation: Situation, policy: StrategyPolicy) -> tuple[Decimal, str]:
     """Return the notional of one leg and the name of what bounds it, never below zero."""
+    return _smallest(_bounds(offer, situation, policy))
+
+
+def _smallest(bounds: Iterable[tuple[Decimal, str]]) -> tuple[Decimal, str]:
+    notional, bound = min(bounds, key=lambda each: each[0])
+    return max(notional, Decimal(0)), bound
+
+
+def _bounds(
+    offer: Offer, situation: Situation, policy: StrategyPolicy
+) -> list[tuple[Decimal, str]]:
     capacity = offer.capacity_notional or Decimal(0)
     bounds = [
         (policy.target_notional, "TARGET"),
@@ -49,8 +67,7 @@ def target_size(offer: Offer, situation: Situation, policy: StrategyPolicy) -> t
         left = policy.max_venue_notional - situation.venue_notional(exchange)
         # Both legs at one venue take twice the notional of one.
         bounds.append((left / exchanges.count(exchange), "VENUE_CAP"))
-    notional, bound = min(bounds, key=lambda each: each[0])
-    return max(notional, Decimal(0)), bound
+    return bounds
 
 
 def _sound(offer: Offer, situation: Situation) -> str:

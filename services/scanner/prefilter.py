@@ -9,6 +9,7 @@ its history too, so it is not read.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +96,21 @@ def borrowed_legs(
         if pair.borrows and long_leg.is_known and short_leg.highest_apr > long_leg.lowest_apr:
             found.setdefault(pair.short_leg.venue, set()).add(pair.short_leg)
     return found
+
+
+def likely_best(
+    pairs: Iterable[PairOfLegs],
+    outlooks: Mapping[InstrumentKey, LegOutlook],
+    rules: ScanRules,
+    count: int,
+) -> list[PairOfLegs]:
+    """Return the pairs, at most `count`, that earn most in the best case by what is told so far."""
+    nets = {
+        pair: best_net_apr(outlooks[pair.long_leg], outlooks[pair.short_leg], rules)
+        for pair in pairs
+        if outlooks[pair.long_leg].is_known and outlooks[pair.short_leg].is_known
+    }
+    return nlargest(count, nets, key=nets.__getitem__)
 
 
 def prefilter(

@@ -22,6 +22,7 @@ from services.scanner.prefilter import (
     Prefiltered,
     borrowed_legs,
     leg_outlook,
+    likely_best,
     prefilter,
 )
 from services.scanner.shortlist import (
@@ -183,15 +184,20 @@ class Scanner:
             venue: int(present(view).timestamp() // 60) for venue, view in found.views.items()
         }
         outlooks: dict[InstrumentKey, LegOutlook] = {}
+        is_history_held = False
         for leg in legs:
             view = found.views[leg.venue]
             held = self._store.settlements(leg.venue, leg.symbol)
+            is_history_held |= bool(held.minutes.size)
             interval = interval_hours(view, leg.symbol)
             outlooks[leg] = leg_outlook(
                 view, leg.symbol, held, interval, minutes[leg.venue], self._rules
             )
             await work.slicer.pause()
         self._foresee_borrowing(candidates, outlooks, found, work)
+        # By present rates alone most would be asked in vain, by histories too three of ten.
+        if is_history_held and not self._foresight.legs:
+            self._foresee_shortlist(candidates, outlooks, work)
         chosen = prefilter(candidates, outlooks, self._rules)
         # Every venue has its place, also one without a pair.
         needed = {venue: chosen.needed.get(venue, set()) for venue in found.views}
@@ -210,6 +216,19 @@ class Scanner:
                 listed = found.views[venue].symbols
                 assets = sorted({listed[leg.symbol].base_asset for leg in legs})
                 work.early.begin([ReadBorrowRates(venue, tuple(assets))])
+
+    def _foresee_shortlist(
+        self,
+        pairs: Sequence[PairOfLegs],
+        outlooks: Mapping[InstrumentKey, LegOutlook],
+        work: _Work,
+    ) -> None:
+        """Ask early for the better half of what a first scan will probably shortlist: venues answer
+        while histories are studied.
+        """
+        best = likely_best(pairs, outlooks, self._rules, self._shortlist_count // 2)
+        legs = {leg for pair in best for leg in (pair.long_leg, pair.short_leg)}
+        work.early.begin(leg_tasks(sorted(legs), self._rules.costs.book_depth))
 
     async def _read_histories(
         self, found: Markets, work: _Work

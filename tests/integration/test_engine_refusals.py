@@ -43,6 +43,9 @@ class Refuser(OrderEntryMethods, _Base):  # type: ignore[misc]  # the base is An
         self.unary_count += 1
         return await self._place(request)
 
+    async def _admit(self) -> None:
+        """Admit everybody: no engine is overtaken here."""
+
     async def _place(
         self, request: resources_pb2.PlaceOrderRequest, path: str = ""
     ) -> resources_pb2.Order:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -21,8 +20,10 @@ from tests.support.pair_rig import (
     Held,
     PairRig,
     decimal_of,
-    plain,
+    order_classes,
+    order_counts,
     running_pairs,
+    seen_row,
 )
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -47,6 +48,13 @@ LOST: dict[str, dict[str, Any]] = {
     "late": {"type": "late_execution", "seconds": 0.2},
 }
 """Ways to an unknown outcome: filled, never arrived, executed after the venue said it knew not."""
+ORDERS_OF = {
+    "lead": ("1/1/0/2", "1/0/0/0"),
+    "hedge": ("1/1/0/2", "1/2/0/2"),
+    "unwind": ("1/1/1/0", "1/1/2/0"),
+    "exit": ("1/1/0/2", "1/1/0/3"),
+}
+"""All orders of a position one of whose orders arrived unheard, and of one where it never did."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -67,11 +75,6 @@ async def rig(running: PairRig) -> AsyncIterator[PairRig]:
     await running.resume()
 
 
-def _classes(position: engine_pb2.HedgedPosition) -> Counter[str]:
-    names = {"e": "entry", "h": "hedge", "u": "unwind", "x": "exit"}
-    return Counter(names[one.client_order_id[17]] for one in position.orders)
-
-
 def _tell(
     record_property: Any,
     pair: tuple[str, str, str],
@@ -79,11 +82,7 @@ def _tell(
     ended: engine_pb2.HedgedPosition,
 ) -> None:
     """Enter a row in the table that is printed after the tests."""
-    found = _classes(ended)
-    orders = "/".join(str(found[name]) for name in ("entry", "hedge", "unwind", "exit"))
-    state = engine_pb2.HedgedPositionState.Name(ended.state).rsplit("_", 1)[1].lower()
-    dust = plain(decimal_of(ended.dust_quantity))
-    record_property("pair_seen", [what, " x ".join(pair[:2]), pair[2], orders, dust, state])
+    record_property("pair_seen", seen_row(what, pair, ended))
 
 
 async def _closed_flat(
@@ -96,12 +95,7 @@ async def _closed_flat(
         position = await rig.leave(position)
         assert position.state == CLOSED, position
     after = await rig.books(long, short, position.symbol)
-    await rig.assert_matched(position, before, after)
-    lots = [await rig.lot(venue, position.symbol) for venue in (long, short)]
-    dust = abs(decimal_of(position.dust_quantity))
-    for left in (after.long - before.long, after.short - before.short):
-        assert abs(left) < max(lots) + dust, position
-    await rig.assert_no_id_twice()
+    await rig.assert_left(position, before, after)
     return position
 
 
@@ -112,12 +106,9 @@ async def test_slices_are_hedged_one_after_the_other(
     """A lead above the slice goes in several, each hedged before the next; so does the exit."""
     before = await rig.books(long, short, symbol)
     position = await rig.enter(long, short, symbol)
-    found = _classes(position)
-    assert (found["entry"], found["hedge"]) == (3, 3), position
-    order = [one.client_order_id[17] for one in position.orders]
-    assert order == ["e", "h"] * 3
+    assert order_classes(position) == ["entry", "hedge"] * 3, position
     ended = await _closed_flat(rig, position, before)
-    assert _classes(ended)["exit"] >= 6
+    assert order_classes(ended).count("exit") >= 6
     _tell(record_property, (long, short, symbol), "slices", ended)
 
 
@@ -129,7 +120,7 @@ async def test_a_hedge_that_falls_short_is_topped_up(
     before = await rig.books(long, short, symbol)
     await rig.partial("short", "0.31", short, "SELL", times=2)
     position = await rig.enter(long, short, symbol, notional=Decimal(1_400))
-    assert _classes(position) == {"entry": 1, "hedge": 3}, position
+    assert order_counts(position) == "1/3/0/0", position
     ended = await _closed_flat(rig, position, before)
     _tell(record_property, (long, short, symbol), "top-ups", ended)
 
@@ -144,7 +135,7 @@ async def test_a_lead_whose_hedge_is_refused_is_unwound(
     await rig.partial("back", "0.37", long, "SELL")
     position = await rig.enter(long, short, symbol, notional=Decimal(1_400))
     assert position.state == FLAT, position
-    assert _classes(position)["unwind"] >= 2
+    assert order_classes(position).count("unwind") >= 2
     ended = await _closed_flat(rig, position, before)
     _tell(record_property, (long, short, symbol), "hedge refused", ended)
 
@@ -173,7 +164,7 @@ async def test_a_lead_that_fills_nothing_sends_no_hedge(
     await rig.fault("nothing", {"type": "zero_fill"}, long, "BUY", times=None)
     position = await rig.enter(long, short, symbol)
     assert position.state == FLAT, position
-    assert _classes(position) == {"entry": 1}
+    assert order_counts(position) == "1/0/0/0"
     ended = await _closed_flat(rig, position, before)
     _tell(record_property, (long, short, symbol), "lead fills nothing", ended)
 
@@ -198,9 +189,8 @@ async def test_an_order_of_unknown_outcome_is_counted_once(
     if stage == "unwind":
         await rig.fault("no-funds", REFUSALS[short], short, "SELL", times=None)
     position = await rig.enter(long, short, symbol, notional=Decimal(1_400))
-    expected = {"unwind": {FLAT}, "lead": {OPEN, FLAT}, "hedge": {OPEN, FLAT}}.get(stage, {OPEN})
-    assert position.state in expected, position
     ended = await _closed_flat(rig, position, before)
+    assert order_counts(ended) == ORDERS_OF[stage][lost == "request"], ended
     (row,) = [r for r in await rig.control.get("faults") if r["rule"]["id"] == "lost"]
     assert row["applied"] == 1
     _tell(record_property, (long, short, symbol), f"{stage}: {lost} lost", ended)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,8 @@ from tests.support.pair_rig import (
     SHORT,
     Held,
     PairRig,
-    decimal_of,
-    plain,
     running_pairs,
+    seen_row,
 )
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -96,12 +94,7 @@ async def _ended(rig: PairRig, position: engine_pb2.HedgedPosition, before: Held
 
 
 def _row(pair: tuple[str, str, str], what: str, ended: Ended) -> list[str]:
-    names = Counter(one.client_order_id[17] for one in ended.position.orders)
-    state = engine_pb2.HedgedPositionState.Name(ended.position.state).rsplit("_", 1)[1].lower()
-    orders = "/".join(str(names[name]) for name in "ehux")
-    dust = plain(decimal_of(ended.position.dust_quantity))
-    what = f"passive: {what}, in {ended.fills}"
-    return [what, " x ".join(pair[:2]), pair[2], orders, dust, state]
+    return seen_row(f"passive: {what}, in {ended.fills}", pair, ended.position)
 
 
 @pytest.mark.parametrize(("long", "short", "symbol", "lead"), CASES)

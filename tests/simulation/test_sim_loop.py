@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import time
+from contextvars import Context, ContextVar
 
 import pytest
 
@@ -87,8 +88,12 @@ def test_a_socket_cannot_be_had() -> None:
     async def main() -> None:
         with pytest.raises(OutsideError):
             await asyncio.open_connection("127.0.0.1", 9)
-        with socket.socket() as kept, pytest.raises(NotImplementedError):
-            await asyncio.get_running_loop().sock_connect(kept, ("127.0.0.1", 9))
+        loop = asyncio.get_running_loop()
+        with socket.socket() as kept:
+            with pytest.raises(OutsideError):
+                await loop.sock_connect(kept, ("127.0.0.1", 9))
+            with pytest.raises(OutsideError):
+                loop.add_reader(kept, print)
 
     run_simulated(main())
 
@@ -118,6 +123,41 @@ def test_a_killed_process_runs_no_finally() -> None:
         return left
 
     assert run_simulated(main()) == ["began"]
+
+
+def test_a_task_in_an_empty_context_is_of_the_process_that_made_it() -> None:
+    """It forgets what was set, not whose it is: it dies with the process, and is buried with it."""
+
+    async def main() -> list[str]:
+        seen: list[str] = []
+        ended: list[str] = []
+        asked = ContextVar("asked", default="nothing")
+
+        async def work() -> None:
+            try:
+                while True:
+                    seen.append(asked.get())
+                    await asyncio.sleep(2)
+            finally:
+                ended.append("ended")
+
+        async def begin() -> asyncio.Task[None]:
+            asked.set("by the first")
+            return asyncio.create_task(work(), context=Context())
+
+        process = Process("one")
+        loop = asyncio.get_running_loop()
+        task = await loop.create_task(begin(), context=context_of(process))
+        await asyncio.sleep(3)
+        process.die()
+        await asyncio.sleep(60)
+        assert not ended
+        process.bury()
+        assert ended == ["ended"]
+        del task
+        return seen
+
+    assert run_simulated(main()) == ["nothing", "nothing"]
 
 
 def test_a_process_dies_at_the_step_it_is_told() -> None:

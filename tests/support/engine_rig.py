@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from services.common.errors import NotFoundError
 from services.engine.commands import CloseCommand, OpenCommand
-from services.engine.engine import Engine, EngineDependencies
+from services.engine.engine import Engine
+from services.engine.engine_needs import EngineDependencies
 from services.engine.event_codec import VERSION, decode_event, encode_event
 from services.engine.events import Event
 from services.engine.instruments import InstrumentKind, InstrumentRef, InstrumentRules, LegSide

@@ -1,8 +1,9 @@
 /* Loaded before libc in a service under test: shifts its wall clock, and fails its fsync.
  *
- * Both are told by a file of three 64-bit numbers that the test writes while the service runs:
+ * Both are told by a file of four 64-bit numbers that the test writes while the service runs:
  * nanoseconds to add to the wall clock, whether fsync and fdatasync fail with EIO, and how many
- * of them have failed. The monotonic clock is left alone, as a jump of the real one leaves it.
+ * of them have failed; last how many readings of the wall clock were shifted. The monotonic clock
+ * is left alone, as a jump of the real one leaves it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -26,7 +27,7 @@ __attribute__((constructor)) static void load(void) {
     const char *path = getenv("HOST_FAULTS_FILE");
     int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (file >= 0) {
-        void *at = mmap(NULL, 24, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        void *at = mmap(NULL, 32, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         told = at == MAP_FAILED ? NULL : at;
         close(file);
     }
@@ -42,6 +43,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
         int64_t all = now->tv_sec * SECOND + now->tv_nsec + told[0];
         now->tv_sec = all / SECOND;
         now->tv_nsec = all % SECOND;
+        if (told[0]) __sync_fetch_and_add((int64_t *)&told[3], 1);
     }
     return result;
 }

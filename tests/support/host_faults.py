@@ -14,7 +14,7 @@ from cli.demo.processes import ServiceProcess
 from cli.demo.stack import LocalStack, StackOptions
 
 _SOURCE = Path(__file__).with_name("host_faults.c")
-_FORM = struct.Struct("=qqq")
+_FORM = struct.Struct("=qqqq")
 
 
 def why_no_host_faults() -> str:
@@ -28,7 +28,7 @@ class HostFaults:
     def __init__(self, folder: Path, name: str) -> None:
         self._file = folder / f"{name}.host"
         self._library = folder / "host_faults.so"
-        self._file.write_bytes(_FORM.pack(0, 0, 0))
+        self._file.write_bytes(_FORM.pack(0, 0, 0, 0))
         if not self._library.exists():
             make = ["cc", "-O1", "-shared", "-fPIC", "-o", str(self._library), str(_SOURCE), "-ldl"]
             subprocess.run(make, check=True)
@@ -42,6 +42,11 @@ class HostFaults:
     def failed_syncs(self) -> int:
         """How many syncs have failed."""
         return int(_FORM.unpack(self._file.read_bytes())[2])
+
+    @property
+    def shifted_readings(self) -> int:
+        """How many readings of the wall clock were off."""
+        return int(_FORM.unpack(self._file.read_bytes())[3])
 
     def jump(self, seconds: float) -> None:
         """Put the wall clock so far off, ahead where it is positive; 0 puts it right."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -33,6 +34,7 @@ from services.engine.bootstrap import engine_server
 from services.engine.settings import EngineSettings
 from tests.support.connector import connector_part, eventually, running_connector
 from tests.support.simulator import Control, ccxt_exchange, running_simulator, simulator_settings
+from tests.support.stack import classes
 
 LONG, SHORT = engine_pb2.LEG_SIDE_LONG, engine_pb2.LEG_SIDE_SHORT
 OPEN = engine_pb2.HEDGED_POSITION_STATE_OPEN
@@ -238,6 +240,42 @@ class PairRig:
             Decimal(one.worst_price.value) for one in position.orders if one.worst_price.value
         ]
         assert dust * min(prices, default=ZERO) < _DUST_BOUND, position
+
+    async def assert_left(
+        self, position: engine_pb2.HedgedPosition, before: Held, after: Held
+    ) -> None:
+        """Check that nothing is left of each leg: two rests that cancel would be left behind."""
+        await self.assert_matched(position, before, after)
+        long, short = position.long_leg.instrument, position.short_leg.instrument
+        lots = [await self.lot(one.exchange, position.symbol) for one in (long, short)]
+        most = max(lots) + abs(decimal_of(position.dust_quantity))
+        for left in (after.long - before.long, after.short - before.short):
+            assert abs(left) < most, position
+        await self.assert_no_id_twice()
+
+
+def order_classes(position: engine_pb2.HedgedPosition) -> list[str]:
+    """Return what each order of a position was for, oldest first."""
+    return classes([{"client_order_id": one.client_order_id} for one in position.orders])
+
+
+def order_counts(position: engine_pb2.HedgedPosition) -> str:
+    """Return how many orders there were, as the tables tell it: lead/hedge/unwind/exit."""
+    counts = Counter(order_classes(position))
+    return "/".join(str(counts[name]) for name in ("entry", "hedge", "unwind", "exit"))
+
+
+def state_word(position: engine_pb2.HedgedPosition) -> str:
+    """Return the state of a position in a word."""
+    return engine_pb2.HedgedPositionState.Name(position.state).rsplit("_", 1)[1].lower()
+
+
+def seen_row(
+    what: str, pair: tuple[str, str, str], position: engine_pb2.HedgedPosition
+) -> list[str]:
+    """Return the row of the table of what entries and exits met."""
+    dust = plain(decimal_of(position.dust_quantity))
+    return [what, " x ".join(pair[:2]), pair[2], order_counts(position), dust, state_word(position)]
 
 
 def is_multiplier(text: str) -> bool:

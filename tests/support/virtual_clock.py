@@ -61,11 +61,21 @@ class VirtualClock:
 
     async def _settle(self) -> None:
         """Run the loop until nothing is ready and no thread owes an answer."""
-        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # asyncio's queue
+        loop = asyncio.get_running_loop()
+        ready = loop._ready  # type: ignore[attr-defined]  # asyncio's queue
         while True:
             await asyncio.sleep(0)
+            # Asked first: what ends after this has its answer among what is ready.
+            is_owed = self._busy() or _is_thread_at_work(loop)
             if ready:
                 continue
-            if not self._busy():
+            if not is_owed:
                 return
             await asyncio.sleep(0.0002)
+
+
+def _is_thread_at_work(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether something given to the loop's own threads has not ended; time waits for it."""
+    executor = loop._default_executor  # type: ignore[attr-defined]  # where to_thread gives work
+    # A thread counts as idle again only after its result was handed to the loop.
+    return executor is not None and len(executor._threads) > executor._idle_semaphore._value

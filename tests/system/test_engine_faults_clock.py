@@ -65,6 +65,7 @@ async def test_a_jump_of_the_clock_harms_nothing(
     await stack.fault("held", held("before", 0.5), venue=PERPETUAL, symbol="BTCUSDT")
     entering = await stack.open("BTCUSDT")
     await stack.until_struck("held")
+    seen = bench.hosts[name].shifted_readings
     bench.hosts[name].jump(seconds)
     try:
         settled = await stack.settled(entering, PATIENCE_SECONDS)
@@ -74,6 +75,7 @@ async def test_a_jump_of_the_clock_harms_nothing(
         fresh, entry = await entered(stack, "ETHUSDT")
     finally:
         bench.hosts[name].jump(0)
+    assert bench.hosts[name].shifted_readings > seen, "the service reads another clock"
     assert settled.state in (OPEN, FLAT), settled
     assert closed.state == CLOSED, closed
     assert fresh.state == OPEN, fresh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -15,11 +16,15 @@ from typing import Any
 import pytest
 
 from services.common.clock import SystemClock
+from services.engine import postgres_journal
 from services.engine.journal import JournalError
+from services.engine.ledger import Ledger
 from services.engine.postgres_journal import PostgresJournal
 from services.engine.postgres_lease import PostgresLease
 from services.engine.postgres_session import SessionSource
 from tests.support.journal_images import halted
+from tests.support.journal_past import batches, past_events
+from tests.support.journal_start import Start
 from tests.support.lease_process import OVERTAKEN
 from tests.support.postgres_server import WireSession, has_postgres, postgres_server
 
@@ -184,6 +189,37 @@ async def test_a_row_that_was_edited_stops_the_load(place: Place) -> None:
         )
         with pytest.raises(JournalError):
             await engine.journal.load()
+
+
+async def test_a_start_in_two_parts_ends_where_a_whole_replay_does(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is open is read first and held against all rows; a changed row stops entries."""
+    monkeypatch.setattr(postgres_journal, "WHOLE_ROWS", 0)
+    async with opened(place, "one") as engine:
+        for rows in batches(past_events(5), random.Random(5)):
+            await engine.journal.append(rows)
+        start = Start(engine.journal)
+        await start.desk.load()
+        live = {p.position_id for p in start.book.all()}
+        assert await start.book.find_command("request-3") is not None
+        await start.read_rest()
+        whole = Ledger(start.book._ledger.since)
+        whole.take_all(await engine.journal.load())
+        assert (start.taken_up, start.halts.reason) == ([], "")
+        assert start.book.whole() == tuple(whole.positions.values())
+        assert start.book.engine == whole.engine
+        assert live == {k for k, p in whole.positions.items() if not p.status.is_final}
+        await engine.sessions.fetch(
+            "UPDATE journal SET at = 'never' WHERE book = $1 AND kind = 'CommandAccepted'"
+            " AND sequence < 100",
+            place.book,
+        )
+        again = Start(engine.journal)
+        await again.desk.load()
+        await again.read_rest()
+        with pytest.raises(JournalError, match="not as it was written"):
+            again.desk.check()
 
 
 async def test_an_engine_that_stops_hands_its_lease_over_at_once(place: Place) -> None:

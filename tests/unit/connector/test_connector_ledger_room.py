@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.common.errors import PreconditionError
+from services.common.errors import FatalError, PreconditionError
+from services.common.room_reserve import ReserveFile
 from services.connector.ledger import Ledger, LedgerRow, Phase
 
 
@@ -44,6 +46,39 @@ class FullDisk(Ledger):
 def row(name: str) -> LedgerRow:
     """Return a row of an id."""
     return LedgerRow(name, name, "hash", "BTCUSDT", Phase.OPEN, 1, "{}")
+
+
+class FullStart(Ledger):
+    """A ledger on a disk that has no room for its opening while `taken` exists."""
+
+    taken: Path
+
+    def _prepare(self, *arguments: Any) -> Any:
+        found = super()._prepare(*arguments)
+        if self.taken.exists():
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return found
+
+
+async def test_a_start_on_a_full_disk_takes_the_reserve_of_the_last_life(tmp_path: Path) -> None:
+    """Orders that are open must not be left to nobody; without a reserve the start says so."""
+    path, kept = tmp_path / "orders.ledger", tmp_path / "orders.ledger.reserve"
+    first = Ledger(path, reserve=ReserveFile(kept, 4096))
+    first.open()
+    await first.record(row("open-1"), urgent=True)
+    first.close()
+    assert kept.exists()
+    ledger = FullStart(path, reserve=ReserveFile(kept, 4096))
+    ledger.taken = kept
+    ledger.open()
+    assert [one.client_order_id for one in await ledger.open_rows()] == ["open-1"]
+    ledger.close()
+    bare = FullStart(path, reserve=ReserveFile(tmp_path / "other", 4096))
+    bare.taken = path
+    with pytest.raises(FatalError, match="disk is full"):
+        bare.open()
 
 
 async def test_exits_take_the_reserve_and_entries_wait_for_room(tmp_path: Path) -> None:

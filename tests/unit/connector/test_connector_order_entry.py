@@ -18,6 +18,9 @@ class SlowDesk(OrderEntryMethods):
         self.taken: list[str] = []
         self._place = self._take
 
+    async def _admit(self) -> None:
+        """Admit everybody: no engine is overtaken here."""
+
     async def _take(
         self, request: resources_pb2.PlaceOrderRequest, _path: str
     ) -> resources_pb2.Order:

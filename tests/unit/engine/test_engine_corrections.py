@@ -188,6 +188,10 @@ HALF = ev.ReduceRequested(KEY, START, D("0.5"), D("0.5"), D("0.5"))
         (opened(), [EXIT, gone("0.4")], None),
         (opened(), [HALF, gone("0.4")], None),
         (opened(), [HALF, gone("0.7")], ("LEG_GONE_AT_VENUE", "0.3")),
+        (opened(), [HALF, gone("0.501")], ("LEG_GONE_AT_VENUE", "0.499")),
+        (opened(), [HALF, gone("0.5005")], None),
+        (opening(), [gone("0")], None),
+        (opened(), [gone("0", cause="liquidated")], None),
         (opened(), [HALF, gone("0.2", cause="liquidated")], ("LEG_LIQUIDATED", None)),
         (opened("1.4"), [], ("LATE_FILL", "1")),
     ],
@@ -235,6 +239,27 @@ def test_an_ended_position_with_something_on_goes_on_closing() -> None:
     assert resumed.close_time is None
     assert remaining(resumed, LONG) == D("0.3")
     assert next_exit_step(resumed, SHORT, POLICY) == LegDone()
+
+
+def test_an_ended_position_that_went_beyond_zero_books_it() -> None:
+    """A late fill of an exit takes more than there was: named as dust, never traded back."""
+    closed = after(opened(), [EXIT])
+    closed = filled(filled(closed, OrderClass.EXIT, LONG, "1"), OrderClass.EXIT, SHORT, "1")
+    closed = fold(closed, ev.PositionSettled(KEY, START, PositionStatus.CLOSED, "CLOSE"))
+    late = filled(closed, OrderClass.EXIT, LONG, "0.3")
+    asked = correction(late, START)
+    assert asked == ev.ExitResumed(KEY, START, "LATE_FILL")
+    dust = next_exit_step(fold(late, asked), LONG, POLICY)
+    assert dust == BookDust(LONG, D("-0.3"), "BEYOND_ZERO")
+
+
+def test_dust_of_one_leg_adds_up_and_each_leg_has_its_own() -> None:
+    """Two rests that were given up are both on at the venue."""
+    rests = (("0.0002", LONG), ("0.0003", LONG), ("-0.0004", SHORT))
+    booked = [ev.DustBooked(KEY, START, leg, D(rest), "REST_BELOW_MINIMUM") for rest, leg in rests]
+    position = after(opened(), booked)
+    assert position.dust == {LONG: D("0.0005"), SHORT: D("-0.0004")}
+    assert [position.held(leg) for leg in LegSide] == [D("0.9995"), D("0.9996")]
 
 
 def test_two_reduces_that_cross_leave_the_smaller_rest() -> None:

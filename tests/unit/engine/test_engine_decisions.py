@@ -368,6 +368,27 @@ def test_each_check_refuses_alone(
     )
 
 
+def test_a_notional_must_do_by_the_lower_of_both_prices() -> None:
+    """The venue may judge a buy by its limit or by the book; either must be enough."""
+    long, short = leg_facts(LegSide.LONG), leg_facts(LegSide.SHORT)
+    proposal = propose(long, short, WISH, POLICY)
+    reference, worst = proposal.references[LegSide.LONG], proposal.worst_prices[LegSide.LONG]
+    assert reference < worst
+    between = proposal.quantity * (reference + worst) / 2
+    dear = replace(long, rules=replace(SPOT, min_notional=between))
+    failures = check_entry(dear, short, proposal, EngineLimits(), NOTHING_ON)
+    assert [(f.reason, f.leg) for f in failures] == [("NOTIONAL_TOO_SMALL", LegSide.LONG)]
+
+
+def test_a_hedge_that_pays_its_fee_in_base_may_buy_that_much_more() -> None:
+    """The series is allowed the gross of the whole lead, in whole lots."""
+    long, short = leg_facts(LegSide.LONG), leg_facts(LegSide.SHORT)
+    wish = replace(WISH, quantity=D(5), lead_leg=LegSide.SHORT)
+    proposal = propose(long, short, wish, POLICY)
+    allowed = intent_of(KEY, START, long, short, proposal, POLICY, "").hedge
+    assert (allowed.leg, allowed.largest_quantity) == (LegSide.LONG, D("5.005"))
+
+
 def test_pairs_that_cannot_be_priced_are_refused_first() -> None:
     """Empty and crossed books, the same instrument twice, and different assets."""
     crossed = Book((BookLevel(D(101), D(1)),), (BookLevel(D(100), D(1)),))

@@ -15,6 +15,7 @@ from services.engine.orders import OrderClass, OrderOutcome, OrderPlan, OrderSid
 from services.engine.policy import EnginePolicy
 from services.engine.position import Position, begin, fold, opening_side
 from services.engine.reduction import reduction_plan
+from services.engine.risk_exposure import worst_case_quantity
 from services.engine.steps import BookDust, LegDone, WorkDown
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import make_rules
@@ -182,3 +183,24 @@ def test_the_callers_bound_stands_first_and_never_narrows_later_ones(
     assert isinstance(step, WorkDown)
     plan = reduction_plan(position, step, OrderClass.EXIT, D(100), POLICY)
     assert plan.worst_price == D(price)
+
+
+def test_what_only_found_no_price_is_not_given_up() -> None:
+    """Orders that filled nothing were no refusals: the small rest of a leg is tried on."""
+    position = closing(opened("0.03"))
+    for _ in range(3):
+        position = worked(position, SHORT, OrderClass.EXIT, "0.03", "0")
+    step = next_exit_step(position, SHORT, POLICY)
+    assert isinstance(step, WorkDown)
+    assert step.quantity == D("0.03")
+
+
+def test_of_an_order_in_doubt_only_what_is_left_counts_on_top() -> None:
+    """Limits take it for filled whole, and its confirmed part is on already."""
+    position = opened()
+    key = client_order_id(KEY, SHORT, OrderClass.HEDGE, 1)
+    plan = OrderPlan(key, PERP.ref, SHORT, OrderClass.HEDGE, OrderSide.SELL, D(1), D(99))
+    position = fold(position, ev.OrderIntended(KEY, START, plan))
+    outcome = OrderOutcome(key, False, D("0.4"), D("0.4"), D(100))
+    position = fold(position, ev.OrderObserved(KEY, START, SHORT, outcome))
+    assert worst_case_quantity(position, SHORT) == D(2)

@@ -69,6 +69,8 @@ def told(*words: tuple[str, str, str | None]) -> GoneRecord:
         ((("2", "a", "90"), ("3", "", None)), None),
         ((("2", "a", "90"), ("2", "b", None)), None),
         ((("2", "a", "90"), ("3", "a", "88")), "88"),
+        ((("2", "a", "90"), ("2", "a", None)), "90"),
+        ((("2", "a", "90"), ("2", "a", "80"), ("1", "a", "70")), "90"),
     ],
 )
 def test_what_left_has_a_price_where_every_part_of_it_has_one(

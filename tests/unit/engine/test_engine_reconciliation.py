@@ -16,7 +16,7 @@ from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderP
 from services.engine.pockets import Holdings, Pocket, PocketKind, pocket_of
 from services.engine.position import Position, begin, fold
 from services.engine.reconcile_ledger import LedgerLine, PocketLedger, moving_pockets
-from services.engine.reconciler import Look
+from services.engine.reconcile_look import Look
 from services.engine.reconciliation import (
     Break,
     Expectation,

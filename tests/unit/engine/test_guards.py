@@ -25,14 +25,15 @@ from services.engine.guard_facts import (
     PairMarket,
 )
 from services.engine.guard_forced_fill import guard_forced_fill
-from services.engine.guard_funding import guard_funding, hourly_rate
+from services.engine.guard_funding import guard_funding, hourly_carry, hourly_rate
 from services.engine.guard_liquidation import guard_liquidation
 from services.engine.guard_margin import guard_margin, margin_ratio
 from services.engine.guard_ports import AccountFacts, HoldingFacts
 from services.engine.guard_venue import guard_venue
 from services.engine.instruments import LegSide
+from services.engine.orders import OrderClass
 from services.engine.position import Position, fold
-from tests.support.risk_positions import PERP, closed, entering, opened
+from tests.support.risk_positions import PERP, closed, entering, opened, ordered
 from tests.support.virtual_clock import START, VirtualClock
 
 D = Decimal
@@ -177,6 +178,16 @@ def test_rates_of_different_intervals_compare_by_the_hour() -> None:
     assert hourly_rate(LegMarket(funding_rate=D(1), funding_interval=timedelta(0))) is None
 
 
+def test_the_long_perpetual_pays_what_the_short_one_receives() -> None:
+    """Between two perpetuals the difference of the rates is the carry; one unknown makes it so."""
+    pair = opened(long_rules=replace(PERP, ref=replace(PERP.ref, exchange="other")))
+    paid = LegMarket(funding_rate=D("0.0008"), funding_interval=8 * HOUR)
+    received = LegMarket(funding_rate=D("0.0003"), funding_interval=HOUR)
+    assert hourly_carry(pair, {LONG: paid, SHORT: received}) == D("0.0002")
+    assert hourly_carry(pair, {LONG: received, SHORT: paid}) == D("-0.0002")
+    assert hourly_carry(pair, {LONG: LegMarket(), SHORT: received}) is None
+
+
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
@@ -213,6 +224,12 @@ def test_a_venue_may_be_silent_for_a_while(seconds: int, expected: list[GuardAct
 def test_a_leak_of_a_lot_is_told(hedged: str, expected: list[GuardAction]) -> None:
     """At rest less than a lot may be without a hedge."""
     assert actions(guard_delta(opened(short_filled=hedged), QUIET, EASY, LIMITS)) == expected
+
+
+def test_a_moving_position_leaks_nothing() -> None:
+    """Between a fill and its hedge the exposure is the drive's, within its budget."""
+    naked = ordered(entering(), LONG, OrderClass.ENTRY, filled="1")
+    assert guard_delta(naked, QUIET, EASY, LIMITS) == ()
 
 
 def test_dust_that_was_booked_is_no_leak() -> None:

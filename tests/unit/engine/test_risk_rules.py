@@ -182,14 +182,14 @@ def test_so_many_entries_may_fail(count: int, stops: bool) -> None:
 
 def test_an_open_position_ends_the_row_of_failures() -> None:
     """Only failures after the last success count, however late that success was changed."""
-    success = fold(
-        opened("p2", at=START + 2 * SECOND),
-        ev.FundingRead("p2", START + 9 * SECOND, SHORT, AssetAmount("USDT", D(1))),
-    )
+    paid, late = AssetAmount("USDT", D(1)), START + 9 * SECOND
+    success, failure = opened("p2", at=START + 2 * SECOND), "HEDGE_FAILED_LEAD_UNWOUND"
+    looked_at = failed("p3", failure, at=START + 3 * SECOND)
     rows = [
         failed("p1", "LEAD_REJECTED X", at=START + SECOND),
-        success,
-        failed("p3", "HEDGE_FAILED_LEAD_UNWOUND", at=START + 3 * SECOND),
+        fold(success, ev.FundingRead("p2", late, SHORT, paid)),
+        # Nor is one that was looked at new again by what is read of it later.
+        fold(looked_at, ev.FundingRead("p3", late, SHORT, paid)),
         failed("p4", "LEAD_NOT_FILLED", at=START + 4 * SECOND),
     ]
     assert consecutive_failures(rows, None) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -79,6 +80,12 @@ def test_offers_that_do_not_stand_are_not_entered(problem: str) -> None:
             situation(held=(make_held("p9", "ETHUSDT", notional=D(19_400)),)),
             "600",
             "TOTAL_CAP",
+        ),
+        (
+            make_offer(long_leg=replace(ref("spot"), exchange="perp")),
+            situation(held=(make_held("p9", "ETHUSDT", notional=D(19_400)),)),
+            "300",
+            "VENUE_CAP",
         ),
         (
             make_offer(long_leg=ref("perp"), short_leg=ref("perq")),

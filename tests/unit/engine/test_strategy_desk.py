@@ -13,10 +13,12 @@ import pytest
 
 from services.common.errors import PreconditionError
 from services.engine import events as ev
+from services.engine import strategy_desk
 from services.engine.commands import HaltCommand, SwitchStrategyCommand
 from services.engine.follower_board import OfferBoard
 from services.engine.policy import EnginePolicy
 from services.engine.ports import FundingPayment, OpportunityLegs
+from services.engine.strategy_decision import Decision
 from services.engine.strategy_desk import StrategyDesk
 from services.engine.strategy_policy import StrategyPolicy
 from services.engine.strategy_words import DecisionAction, StrategyMode
@@ -348,6 +350,50 @@ async def test_caps_reduce_what_is_on() -> None:
         assert D("4.9") < view.long_leg.quantity < D("5.1")
         assert abs(view.residual_quantity) < D("0.001")
         assert (await stage.round())[0] == ("hold", "CARRY")
+
+
+async def test_reduction_nobody_trades_is_told_once_and_put_off() -> None:
+    """What is over a cap by less than a lot stays, is journaled once, and lets nothing enter."""
+    async with staged() as stage:
+        stage.offer()
+        await stage.round()
+        held = stage.rig.engine.positions()[0].long_leg.quantity
+        stage.desk = desk_of(
+            stage.rig, stage.board, AUTO, max_symbol_notional=D("998.95"), reduce_band=D(0)
+        )
+        for _ in range(5):
+            assert (await stage.round())[0] == ("reduce", "SYMBOL_CAP")
+        told = [(d.action.value, d.reason) for d in stage.desk.decisions()]
+        assert told == [("pass", "FIELD_INVALID"), ("reduce", "SYMBOL_CAP"), ("enter", "TARGET")]
+        await stage.rig.clock.pass_time(POLICY.refusal_cooldown.total_seconds())
+        await stage.round()
+        assert len(stage.desk.decisions()) == 5
+        assert stage.rig.engine.positions()[0].long_leg.quantity == held
+
+
+async def test_refused_reduction_keeps_no_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exit leaves in the round in which what stands before it is refused; an entry does not."""
+    async with staged() as stage:
+        stage.offer()
+        await stage.round()
+        (view,) = stage.rig.engine.positions()
+        too_little = Decision(
+            DecisionAction.REDUCE,
+            "SYMBOL_CAP",
+            view.symbol,
+            "",
+            0,
+            view.position_id,
+            ratio=D(1) / 9999,
+        )
+        leaving = replace(too_little, action=DecisionAction.EXIT, reason="CARRY_LOW", ratio=None)
+        stage.offer()
+        entry = replace(leaving, action=DecisionAction.ENTER, position_id="", notional=D(100))
+        entry = replace(entry, opportunity_id="one", revision=stage.revision)
+        monkeypatch.setattr(strategy_desk, "decide", lambda *_: (too_little, leaving, entry))
+        assert len(await stage.round()) == 3
+        assert stage.statuses() == [PositionStatus.CLOSED]
+        assert len(stage.journaled(ev.EntryIntended)) == 1
 
 
 async def test_mode_is_switched_durably_until_the_setting_changes() -> None:

@@ -18,6 +18,7 @@ from services.engine.strategy_holding import judge_holding
 from services.engine.strategy_plan import decide
 from services.engine.strategy_policy import StrategyPolicy
 from services.engine.strategy_replay import follows, inputs_of, policy_id_of
+from services.engine.strategy_rotation import judge_rotation
 from services.engine.strategy_watch import Persistence, flipped
 from services.engine.strategy_words import DecisionAction, StrategyMode
 from services.engine.views import PositionStatus
@@ -279,3 +280,25 @@ def _lived(rates: list[Decimal]) -> tuple[int, int]:
             elif decision.action is ENTER:
                 held, entries = (make_held(),), entries + 1
     return entries, exits
+
+
+def test_an_offer_that_ranks_below_a_held_one_does_not_take_its_place() -> None:
+    """Entries go by the net figure, so a rotation against it would be turned back at once."""
+    held = _held_of(make_offer())
+    kept = make_offer(gross_apr=D("0.05"), net_apr=D("0.24"), round_trip_cost_ratio=D(0))
+    wanted = make_offer(
+        "x", "ETHUSDT", gross_apr=D("0.25"), net_apr=D("0.1"), round_trip_cost_ratio=D(0)
+    )
+    assert judge_rotation(wanted, [(held, kept)], POLICY) is None
+    better = replace(wanted, net_apr=D("0.25"))
+    assert judge_rotation(better, [(held, kept)], POLICY) is not None
+
+
+def test_no_place_is_made_for_what_is_too_small_to_be_entered() -> None:
+    """A full house does not hide that the offer's own books would not bear the least size."""
+    full = replace(POLICY, max_positions=1)
+    small = make_offer("x", "ETHUSDT", net_apr=D(2), gross_apr=D(2), capacity_notional=D(90))
+    facts = situation(make_offer(), small, held=(_held_of(make_offer()),))
+    reasons = {d.opportunity_id: d.reason for d in decide(facts, full) if d.action is not EXIT}
+    assert reasons["x"] == "CAPACITY"
+    assert not [d for d in decide(facts, full) if d.action is EXIT]

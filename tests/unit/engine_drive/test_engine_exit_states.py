@@ -27,7 +27,6 @@ from tests.support.virtual_clock import VirtualClock
 
 D = Decimal
 HANGS = Fault(latency=9.0)
-COUNT = 100
 
 
 @pytest.fixture

@@ -99,6 +99,21 @@ async def test_a_break_ends_by_itself_when_the_numbers_agree_again() -> None:
     await rig.close_rig()
 
 
+async def test_what_changes_while_nothing_is_on_is_found_within_twelve_intervals() -> None:
+    """A surprise at an idle venue is in no hurry, yet it stops the next entry."""
+    rig = new_rig()
+    await rig.start()
+    view = await rig.open("1")
+    await rig.close(view.position_id)
+    await rests(rig)
+    rig.long_venue.foreign = D(3)
+    await broken(rig, 12 * INTERVAL)
+    # From here on it is looked at in every round.
+    rig.long_venue.foreign = D(2)
+    await rig.clock.run_until(lambda: rig.engine.status().reason == "", 2 * INTERVAL)
+    await rig.close_rig()
+
+
 async def test_a_break_survives_a_restart() -> None:
     """It is part of the journal's state, not of the process."""
     rig = new_rig()

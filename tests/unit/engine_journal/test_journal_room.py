@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from services.common.room_reserve import ReserveFile
 from services.engine import events as ev
+from services.engine import journal_schema
 from services.engine.journal import JournalError
 from services.engine.journal_room import opens_exposure
 from services.engine.orders import OrderClass
@@ -119,6 +121,37 @@ async def test_rows_nobody_waits_for_follow_on_the_reserve(
     await journal.append([order(OrderClass.EXIT)])
     first, second = await journal.load()
     assert (first, type(second)) == (halted(1), ev.OrderIntended)
+
+
+async def test_a_start_on_a_full_disk_takes_the_reserve_of_the_last_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions that are open must not be left to nobody; without a reserve the start says so."""
+    path, kept = tmp_path / "journal.db", tmp_path / "kept"
+    write_fact = journal_schema.write_fact
+    is_full = [kept]
+
+    def write(connection: sqlite3.Connection, name: str, value: str) -> None:
+        if any(taken.exists() for taken in is_full):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        write_fact(connection, name, value)
+
+    first = SqliteJournal(path, reserve=ReserveFile(kept, 4096))
+    await first.open()
+    await first.append([order(OrderClass.HEDGE)])
+    await first.close()
+    monkeypatch.setattr(journal_schema, "write_fact", write)
+    second = SqliteJournal(path, reserve=ReserveFile(kept, 4096))
+    await second.open()
+    await second.append([order(OrderClass.EXIT, 2)])
+    # Nothing was lost, and the try that failed has not made it look so.
+    assert [type(event) for event in await second.load()] == [ev.OrderIntended] * 2
+    await second.close()
+    is_full.append(path)
+    with pytest.raises(JournalError, match="disk is full"):
+        await SqliteJournal(path, reserve=ReserveFile(kept, 4096)).open()
 
 
 def test_the_reserve_has_blocks_and_gives_them_back(tmp_path: Path) -> None:

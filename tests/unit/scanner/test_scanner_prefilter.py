@@ -21,7 +21,13 @@ from services.scanner.instruments import (
 )
 from services.scanner.market import VenueView
 from services.scanner.pairs import PairOfLegs
-from services.scanner.prefilter import LegOutlook, best_net_apr, leg_outlook, prefilter
+from services.scanner.prefilter import (
+    LegOutlook,
+    best_net_apr,
+    leg_outlook,
+    likely_best,
+    prefilter,
+)
 from services.scanner.rules import CostRules, ScanRules
 
 NOW = datetime(2026, 3, 20, 8, 30, tzinfo=UTC)
@@ -155,3 +161,19 @@ def test_wanted_net_apr_itself_is_enough() -> None:
     for apr, is_needed in ((0.05, True), (0.05 - 1e-10, True), (0.0499, False)):
         needed, _ = chosen([PairOfLegs(SPOT, ONE)], {SPOT: free, ONE: LegOutlook(0, apr, 0)})
         assert bool(needed["p"]) is is_needed
+
+
+def test_the_likely_best_earn_most_in_the_best_case() -> None:
+    """As many as wanted, best first; a leg nothing is known of is not among them."""
+    legs = {name: InstrumentKey("p", f"{name}USDT", InstrumentKind.PERPETUAL) for name in "ABCD"}
+    pairs = {name: PairOfLegs(SPOT, leg) for name, leg in legs.items()}
+    outlooks = {
+        SPOT: FLAT,
+        legs["A"]: LegOutlook(0.1, 0.1, 0.0006),
+        legs["B"]: LegOutlook(0.1, 0.3, 0.0006),
+        legs["C"]: LegOutlook(0.2, 0.2, 0.0006),
+        legs["D"]: LegOutlook(0.0, 9.0, 0.0006, is_known=False),
+    }
+    found = likely_best(pairs.values(), outlooks, RULES, 2)
+    assert found == [pairs["B"], pairs["C"]]
+    assert likely_best(pairs.values(), outlooks, RULES, 0) == []

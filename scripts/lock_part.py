@@ -37,9 +37,8 @@ def _normal(name: str) -> str:
 def main() -> int:
     """Print the part of the images that the command line names."""
     images = tomllib.loads(Path("packages.toml").read_text(encoding="utf-8"))
-    sys.stdout.write(
-        select(Path("requirements.lock").read_text(encoding="utf-8"), images[sys.argv[1]])
-    )
+    names = {name for image in sys.argv[1:] for name in images[image]}
+    sys.stdout.write(select(Path("requirements.lock").read_text(encoding="utf-8"), names))
     return 0
 
 

@@ -55,7 +55,7 @@ $(STAMP): requirements.lock pyproject.toml proto/pyproject.toml
 
 .PHONY: lock
 lock: $(STAMP) ## Write requirements.lock anew from pyproject.toml
-	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --all-extras --group dev \
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --all-extras --group dev --group docs --group supply \
 	  --generate-hashes --no-emit-index-url --no-emit-package opensqt-protos --no-header --no-annotate \
 	  --upgrade -o requirements.lock pyproject.toml
 

@@ -150,7 +150,7 @@ class MetricsExporter:
         """Listen at once; raise FatalError PORT_TAKEN where that cannot be."""
         wanted = f"{settings.host}:{settings.port}"
         # Each counter and histogram would have one more series, which tells when it was made.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the package leaves it untyped
         try:
             # A thread of its own: a scrape is answered even while the event loop is busy.
             self._server, self._thread = start_http_server(

@@ -153,9 +153,7 @@ async def open_servicer(
         if entry is not None:
             errands.append(entry.run)
         if owns_process:
-            keeper = GarbageKeeper(lambda: orders.desk.is_idle, held)
-            metrics.watch_garbage(lambda: keeper.longest_seconds)
-            errands.append(keeper.run if part.idle_collection else keeper.measure)
+            errands.append(_garbage_errand(part, orders.desk, held, metrics))
         await stack.enter_async_context(_errands(errands))
         # After the stream is started: it answers most of what was left open.
         await orders.desk.start()
@@ -163,6 +161,14 @@ async def open_servicer(
             orders.desk.read_ahead()
         stack.push_async_callback(_close_desk, orders.desk, part.drain_orders_seconds)
         yield ExchangeServicer(orders, data)
+
+
+def _garbage_errand(
+    part: ConnectorPart, desk: OrderDesk, clock: Clock, metrics: ConnectorMetrics
+) -> Errand:
+    keeper = GarbageKeeper(lambda: desk.is_idle, clock)
+    metrics.watch_garbage(lambda: keeper.longest_seconds)
+    return keeper.run if part.idle_collection else keeper.measure
 
 
 async def _open_venue(

@@ -68,20 +68,33 @@ class ConnectorMetrics:
             "Orders that the connector's own limits refused, by reason",
             ("reason",),
         )
+        self._bad_rows = metrics.counter(
+            "bad_rows_total", "Rows of the venue that could not be read, by kind", ("kind",)
+        )
+        self._garbage_pause = metrics.gauge(
+            "garbage_pause_longest_seconds", "Longest collection of garbage since the start"
+        )
+        self._clock_skew = metrics.gauge(
+            "clock_skew_seconds", "The venue's clock less ours, as last measured"
+        )
+        self._add_streams(metrics)
+        self._add_requests(metrics)
+        self._add_ledger(metrics)
+
+    def _add_streams(self, metrics: ServiceMetrics) -> None:
         # Labels by stream and kind of row, never by symbol: a venue lists hundreds of those.
         self._stream_events = metrics.counter(
             "stream_events_total",
             "Drops, resumes and readers ended for being slow, by stream",
             ("stream", "event"),
         )
-        self._garbage_pause = metrics.gauge(
-            "garbage_pause_longest_seconds", "Longest collection of garbage since the start"
-        )
         self._stream_silence = metrics.gauge(
             "stream_silence_seconds",
             "Time since the quietest running stream of a kind brought or read rows, 0 with none",
             ("stream",),
         )
+
+    def _add_requests(self, metrics: ServiceMetrics) -> None:
         requests = metrics.counter(
             "venue_requests_total",
             "Requests to the venue by how they ended",
@@ -100,6 +113,8 @@ class ConnectorMetrics:
             "Share of the venue's allowance that is spent, of the fullest window",
             ("endpoint_class",),
         )
+
+    def _add_ledger(self, metrics: ServiceMetrics) -> None:
         self._ledger_seconds = metrics.histogram(
             "ledger_write_seconds", "One durable write, its wait included", buckets=FINE_BUCKETS
         )
@@ -108,12 +123,6 @@ class ConnectorMetrics:
         )
         self._ledger_failing = metrics.gauge(
             "ledger_failing", "1 while the last durable write failed: no order is sent"
-        )
-        self._clock_skew = metrics.gauge(
-            "clock_skew_seconds", "The venue's clock less ours, as last measured"
-        )
-        self._bad_rows = metrics.counter(
-            "bad_rows_total", "Rows of the venue that could not be read, by kind", ("kind",)
         )
 
     def count_order(self, verdict: str, seconds: float) -> None:

@@ -143,7 +143,7 @@ async def test_the_callers_of_grpc_are_the_readers(
 ) -> None:
     """Tokens and roles are those of `[grpc]`; a browser's password is the token."""
     async with served(guarded(tmp_path)) as it:
-        answer, text, told = await it.get(**headers)
+        answer, text, told = await it.get("/", "GET", None, **headers)
         assert answer == status
         assert ("LOOMUSDT" in text) == (status == 200)
         assert ("WWW-Authenticate" in told) == (status == 401)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from services.engine.book import EngineRecord
 from services.engine.events import DecisionTaken
+from services.engine.ledger import EngineRecord
 from services.engine.orders import OrderState
 from services.engine.page.facts import DoubtfulOrder, Level, PageEvent
 from services.engine.position import OrderRecord, Position

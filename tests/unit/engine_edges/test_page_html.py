@@ -12,8 +12,8 @@ from decimal import Decimal
 import pytest
 
 from services.engine import events as ev
-from services.engine.book import EngineRecord
 from services.engine.instruments import LegSide
+from services.engine.ledger import EngineRecord
 from services.engine.orders import OrderClass
 from services.engine.page import words
 from services.engine.page.body import page_of, waiting_page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,13 +16,14 @@ TESTS = sorted((DEPLOY / "prometheus" / "tests").glob("*.yml"))
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.timeout(240),
     pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (Debian package prometheus)"),
 ]
 
 
 def ran(*command: str | Path) -> str:
     """Run a tool and return what it wrote; fails the test where the tool does."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -52,6 +54,10 @@ def test_a_broken_rule_makes_the_tests_fail(tmp_path: Path) -> None:
     assert broken != text
     rules.write_text(broken, encoding="utf-8")
     tests = tmp_path / "prometheus" / "tests" / "alerts.yml"
+    head, *cases = re.split(r"^(?=- name: )", tests.read_text(encoding="utf-8"), flags=re.M)
+    # All of them take promtool seconds of work.
+    own = [case for case in cases if case.startswith("- name: MarginCritical ")]
+    tests.write_text(head + "".join(own), encoding="utf-8")
     done = subprocess.run(
         [str(PROMTOOL), "test", "rules", tests], capture_output=True, text=True, check=False
     )

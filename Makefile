@@ -97,6 +97,18 @@ dashboards: $(STAMP) ## Write Grafana's dashboards from their plans
 dashboards-check: $(STAMP) ## Fail on a dashboard that is stale or not of Grafana's schema
 	@$(PY) -m scripts.dashboards check
 
+.PHONY: licences
+licences: $(STAMP) ## Fail on a package whose licence is not on the list of pyproject.toml
+	@$(PY) -m scripts.licences
+
+.PHONY: sbom
+sbom: $(STAMP) ## Write build/sbom.cdx.json: every package, its licence, the images it is in
+	@$(PY) -m scripts.sbom
+
+.PHONY: audit
+audit: $(STAMP) ## Fail on a package with a known hole, where the index tells of such
+	@$(PY) -m scripts.audit
+
 .PHONY: test
 test: $(STAMP) ## All tests that need Python packages alone
 	@$(PYTEST) $(TEST_FOLDERS)

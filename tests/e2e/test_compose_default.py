@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -20,6 +23,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 _SERVICES = ("connector-spot", "connector-perp", "scanner", "engine")
 _PYTHON = ("simulator", *_SERVICES)
 _TARGETS = "http://127.0.0.1:9090/api/v1/targets"
+_PAGE = "https://127.0.0.1:50061/"
 _WATCHERS = ("prometheus", "alertmanager")
 _OUTAGE_SECONDS = 10.0
 _PROBE = (ROOT / "tests" / "support" / "container_probe.py").read_text(encoding="utf-8")
@@ -73,6 +77,34 @@ def test_prometheus_scrapes_every_target(compose_stack: ComposeStack, told: list
     assert len(targets) >= 5
     assert not down
     assert compose_stack.containers()["prometheus"]["State"]["Running"]
+
+
+def test_promtool_finds_nothing(compose_stack: ComposeStack, told: list[str]) -> None:
+    """Configuration and rules as mounted, and what every service exposes, are sound."""
+    checks = ["promtool check config /etc/prometheus/prometheus.yml"]
+    for name in _SERVICES:
+        page = f"/tmp/{name}.txt"  # noqa: S108 - inside the container
+        fetch = f"wget -q -O {page} http://{name}:9160/metrics"
+        checks.append(f"{fetch} && promtool check metrics <{page}")
+    for check in checks:
+        compose_stack.shell("prometheus", check)
+    told.append(f"promtool: configuration with its rules, metrics of {len(_SERVICES)} services")
+
+
+def test_the_page_wants_a_token(compose_stack: ComposeStack, told: list[str]) -> None:
+    """The status page answers a browser that shows the token, and no other."""
+    folder = compose_stack.directory / "operator"
+    trusting = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    token = (folder / "at" / "engine.token").read_text(encoding="ascii")
+    proof = base64.b64encode(f"operator:{token}".encode()).decode("ascii")
+    shown = urllib.request.Request(_PAGE, headers={"Authorization": f"Basic {proof}"})
+    with urllib.request.urlopen(shown, timeout=20, context=trusting) as answer:  # noqa: S310 - ours
+        page = answer.read().decode("utf-8")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(_PAGE, timeout=20, context=trusting)
+    told.append(f"status page: {len(page)} characters; without the token {refused.value.code}")
+    assert "<html" in page
+    assert refused.value.code == 401
 
 
 @pytest.mark.parametrize("victim", [*_SERVICES, *_WATCHERS])

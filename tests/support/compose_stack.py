@@ -159,6 +159,11 @@ class ComposeStack(LocalStack):
         identity = self.containers()[service]["Id"]
         return _docker("exec", identity, "/opt/opensqt/bin/python", "-c", program)
 
+    def shell(self, service: str, line: str) -> str:
+        """Run a line of shell in a container that has one; return what it prints."""
+        identity = self.containers()[service]["Id"]
+        return _docker("exec", identity, "/bin/sh", "-c", line)
+
     def docker(self, *arguments: str) -> str:
         """Run a docker command and return its output."""
         return _docker(*arguments)

@@ -11,6 +11,8 @@ import grpc
 
 from services.common.secrets_files import read_secret
 from services.common.tls import channel_credentials
+from services.common.trace_context import TRACEPARENT
+from services.common.tracing import present_traceparent
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -94,7 +96,7 @@ def _interceptors(token: SecretStr | None, deadlines: Deadlines) -> _Interceptor
 
 
 class _Outgoing:
-    """Adds token and deadline to the details of a call."""
+    """Adds token, deadline and the present trace to the details of a call."""
 
     def __init__(self, token: SecretStr | None, deadlines: Deadlines | None) -> None:
         self._token = token
@@ -105,6 +107,8 @@ class _Outgoing:
         # A second credential beside the caller's own would be refused, if one of them is wrong.
         if self._token is not None and metadata.get("authorization") is None:
             metadata.add("authorization", f"Bearer {self._token.get_secret_value()}")
+        if traceparent := present_traceparent():
+            metadata.add(TRACEPARENT, traceparent)
         timeout = details.timeout
         # A call without deadline could wait for a stopped process for ever.
         if timeout is None and self._deadlines is not None:

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from services.common.lean_structlog import structlog
 from services.common.masking import escape_control, mask_value, register_secret
+from services.common.order_names import position_of
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
     from structlog.typing import Processor
 
     from services.common.settings import LogSettings
 
+    _Event = MutableMapping[str, Any]
+
 __all__ = ["bind_context", "configure_logging", "get_logger", "register_secret"]
+
+_CONTEXT: Final[ContextVar[Mapping[str, object] | None]] = ContextVar("log_context", default=None)
+# One variable for all facts: an order binds some on its way to the venue.
 
 _CHATTY_LIBRARIES = ("grpc", "asyncio", "urllib3", "ccxt")
 """Their debug lines come per call and, for ccxt, hold signed requests; warnings still pass."""
@@ -27,10 +34,16 @@ _CHATTY_LIBRARIES = ("grpc", "asyncio", "urllib3", "ccxt")
 
 def configure_logging(settings: LogSettings, service: str, stream: TextIO | None = None) -> None:
     """Send all log lines of this process to `stream` (stderr) in the configured form."""
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(service=service)
+    _CONTEXT.set(None)
+
+    def name_service(_logger: Any, _name: str, event: _Event) -> _Event:
+        # Not by the context: threads that libraries start have none.
+        event["service"] = service
+        return event
+
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _merge_context,
+        name_service,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -76,8 +89,23 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def bind_context(**facts: object) -> None:
-    """Add facts (position id, client order id) to every later line of the current task."""
-    structlog.contextvars.bind_contextvars(**facts)
+    """Add facts (position id, client order id) to every later line of the current task.
+
+    Tasks started from here on have them too, and threads of `asyncio.to_thread`. Empty texts are
+    left out; what a line says itself goes before what is bound.
+    """
+    held = _CONTEXT.get()
+    found = {name: value for name, value in facts.items() if value != ""}
+    _CONTEXT.set(found if held is None else {**held, **found})
+
+
+def _merge_context(_logger: Any, _name: str, event: _Event) -> _Event:
+    merged = {**(_CONTEXT.get() or {}), **event}
+    order = merged.get("client_order_id")
+    if "position_id" not in event and isinstance(order, str) and (name := position_of(order)):
+        # The order's own, whoever's task tells of it.
+        merged["position_id"] = name
+    return merged
 
 
 def _renderer(form: str) -> list[Processor]:
@@ -91,15 +119,11 @@ def _plain(stream: TextIO, _info: object) -> None:
     stream.write("")
 
 
-def _mask_event(
-    _logger: Any, _name: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _mask_event(_logger: Any, _name: str, event: _Event) -> _Event:
     return {name: mask_value(value, key=name) for name, value in event.items()}
 
 
-def _escape_event(
-    _logger: Any, _name: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _escape_event(_logger: Any, _name: str, event: _Event) -> _Event:
     escaped: dict[str, Any] = {
         escape_control(name): escape_control(value) if isinstance(value, str) else value
         for name, value in event.items()

@@ -17,13 +17,24 @@ MAX_TEXT_LENGTH: Final = 8_192
 
 _MAX_DEPTH = 8
 _SECRET_KEY = re.compile(
-    r"(api[_-]?key|secret|token|signature|authorization|password|passphrase|private[_-]?key)",
+    r"(api[_-]?key|access[_-]?key|secret|token|signature|\bsign\b|authorization|cookie|password"
+    r"|passphrase|private[_-]?key|listen[_-]?key|credential)",
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
-    r"(?P<kept>\b(?:signature|x-mbx-apikey|x-api-key|api[_-]?key|secret|passphrase|listenkey|authorization)"
-    r"[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?|\bbearer\s+)[^\s&\"',;})\]]+",
+    # Headers of the venues end in these names: X-MBX-APIKEY, OK-ACCESS-SIGN, X-BAPI-API-KEY.
+    r"(?P<kept>\b(?:[a-z0-9]+[_-])*(?:signature|sign|api[_-]?key|access[_-]?key|private[_-]?key"
+    # Not the tokens of pages and streams: errors name those fields, and they open nothing.
+    r"|secret|(?<!page_)(?<!resume_)token|passphrase|passw(?:or)?d|listen[_-]?key"
+    r"|authorization|cookie)"
+    r"[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?|\bbearer\s+)[^\s&\"',;})\]]+",
     re.IGNORECASE,
+)
+_USER_INFO = re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]*://)[^\s/@\"']+@", re.IGNORECASE)
+"""What stands between scheme and host of an address: of a database a user and its password."""
+
+_PRIVATE_KEY = re.compile(
+    r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # Of the process, not of a logger: lines of libraries must be masked as well.
@@ -40,10 +51,17 @@ def register_secret(value: str) -> None:
 
 
 def mask_text(text: str) -> str:
-    """Return `text` with registered values and `signature=…`-like parts replaced by the mask."""
+    """Return `text` with registered values and what looks like a secret replaced by the mask.
+
+    `signature=…`-like parts, headers of keys, PEM keys, user and password of an address.
+    """
     # Longest first: a secret that begins with another must not leave its tail behind.
     for value in sorted(_registered, key=len, reverse=True):
         text = text.replace(value, MASK)
+    if "://" in text:
+        text = _USER_INFO.sub(lambda match: f"{match['kept']}{MASK}@", text)
+    if "PRIVATE KEY" in text:
+        text = _PRIVATE_KEY.sub(lambda match: match[1] + MASK, text)
     return _SECRET_TEXT.sub(lambda match: match["kept"] + MASK, text)
 
 

@@ -15,6 +15,8 @@ from services.common.errors import Code, FatalError, OpensqtError
 from services.common.logs import get_logger
 from services.common.principals import ANYBODY
 from services.common.status_details import known_error, to_grpc_status
+from services.common.trace_context import TRACEPARENT
+from services.common.tracing import NULL_TRACER, SPAN, TRACER, Span, Tracer, problem_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,6 +40,7 @@ class CallWatch:
     calls: CallsInFlight
     clock: Clock
     refusals: LineBudget
+    tracer: Tracer = NULL_TRACER
 
 
 class CallerGoneError(Exception):
@@ -58,6 +61,8 @@ class Observation:
         self._calls = watch.calls
         self._clock = watch.clock
         self._refusals = watch.refusals
+        self._tracer = watch.tracer
+        self._span: Span | None = None
         self._method = method
         self._context = context
         self._is_streaming = is_streaming
@@ -73,7 +78,17 @@ class Observation:
         self._figures = self._metrics.of_method(self._method)
         self._figures.in_flight.inc()
         self._start = self._clock.monotonic()
+        if self._tracer.is_on:
+            self._join_trace()
         return self.call
+
+    def _join_trace(self) -> None:
+        TRACER.set(self._tracer)
+        # A stream would be a span of days; what goes over it is traced piece by piece.
+        if not self._is_streaming:
+            name = self._method.lstrip("/")
+            self._span = self._tracer.join(name, _traceparent(self._context))
+            SPAN.set(self._span)
 
     async def __aexit__(
         self,
@@ -83,7 +98,11 @@ class Observation:
     ) -> bool:
         """Note the end; when the handler failed set the status, and let the error go no further."""
         answer = self._answer(error)
-        self._finish(self._code(error, answer), answer)
+        code = self._code(error, answer)
+        if self._span is not None:
+            self._span.facts["rpc.grpc.status_code"] = code
+            self._span.end(problem_of(answer or error))
+        self._finish(code, answer)
         if answer is None:
             return isinstance(error, CallerGoneError)
         # Set, not aborted with: gRPC keeps the abort's exception in the call that its traceback
@@ -143,6 +162,13 @@ class Observation:
             if not self.call.is_admitted and not self._refusals.take():
                 return
         _log.log(level, "call_finished", peer=self._peer, **facts)
+
+
+def _traceparent(context: CallContext) -> str:
+    for name, value in context.invocation_metadata() or ():
+        if name == TRACEPARENT:
+            return value if isinstance(value, str) else ""
+    return ""
 
 
 def _is_over(remaining: object) -> bool:

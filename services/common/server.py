@@ -23,6 +23,7 @@ from services.common.principals import PrincipalBook
 from services.common.run import run_service, serve
 from services.common.scopes import METHOD_RULES, MethodRule
 from services.common.tls import server_credentials
+from services.common.tracing import NULL_TRACER, Tracer
 
 if TYPE_CHECKING:
     from services.common.settings import ServerSettings
@@ -85,13 +86,14 @@ class GrpcServer:
         metrics: ServiceMetrics,
         clock: Clock | None = None,
         rules: Mapping[str, MethodRule] = METHOD_RULES,
+        tracer: Tracer = NULL_TRACER,
     ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._calls = CallsInFlight()
         self._book = _read_book(settings)
         self._keeper: asyncio.Task[None] | None = None
-        watch = CallWatch(metrics, self._calls, self._clock, LineBudget(self._clock))
+        watch = CallWatch(metrics, self._calls, self._clock, LineBudget(self._clock), tracer)
         interceptor = CallInterceptor(
             CallGuard(self._book, rules), Admission(_quotas(settings)), _bounds(settings), watch
         )

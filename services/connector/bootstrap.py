@@ -15,6 +15,7 @@ from services.common.garbage_keeper import GarbageKeeper
 from services.common.ids import RandomIds
 from services.common.logs import get_logger
 from services.common.metrics import ServiceMetrics
+from services.common.open_tracer import open_tracer
 from services.common.room_reserve import ReserveFile
 from services.common.server import GrpcServer, serve
 from services.connector.connection_warmer import ConnectionWarmer
@@ -84,9 +85,12 @@ async def run_connector(settings: ConnectorSettings, stop: asyncio.Event) -> Non
     metrics = ServiceMetrics(settings.service)
     metrics.add_process_metrics()
     own = ConnectorMetrics(metrics)
-    async with open_servicer(settings.connector, own, stop=stop, owns_process=True) as servicer:
+    async with (
+        open_tracer(settings.tracing, settings.service, SystemClock()) as tracer,
+        open_servicer(settings.connector, own, stop=stop, owns_process=True) as servicer,
+    ):
         # Made last, so that no call arrives before the ledger's open orders are taken up.
-        server = GrpcServer(settings.grpc, metrics=metrics)
+        server = GrpcServer(settings.grpc, metrics=metrics, tracer=tracer)
         server.add(exchange_pb2_grpc.add_ExchangeServiceServicer_to_server, servicer, SERVICE_NAME)
         await serve(settings, server, metrics, stop)
 

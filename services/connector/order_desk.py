@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from services.common.errors import FatalError, OpensqtError, RejectedError
-from services.common.logs import get_logger
+from services.common.logs import bind_context, get_logger
 from services.connector.ledger import Ledger, LedgerRow, Phase
 from services.connector.order_answer import await_answer
 from services.connector.order_mapping import to_state
@@ -239,6 +239,8 @@ class OrderDesk:
 
     def _spawn(self, record: OrderRecord, work: Coroutine[None, None, None]) -> None:
         async def run() -> None:
+            # Whoever began it: a caller, the order stream, or the start.
+            bind_context(client_order_id=record.client_order_id)
             try:
                 await work
             except Exception:

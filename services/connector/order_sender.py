@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from services.common.errors import AlreadyExistsError, NotFoundError, OpensqtError
 from services.common.logs import get_logger
+from services.common.tracing import traced
 from services.connector.ledger import LedgerRow, Phase
 from services.connector.order_mapping import matches_intent, to_state
 from services.connector.order_outcome import write_outcome
@@ -96,9 +97,10 @@ class OrderSender:
             request.sender.check()
         SENDER.set(request.sender)
         # From here on a crash leaves a row that the next start asks the venue about.
-        known = await self._ledger.record(
-            row, urgent=priority is Priority.EXIT, brief=self._on_wire < _FEW_ORDERS
-        )
+        with traced("ledger_write"):
+            known = await self._ledger.record(
+                row, urgent=priority is Priority.EXIT, brief=self._on_wire < _FEW_ORDERS
+            )
         return None if known is None else _same_content(known, record)
 
     async def _adopt_sent_before(
@@ -119,7 +121,8 @@ class OrderSender:
         started = self._venue.clock.monotonic()
         self._on_wire += 1
         try:
-            result = await self._orders.place(intent, record.instrument, record.venue_client_id)
+            with traced("venue_call", exchange=self._venue.name):
+                result = await self._orders.place(intent, record.instrument, record.venue_client_id)
         finally:
             self._on_wire -= 1
             # Whatever came out of the sending, until then "not found" says nothing.

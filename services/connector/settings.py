@@ -9,11 +9,13 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from services.common.paper import PAPER_KEY, PAPER_SECRET
 from services.common.settings import SecretFile, ServiceSettings, SettingsPart, read_secret
+from services.common.tracing_settings import TracingSettings
 from services.connector.limits_settings import LimitsPart
 from services.connector.profile import Credentials, Fence
 from services.connector.rate_lanes import CALLS_AT_ONCE, SCAN_CALLS_AT_ONCE
-from services.connector.venues import KNOWN_VENUES, find_profile
+from services.connector.venues import KNOWN_VENUES, PAPER_VENUES, find_profile
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 _BASE_URL = re.compile(r"https?://[^/\s]+(/\S*)?")
@@ -32,6 +34,9 @@ class ConnectorPart(SettingsPart):
     exchange: str
     name: str = Field(default="", max_length=64)
     base_url: str | None = None
+    paper_url: str | None = None
+    """Address of a paper venue (a simulator with `[mirror]`): the market is the real venue's, orders
+    and account are made up there. No keys, and no way to the venue's own address."""
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
     api_key_file: SecretFile | None = None
@@ -80,7 +85,7 @@ class ConnectorPart(SettingsPart):
             raise ValueError(f"unknown venue; known: {', '.join(KNOWN_VENUES)}")
         return code
 
-    @field_validator("base_url")
+    @field_validator("base_url", "paper_url")
     @classmethod
     def _base_url_is_whole(cls, url: str | None) -> str | None:
         if url is not None and not _BASE_URL.fullmatch(url):
@@ -91,6 +96,17 @@ class ConnectorPart(SettingsPart):
     def _websocket_is_offered(self) -> Self:
         if self.order_entry == "websocket" and find_profile(self.exchange).websocket is None:
             raise ValueError(f"{self.exchange} takes no orders by WebSocket here; use rest")
+        return self
+
+    @model_validator(mode="after")
+    def _paper_alone(self) -> Self:
+        if self.paper_url is None:
+            return self
+        if self.exchange not in PAPER_VENUES:
+            raise ValueError(f"paper trading mirrors {', '.join(PAPER_VENUES)} alone")
+        # A key beside it is one that somebody believes to be in use, or to be out of use.
+        if self.base_url is not None or self.has_own_key:
+            raise ValueError("paper trades without keys and without base_url; set paper_url alone")
         return self
 
     @model_validator(mode="after")
@@ -106,7 +122,7 @@ class ConnectorPart(SettingsPart):
     def _passphrase_is_there(self) -> Self:
         given = self.api_passphrase is not None or self.api_passphrase_file is not None
         # Left out, every private call fails with words of ccxt that name no setting.
-        if self.has_key and not given and find_profile(self.exchange).needs_passphrase:
+        if self.has_own_key and not given and find_profile(self.exchange).needs_passphrase:
             raise ValueError(f"a key of {self.exchange} has a passphrase; set api_passphrase_file")
         return self
 
@@ -118,6 +134,21 @@ class ConnectorPart(SettingsPart):
     def venue_name(self) -> str:
         """Return the name of the venue account."""
         return self.name or self.exchange
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether orders and account are made up."""
+        return self.paper_url is not None
+
+    @property
+    def venue_url(self) -> str | None:
+        """Return the one address that is called, None for the venue's own."""
+        return self.base_url if self.paper_url is None else self.paper_url
+
+    @property
+    def ledger_owner(self) -> str:
+        """Return whose orders the ledger holds: those on paper are no venue's."""
+        return f"{self.exchange} on paper" if self.is_paper else self.exchange
 
     def fence(self) -> Fence | None:
         """Return the venue's fence with the parts that are set here; None: it has none."""
@@ -136,12 +167,19 @@ class ConnectorPart(SettingsPart):
         )
 
     @property
+    def has_own_key(self) -> bool:
+        """Whether a key is set, of whatever account."""
+        return self.api_key is not None or self.api_key_file is not None
+
+    @property
     def has_key(self) -> bool:
         """Whether orders and account can be asked for."""
-        return self.api_key is not None or self.api_key_file is not None
+        return self.is_paper or self.has_own_key
 
     def read_credentials(self) -> Credentials:
         """Return the key, from the settings or its files; ValueError for an unreadable one."""
+        if self.is_paper:
+            return Credentials(PAPER_KEY, PAPER_SECRET)
         return Credentials(
             _plain(self.api_key, self.api_key_file),
             _plain(self.api_secret, self.api_secret_file),
@@ -160,3 +198,4 @@ class ConnectorSettings(ServiceSettings):
     service: ClassVar[str] = "connector"
 
     connector: ConnectorPart
+    tracing: TracingSettings | None = None

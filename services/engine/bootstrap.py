@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opensqt.market_maker.v1 import (
@@ -20,6 +21,7 @@ from services.common.errors import FatalError
 from services.common.garbage_keeper import GarbageKeeper
 from services.common.ids import Ids, RandomIds
 from services.common.metrics import ServiceMetrics
+from services.common.open_tracer import open_tracer
 from services.common.secrets_files import read_secret
 from services.common.server import GrpcServer, serve
 from services.engine.afterwards import Afterwards
@@ -50,11 +52,13 @@ from services.engine.servicer_positions import PositionServicer
 from services.engine.servicer_risk import RiskServicer
 from services.engine.strategy_desk import StrategyDesk
 from services.engine.strategy_words import StrategyMode
+from services.engine.traced_gateway import TracedGateway
+from services.engine.traces import PositionTraces, TracedListener
 from services.engine.watching import PositionFeed
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from services.engine.guard_ports import RiskReader
     from services.engine.page.server import PageServer
@@ -127,6 +131,10 @@ async def engine_server(
     clock, ids = clock or SystemClock(), ids or RandomIds()
     leadership = leadership or Leadership()
     async with AsyncExitStack() as stack:
+        tracer = await stack.enter_async_context(
+            open_tracer(settings.tracing, settings.service, clock)
+        )
+        traces, later = PositionTraces(tracer), Afterwards().do
         opened = opened or await open_file(settings, stack, clock)
         scanner, opportunities = await _scanner(settings, stack, clock)
         news = OrderNews()
@@ -134,13 +142,23 @@ async def engine_server(
         alerts = AlertFeed(clock)
         readers: dict[str, RiskReader] = {}
         pulses: dict[str, VenuePulse] = {}
-        gateways = await _gateways(settings, stack, clock, news, opened.epoch, readers, pulses)
+        new_gateway = partial(TracedGateway, traces=traces, later=later)
+        gateways = await _gateways(
+            settings,
+            stack,
+            clock,
+            news,
+            opened.epoch,
+            readers,
+            pulses,
+            new_gateway if tracer.is_on else ConnectorGateway,
+        )
         engine = Engine(
             EngineDependencies(
                 journal=opened.journal,
                 gateways=gateways,
                 opportunities=scanner,
-                listener=feed,
+                listener=TracedListener(feed, traces, clock) if tracer.is_on else feed,
                 observer=EngineMetrics(metrics, (venue.name for venue in settings.venues)),
                 clock=clock,
                 ids=ids,
@@ -152,8 +170,9 @@ async def engine_server(
                 guards=_guards(settings, readers, alerts),
                 leadership=leadership,
                 pulses=pulses,
-                later=Afterwards().do,
+                later=later,
                 parts=opened.parts,
+                traces=traces,
             )
         )
         # Before the server: a client that can call must find the positions of the last run.
@@ -165,7 +184,7 @@ async def engine_server(
         # Streams must end before the server waits for its calls, else it waits for them in vain.
         stack.callback(feed.close)
         stack.callback(alerts.close)
-        server = GrpcServer(settings.grpc, metrics=metrics, clock=clock)
+        server = GrpcServer(settings.grpc, metrics=metrics, clock=clock, tracer=tracer)
         _register(server, engine, feed, alerts, scanner, strategy)
         telling = OwnedTasks()
         telling.spawn(_cut_when_lost(leadership, engine), "leadership")
@@ -269,6 +288,7 @@ async def _gateways(
     epoch: int,
     readers: dict[str, RiskReader],
     pulses: dict[str, VenuePulse],
+    new_gateway: Callable[..., ConnectorGateway],
 ) -> dict[str, ConnectorGateway]:
     gateways: dict[str, ConnectorGateway] = {}
     for venue in settings.venues:
@@ -283,7 +303,7 @@ async def _gateways(
         readers[venue.name] = ConnectorRiskReader(
             venue.name, kind, stub, call_seconds=guard_seconds
         )
-        gateways[venue.name] = ConnectorGateway(
+        gateways[venue.name] = new_gateway(
             venue.name,
             kind,
             stub,

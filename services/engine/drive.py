@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from services.common.logs import bind_context
+from services.common.tracing import SPAN
 from services.engine import events as ev
 from services.engine.correction import correction
 from services.engine.departure import JointDeparture
@@ -98,6 +100,9 @@ class PositionDrive:
         An error of ours stops entries in the symbol and is tried again from the journaled state.
         """
         events, position_id = self._context.order_events, self.position.position_id
+        bind_context(position_id=position_id)
+        # The task was started in the command's; its orders find the entry by the position's id.
+        SPAN.set(None)
         events.follow(position_id, self._entry.hear)
         try:
             # Journaled together with the entry, so it must not be journaled again.

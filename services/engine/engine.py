@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from services.common.errors import NotFoundError, OpensqtError, PreconditionError
+from services.common.tracing import traced
 from services.engine import commands as cmd
 from services.engine import events as ev
 from services.engine.book import PositionBook
@@ -296,14 +297,23 @@ class Engine:
             await self._needs.clock.sleep(_REPORT_SECONDS)
 
     async def _open(self, command: cmd.OpenCommand, stamp: Stamp) -> tuple[str, ...]:
+        with self._needs.traces.entry(command.opportunity_id) as entry:
+            position_id = await self._enter(command, stamp)
+            # Nothing awaited since the launch: its first order finds its entry.
+            entry.is_of(position_id)
+        return (position_id,)
+
+    async def _enter(self, command: cmd.OpenCommand, stamp: Stamp) -> str:
         self._check_mode()
-        long, short = await self._entries.legs(command)
+        with traced("decision"):
+            long, short = await self._entries.legs(command)
         legs = {long, short}
         self._check_free(legs, long.symbol)
         self._entering |= legs
         reserved = ""
         try:
-            checked = await self._entries.check(command, long, short)
+            with traced("checks", symbol=long.symbol):
+                checked = await self._entries.check(command, long, short)
             intent = self._intent(command, checked)
             # Nothing awaited in between: two entries at once would both find room for one.
             self.risk.reserve(intent)
@@ -321,17 +331,14 @@ class Engine:
             position_id = intent.position_id
             await self._halts.note_use()
             # One write: an intent without its command would be opened again by the caller's repeat.
-            await self._book.record(
-                *baselines,
-                stamp(position_id),
-                intent,
-                ev.OrderIntended(position_id, intent.at, first),
-            )
+            lead = ev.OrderIntended(position_id, intent.at, first)
+            with traced("journal"):
+                await self._book.record(*baselines, stamp(position_id), intent, lead)
             self._launch(position_id, first)
         finally:
             self._entering -= legs
             self.risk.release(reserved)
-        return (position_id,)
+        return position_id
 
     def _launch(self, position_id: str, first: OrderPlan) -> None:
         """Start the drive; a halt that came while the journal was written keeps the lead here."""

@@ -23,6 +23,7 @@ from services.engine.ports import (
     VenueGateway,
 )
 from services.engine.risk_limits import RiskLimits
+from services.engine.traces import PositionTraces
 from services.engine.venue_pulse import VenuePulse
 
 
@@ -50,3 +51,4 @@ class EngineDependencies:
     pulses: Mapping[str, VenuePulse] = field(default_factory=dict)
     later: Later = at_once
     parts: JournalParts | None = None
+    traces: PositionTraces = field(default_factory=PositionTraces)

@@ -15,6 +15,8 @@ from services.common.errors import (
     UnimplementedError,
     UnreachableError,
 )
+from services.common.trace_context import context_of_scan
+from services.common.tracing import link_present
 from services.engine.book import PositionBook
 from services.engine.commands import OpenCommand
 from services.engine.guard_desk import GuardNeeds
@@ -89,6 +91,8 @@ class EntryDesk:
         """
         if command.opportunity_id:
             found = await self._opportunities.resolve(command.opportunity_id)
+            if found.scan_id:
+                link_present(context_of_scan(found.scan_id))
             if self._risk.is_stale(found.observe_time):
                 raise PreconditionError(
                     f"the figures of opportunity {command.opportunity_id} are too old; scan again",

@@ -20,6 +20,7 @@ from services.common.engine_epoch import epoch_metadata
 from services.common.errors import OpensqtError, OutcomeUnknownError
 from services.common.logs import get_logger
 from services.common.time_codec import to_duration
+from services.common.tracing import present_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,7 +71,10 @@ class OrderEntry:
         self._waiting[entry] = answer
         self._requests.put(
             order_entry_pb2.EnterOrdersRequest(
-                entry_id=entry, order=request, timeout=to_duration(timedelta(seconds=seconds))
+                entry_id=entry,
+                order=request,
+                timeout=to_duration(timedelta(seconds=seconds)),
+                traceparent=present_traceparent(),
             )
         )
         try:

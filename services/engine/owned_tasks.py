@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from services.common.errors import OpensqtError
@@ -21,10 +22,12 @@ class OwnedTasks:
 
     def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
         """Start a task that this owner ends."""
-        task = asyncio.create_task(work, name=name)
+        # One context for both: the line about a task that failed tells what the task had bound.
+        context = copy_context()
+        task = asyncio.create_task(work, name=name, context=context)
         # asyncio keeps only weak references: an unowned drive could be collected in mid-flight.
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended, context=context)
         return task
 
     async def close(self) -> int:

@@ -136,12 +136,16 @@ class VenueGateway(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpportunityLegs:
-    """The two legs behind an opportunity id; `observe_time` is that of its oldest figure."""
+    """The two legs behind an opportunity id; `observe_time` is that of its oldest figure.
+
+    `scan_id` names the scan that found it, empty where nobody says.
+    """
 
     opportunity_id: str
     long_leg: InstrumentRef
     short_leg: InstrumentRef
     observe_time: datetime | None = None
+    scan_id: str = ""
 
 
 class OpportunitySource(Protocol):

@@ -84,6 +84,7 @@ class ScannerClient:
             _ref(opportunity.long_leg),
             _ref(opportunity.short_leg),
             _time(opportunity, "observe_time"),
+            opportunity.scan_id,
         )
 
     def _stands(self, opportunity: opportunity_pb2.Opportunity) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from opensqt.market_maker.v1 import engine_pb2, engine_pb2_grpc
 from services.common.codec import require_text
 from services.common.errors import InvalidFieldError
+from services.common.logs import bind_context
 from services.common.paging import page_size, take_page
 from services.engine import command_codec as decode
 from services.engine.strategy_codec import MODE_TO_WIRE, decision_to_proto, switch_command
@@ -41,6 +42,7 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
     ) -> engine_pb2.OpenHedgedPositionResponse:
         """Start an entry."""
         view = await self._engine.open(decode.open_command(request))
+        bind_context(position_id=view.position_id)
         return engine_pb2.OpenHedgedPositionResponse(position=position_to_proto(view))
 
     async def CloseHedgedPosition(
@@ -51,6 +53,7 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
         ],
     ) -> engine_pb2.CloseHedgedPositionResponse:
         """Start an exit."""
+        bind_context(position_id=request.position_id)
         view = await self._engine.close(decode.close_command(request))
         return engine_pb2.CloseHedgedPositionResponse(position=position_to_proto(view))
 
@@ -62,6 +65,7 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
         ],
     ) -> engine_pb2.ReduceHedgedPositionResponse:
         """Start a proportional exit."""
+        bind_context(position_id=request.position_id)
         view = await self._engine.reduce(decode.reduce_command(request))
         return engine_pb2.ReduceHedgedPositionResponse(position=position_to_proto(view))
 
@@ -86,6 +90,7 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
         ],
     ) -> engine_pb2.GetHedgedPositionResponse:
         """Read one position."""
+        bind_context(position_id=request.position_id)
         view = self._engine.get(require_text(request, "position_id"))
         return engine_pb2.GetHedgedPositionResponse(position=position_to_proto(view))
 

@@ -16,6 +16,7 @@ from services.common.settings import (
     VenueSettings,
     is_loopback,
 )
+from services.common.tracing_settings import TracingSettings
 from services.engine.guard_facts import GuardLimits, GuardPace
 from services.engine.page.settings import PageSettings
 from services.engine.policy import EngineLimits, EnginePolicy
@@ -199,6 +200,7 @@ class EngineSettings(ServiceSettings):
     guards: GuardSettings = GuardSettings()
     strategy: StrategySettings = StrategySettings()
     page: PageSettings | None = None
+    tracing: TracingSettings | None = None
 
     @model_validator(mode="after")
     def _venue_names_are_unique(self) -> Self:

@@ -14,6 +14,7 @@ from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.ids import Ids, RandomIds
 from services.common.metrics import ServiceMetrics
+from services.common.open_tracer import open_tracer
 from services.common.server import GrpcServer, serve
 from services.common.watch_hub import WatchHub
 from services.scanner.board import Board
@@ -31,6 +32,7 @@ from services.scanner.pool import WorkerPool
 from services.scanner.queue_metrics import QueueMetrics
 from services.scanner.scan import Scanner
 from services.scanner.scan_desk import ScanDesk
+from services.scanner.scan_traces import ScanTraces
 from services.scanner.servicer import ScannerServicer
 from services.scanner.single_flight import SingleFlight
 from services.scanner.tasks import VenueTask, kind_of
@@ -40,6 +42,7 @@ from services.scanner.venue_reader import VenueReader
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
+    from services.common.tracing import Tracer
     from services.scanner.history_store import HistoryStore
     from services.scanner.live_feeds import Feed
     from services.scanner.live_rules import LiveRules
@@ -92,13 +95,16 @@ async def scanner(
     base.measured.watch_best(lambda: [float(one.net_apr) for one in board.ranked()[:RANKS]])
     base.measured.scan_interval.set(settings.scan_interval_seconds)
     async with AsyncExitStack() as stack:
+        tracer = await stack.enter_async_context(
+            open_tracer(settings.tracing, settings.service, base.clock)
+        )
         # First in, last out: what a scan read until its end is written.
         if store is None:
             store = await stack.enter_async_context(_disk_store(base))
         readers = await _readers(base, stack)
         pool = await stack.enter_async_context(_pool(base, readers))
         runner = await _runner(base, stack, pool, hub)
-        desk = _desk(base, _scans(base, runner, store), board, readers)
+        desk = _desk(base, _scans(base, runner, store), board, readers, tracer)
         await stack.enter_async_context(_owned(desk.run()))
         if settings.live.count:
             refresh = LiveRefresh(
@@ -114,7 +120,7 @@ async def scanner(
             )
             await stack.enter_async_context(_owned(refresh.run()))
         events = EncodedEvents(settings.max_opportunities)
-        server = GrpcServer(settings.grpc, metrics=metrics, clock=base.clock)
+        server = GrpcServer(settings.grpc, metrics=metrics, clock=base.clock, tracer=tracer)
         servicer = ScannerServicer(board, hub, desk, pool, events, base.clock)
         server.add(scanner_pb2_grpc.add_ScannerServiceServicer_to_server, servicer, SERVICE_NAME)
         # Last in, first out: streams end before the desk, the desk before the workers, those before
@@ -199,7 +205,11 @@ def _scans(base: _Base, runner: TaskRunner[VenueTask, Reading], store: HistorySt
 
 
 def _desk(
-    base: _Base, scans: Scanner, board: Board, readers: Mapping[str, VenueReader]
+    base: _Base,
+    scans: Scanner,
+    board: Board,
+    readers: Mapping[str, VenueReader],
+    tracer: Tracer,
 ) -> ScanDesk:
     return ScanDesk(
         scans.run,
@@ -210,6 +220,7 @@ def _desk(
         ids=base.ids,
         clock=base.clock,
         metrics=base.measured,
+        traces=ScanTraces(tracer),
     )
 
 

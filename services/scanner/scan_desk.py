@@ -10,6 +10,7 @@ from services.common.errors import NotFoundError, UnreachableError
 from services.common.logs import get_logger
 from services.scanner.moments import moment_of
 from services.scanner.progress import ScanRecord, ScanState
+from services.scanner.scan_traces import ScanTraces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,6 +42,7 @@ class ScanDesk:
         ids: Ids,
         clock: Clock,
         metrics: ScannerMetrics,
+        traces: ScanTraces | None = None,
     ) -> None:
         self._scan = scan
         self._board = board
@@ -50,6 +52,7 @@ class ScanDesk:
         self._ids = ids
         self._clock = clock
         self._metrics = metrics
+        self._traces = traces or ScanTraces()
         self._records: OrderedDict[str, ScanRecord] = OrderedDict()
         self._requests: OrderedDict[str, str] = OrderedDict()
         self._group: asyncio.TaskGroup | None = None
@@ -133,6 +136,7 @@ class ScanDesk:
         Whatever happens to it, the record says so and the desk goes on.
         """
         began = moment_of(self._clock)
+        span = self._traces.begin(record.scan_id)
         calls_before = self._call_count()
         record.count_calls = lambda: self._call_count() - calls_before
         until = self._clock.monotonic() + self._timeout_seconds
@@ -143,6 +147,7 @@ class ScanDesk:
             async with asyncio.timeout(self._timeout_seconds):
                 findings = await self._scan(record)
             self._publish(record, findings, began)
+            self._traces.published(span, record, findings)
         except asyncio.CancelledError:
             record.state = ScanState.CANCELED
             # Cancelled by a caller, only the scan ends; cancelled with the desk, so does
@@ -158,6 +163,7 @@ class ScanDesk:
             record.missing_parts = ("the scan failed by an error of its own; the log has it",)
         finally:
             self._end(record)
+            self._traces.end(span, record)
 
     def _publish(self, record: ScanRecord, findings: Findings, began: Moment) -> None:
         record.exclusions = findings.exclusions

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from services.common.settings import ServiceSettings, SettingsPart, VenueSettings
+from services.common.tracing_settings import TracingSettings
 from services.scanner.live_settings import LiveSettings
 from services.scanner.nats_settings import NatsSettings
 from services.scanner.rules import (
@@ -132,6 +133,7 @@ class ScannerSettings(ServiceSettings):
     window_days: Literal[1, 3, 7, 30] = 7
     min_net_apr: Decimal = Decimal(0)
     nats: NatsSettings | None = None
+    tracing: TracingSettings | None = None
     history: HistorySettings = HistorySettings()
     universe: UniverseSettings = UniverseSettings()
     quarantine: QuarantineSettings = QuarantineSettings()

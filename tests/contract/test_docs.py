@@ -12,6 +12,7 @@ from cli.settings import ArbSettings
 from services.common.server_settings import ServerSettings
 from services.common.settings import SettingsRoot
 from services.common.settings_loader import read_settings
+from services.common.tracing_settings import TracingSettings
 from services.connector.limits_settings import LimitsPart
 from services.connector.settings import ConnectorPart, ConnectorSettings
 from services.engine.settings import EngineSettings
@@ -48,6 +49,7 @@ REASON = re.compile(
 PARTS: tuple[type[BaseModel], ...] = (
     *(ConnectorPart, LimitsPart, ServerSettings, ScannerSettings, UniverseSettings),
     *(HistorySettings, QuarantineSettings, CostSettings, ScoreSettings, LiveSettings, NatsSettings),
+    TracingSettings,
 )
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 

@@ -15,6 +15,7 @@ from services.common.errors import FatalError, InvalidFieldError, OpensqtError, 
 from services.common.logs import get_logger
 from services.common.scopes import Lane, lane_of_order
 from services.common.status_details import to_status_proto
+from services.common.tracing import TRACER, under
 from services.connector.engine_epochs import CALL_EPOCH
 from services.connector.rate_budget import CALL_DEADLINE
 
@@ -38,6 +39,7 @@ Those that reduce exposure go on up to `MOST_UNREAD`. The caller's own quota bou
 MOST_UNREAD: Final = 2 * MOST_ENTRIES
 """Entries whose answers have not been taken; then no more are read, so that nothing grows."""
 
+_ENTRY_NAME: Final = "opensqt.market_maker.v1.ExchangeService/EnterOrders"
 _log = get_logger(__name__)
 
 
@@ -135,7 +137,10 @@ class _Session:
             CALL_DEADLINE.set(
                 None if timeout is None else time.monotonic() + timeout.total_seconds()
             )
-            self._answer(request.entry_id, await self._place(request.order, "order."))
+            span = TRACER.get().join(_ENTRY_NAME, request.traceparent)
+            with under(span):
+                order = await self._place(request.order, "order.")
+            self._answer(request.entry_id, order)
         except OpensqtError as error:
             self._answer(request.entry_id, error)
         except Exception as error:

@@ -16,8 +16,9 @@ from services.common.errors import (
     OpensqtError,
     OutcomeUnknownError,
 )
-from services.common.logs import get_logger
+from services.common.logs import bind_context, get_logger
 from services.common.principals import CALLER
+from services.common.tracing import traced
 from services.connector.engine_epochs import CALL_EPOCH, EngineSender
 from services.connector.order_codec import (
     decode_request,
@@ -81,6 +82,7 @@ class OrderMethods:
         """Cancel one order."""
         instrument = self._instrument(request.symbol)
         await self._admit()
+        bind_context(client_order_id=request.client_order_id)
         state = await self._orders.reader.cancel(instrument, self._ids(request))
         return exchange_pb2.CancelOrderResponse(order=encode_order(state, instrument))
 
@@ -117,6 +119,7 @@ class OrderMethods:
     ) -> resources_pb2.Order:
         """Return one order as the venue has it."""
         instrument = self._instrument(request.symbol)
+        bind_context(client_order_id=request.client_order_id)
         # Before the answer: "never sent" must stay true of every engine that was overtaken.
         await self._admit()
         state = await self._orders.reader.get(instrument, self._ids(request))
@@ -179,10 +182,12 @@ class OrderMethods:
     ) -> resources_pb2.Order:
         instrument = self._instrument(request.symbol, path)
         asked = decode_request(request, instrument, path)
+        bind_context(client_order_id=asked.client_order_id)
         sender = await self._admit()
         if sender is not None:
             asked = replace(asked, sender=sender)
-        state = await self._orders.desk.place(asked, instrument)
+        with traced("order", client_order_id=asked.client_order_id, symbol=asked.symbol):
+            state = await self._orders.desk.place(asked, instrument)
         return encode_order(state, instrument)
 
     async def _admit(self) -> EngineSender | None:

@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from opensqt.market_maker.v1 import resources_pb2 as opensqt_dot_market__maker_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)opensqt/market_maker/v1/order_entry.proto\x12\x17opensqt.market_maker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\'opensqt/market_maker/v1/resources.proto\"\x8d\x01\n\x12\x45nterOrdersRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x03\x12\x39\n\x05order\x18\x02 \x01(\x0b\x32*.opensqt.market_maker.v1.PlaceOrderRequest\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x87\x01\n\x13\x45nterOrdersResponse\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x03\x12/\n\x05order\x18\x02 \x01(\x0b\x32\x1e.opensqt.market_maker.v1.OrderH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06resultb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)opensqt/market_maker/v1/order_entry.proto\x12\x17opensqt.market_maker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\'opensqt/market_maker/v1/resources.proto\"\xa2\x01\n\x12\x45nterOrdersRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x03\x12\x39\n\x05order\x18\x02 \x01(\x0b\x32*.opensqt.market_maker.v1.PlaceOrderRequest\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"\x87\x01\n\x13\x45nterOrdersResponse\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x03\x12/\n\x05order\x18\x02 \x01(\x0b\x32\x1e.opensqt.market_maker.v1.OrderH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06resultb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'opensqt.market_maker.v1.ord
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENTERORDERSREQUEST']._serialized_start=169
-  _globals['_ENTERORDERSREQUEST']._serialized_end=310
-  _globals['_ENTERORDERSRESPONSE']._serialized_start=313
-  _globals['_ENTERORDERSRESPONSE']._serialized_end=448
+  _globals['_ENTERORDERSREQUEST']._serialized_end=331
+  _globals['_ENTERORDERSRESPONSE']._serialized_start=334
+  _globals['_ENTERORDERSRESPONSE']._serialized_end=469
 # @@protoc_insertion_point(module_scope)

@@ -30,8 +30,13 @@ class EnterOrdersRequest(_message.Message):
     ENTRY_ID_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.int
     """Required, above zero, unique among the entries of this call; the answer carries it."""
+    traceparent: _builtins.str
+    """Where in a trace the order stands, as the header `traceparent` of a PlaceOrder would say (W3C
+    Trace Context). Empty: it is traced by nobody.
+    """
     @_builtins.property
     def order(self) -> _resources_pb2.PlaceOrderRequest:
         """Required."""
@@ -48,10 +53,11 @@ class EnterOrdersRequest(_message.Message):
         entry_id: _builtins.int = ...,
         order: _resources_pb2.PlaceOrderRequest | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "order", b"order", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "order", b"order", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

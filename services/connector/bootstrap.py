@@ -112,13 +112,16 @@ async def open_servicer(
     async with AsyncExitStack() as stack:
         path = part.ledger_path
         reserve = ReserveFile(path.with_name(f"{path.name}.reserve"))
-        ledger = Ledger(path, part.exchange, reserve, metrics)
+        ledger = Ledger(path, part.ledger_owner, reserve, metrics)
         ledger.open()
         # Closed last: orders under way write their end while the rest shuts down.
         stack.callback(ledger.close)
         held = clock or SystemClock()
         # At once: a ledger without its halt file is taken for a halt at the next start.
         limits = build_limits(part.limits, part.ledger_path, ledger, held, metrics)
+        metrics.mark_paper(is_paper=part.is_paper)
+        if part.is_paper:
+            _logger.warning("paper_trading", exchange=part.exchange, paper_url=part.paper_url)
         venue = await _open_venue(part, metrics, held, stack)
         metrics.watch_clock(venue.skew_seconds)
         upkeep = _build_upkeep(part, venue)
@@ -234,7 +237,7 @@ def _build_exchange(
     return build_exchange(
         find_profile(part.exchange),
         session,
-        base_url=part.base_url,
+        base_url=part.venue_url,
         credentials=credentials,
         recv_window=DEFAULT_RECV_WINDOW if fence is None else fence.recv_window,
         request_timeout=part.request_timeout(),

@@ -77,6 +77,9 @@ class ConnectorMetrics:
         self._clock_skew = metrics.gauge(
             "clock_skew_seconds", "The venue's clock less ours, as last measured"
         )
+        self._paper = metrics.gauge(
+            "paper", "1 where orders and account are made up (paper trading), 0 on a venue"
+        )
         self._add_streams(metrics)
         self._add_requests(metrics)
         self._add_ledger(metrics)
@@ -124,6 +127,10 @@ class ConnectorMetrics:
         self._ledger_failing = metrics.gauge(
             "ledger_failing", "1 while the last durable write failed: no order is sent"
         )
+
+    def mark_paper(self, *, is_paper: bool) -> None:
+        """Say whether orders and account are made up."""
+        self._paper.set(is_paper)
 
     def count_order(self, verdict: str, seconds: float) -> None:
         """Count one sending and its time."""

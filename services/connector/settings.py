@@ -35,8 +35,8 @@ class ConnectorPart(SettingsPart):
     name: str = Field(default="", max_length=64)
     base_url: str | None = None
     paper_url: str | None = None
-    """Address of a paper venue (a simulator with `[mirror]`): the market is the real venue's, orders
-    and account are made up there. No keys, and no way to the venue's own address."""
+    """Address of a paper venue (a simulator with `[mirror]`): the market is the real venue's, but
+    orders and account are made up. No keys, and no way to the venue's own address."""
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
     api_key_file: SecretFile | None = None

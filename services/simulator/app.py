@@ -15,6 +15,7 @@ from services.simulator.bybit_ws import BybitStreams
 from services.simulator.control import ControlHandlers
 from services.simulator.gateway import Gateway
 from services.simulator.http import RestHandler, Witness
+from services.simulator.mirror.mirror import Mirror
 from services.simulator.okx_gateway import PREFIX as OKX_PREFIX
 from services.simulator.okx_gateway import OkxGateway
 from services.simulator.okx_ws import OkxStreams
@@ -38,11 +39,16 @@ class Application:
         tick_seconds: float = 0.1,
         stream_queue: int = 10_000,
         witness: Witness | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.simulation = simulation
+        self._mirror = mirror
+        before = None if mirror is None else mirror.before
         self.gateway = Gateway(simulation)
         self._user_streams = UserStreams(simulation)
-        self._streams = StreamHandlers(simulation, self.gateway, self._user_streams, stream_queue)
+        self._streams = StreamHandlers(
+            simulation, self.gateway, self._user_streams, stream_queue, before=before
+        )
         self._bybit = BybitGateway(simulation)
         self._bybit_streams = BybitStreams(
             simulation, self._user_streams, self._streams, stream_queue
@@ -56,6 +62,7 @@ class Application:
         self._tick_seconds = tick_seconds
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._open = contextlib.AsyncExitStack()
         self.address = ""
 
     @property
@@ -71,16 +78,11 @@ class Application:
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
         ControlHandlers(self.simulation, self._streams, self._control_token).register(application)
-        self._streams.register(application)
-        self._bybit_streams.register(application)
-        self._okx_streams.register(application)
-        for prefix, gateway in (
-            (OKX_PREFIX, self._okx),
-            (BYBIT_PREFIX, self._bybit),
-            ("/", self.gateway),
-        ):
-            handler = RestHandler(gateway, self._witness)
-            application.router.add_route("*", prefix + "{tail:.*}", handler.handle)
+        self._streams.register_private(application)
+        if self._mirror is None:
+            self._register_simulated(application)
+        else:
+            await self._register_mirrored(application, self._mirror)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -105,6 +107,26 @@ class Application:
         self._streams.cut_all()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._open.aclose()
+
+    def _register_simulated(self, application: web.Application) -> None:
+        self._streams.register_market(application)
+        self._bybit_streams.register(application)
+        self._okx_streams.register(application)
+        for prefix, gateway in (
+            (OKX_PREFIX, self._okx),
+            (BYBIT_PREFIX, self._bybit),
+            ("/", self.gateway),
+        ):
+            handler = RestHandler(gateway, self._witness)
+            application.router.add_route("*", prefix + "{tail:.*}", handler.handle)
+
+    async def _register_mirrored(self, application: web.Application, mirror: Mirror) -> None:
+        await self._open.enter_async_context(mirror)
+        mirror.register(application)
+        # the family that is mirrored alone: the others would speak of its symbols as their own
+        handler = RestHandler(self.gateway, self._witness, mirror.before)
+        application.router.add_route("*", "/{tail:.*}", handler.handle)
 
     async def _tick(self) -> None:
         while True:

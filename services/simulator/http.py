@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from aiohttp import web
@@ -13,6 +13,8 @@ from services.simulator.gateway import Plan, Reply, Request
 API_KEY_HEADER = "X-MBX-APIKEY"
 Witness = Callable[[Request, Reply], None]
 """Told of every request that the venue acted on, with its answer."""
+Before = Callable[[Plan], Awaitable[Reply | None]]
+"""Asked before the venue acts on a call; a reply that it returns stands in place of the venue's."""
 
 
 def read_request(request: web.BaseRequest, body: str) -> Request:
@@ -45,9 +47,12 @@ class RestGateway(Protocol):
 class RestHandler:
     """Answers every path that is not a stream or the control endpoint."""
 
-    def __init__(self, gateway: RestGateway, witness: Witness | None = None) -> None:
+    def __init__(
+        self, gateway: RestGateway, witness: Witness | None = None, before: Before | None = None
+    ) -> None:
         self._gateway = gateway
         self._witness = witness
+        self._before = before
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, or close its connection without an answer."""
@@ -57,7 +62,9 @@ class RestHandler:
         await _wait(plan.delay("before"))
         if plan.drops_before:
             return _drop(request)
-        reply = self._gateway.handle(plan)
+        reply = None if self._before is None else await self._before(plan)
+        if reply is None:
+            reply = self._gateway.handle(plan)
         if self._witness is not None:
             self._witness(plan.request, reply)
         await _wait(plan.delay("after"))

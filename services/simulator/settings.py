@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from services.common.paper import PAPER_ACCOUNT, PAPER_KEY, PAPER_SECRET
 from services.common.secrets_files import SecretFile, read_secret
 from services.common.settings import ServiceSettings
 from services.common.settings_part import Port, SettingsPart, is_loopback
 from services.simulator.core.accounts import AccountSeed
 from services.simulator.core.fees import FeeSchedule
+from services.simulator.mirror.addresses import Addresses
+from services.simulator.mirror.pace import MirrorPace
 
 Amount = Annotated[Decimal, Field(ge=0)]
 Rate = Annotated[Decimal, Field(ge=0, lt=1)]
@@ -141,8 +144,53 @@ class RuleSettings(SettingsPart):
     """Messages a stream may owe a slow reader before it is cut."""
 
 
+class MirrorSettings(SettingsPart):
+    """Paper trading: the market is a real venue's, the account and its fills are made up.
+
+    The account's key is no secret (services/common/paper.py): it opens nothing else.
+    """
+
+    venue: Literal["binance"] = "binance"
+    """Whose public data is followed, spot and USD-M."""
+    base_url: str | None = None
+    """One address in place of the venue's own."""
+    spot: Mapping[str, Amount] = {"USDT": Decimal(10_000)}
+    margin: Mapping[str, Amount] = {}
+    futures: Mapping[str, Amount] = {"USDT": Decimal(10_000)}
+    latency_seconds: Annotated[float, Field(ge=0, le=10)] = 0.05
+    """How long an order or a cancel takes to the matching."""
+    stale_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """Age of prices and books by which nothing is filled any more."""
+    follow_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """How often books and trades are read of symbols in which an order rests."""
+    price_seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
+    """How often the prices of all symbols are read, and settled funding rates that are owed."""
+    reload_seconds: Annotated[float, Field(gt=0, le=86_400)] = 900.0
+    """How often the trading rules are read."""
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+    @model_validator(mode="after")
+    def _read_before_stale(self) -> Self:
+        if self.stale_seconds <= max(self.follow_seconds, self.price_seconds):
+            raise ValueError("stale_seconds must be above follow_seconds and price_seconds")
+        return self
+
+    def addresses(self) -> Addresses:
+        """Return where the venue's public data is."""
+        return Addresses.of(self.base_url)
+
+    def pace(self) -> MirrorPace:
+        """Return how often what is read."""
+        return MirrorPace(self.follow_seconds, self.price_seconds, self.reload_seconds)
+
+    def seed(self) -> AccountSeed:
+        """Return the paper account."""
+        wallets = (dict(self.spot), dict(self.margin), dict(self.futures))
+        return AccountSeed(PAPER_ACCOUNT, PAPER_KEY, PAPER_SECRET, *wallets)
+
+
 class SimulatorSettings(ServiceSettings):
-    """All of it."""
+    """All of it; with `mirror` the market is a real venue's, and `market` is left out."""
 
     service: ClassVar[str] = "simulator"
 
@@ -153,3 +201,15 @@ class SimulatorSettings(ServiceSettings):
     fees: FeeSettings = FeeSettings()
     margin: MarginSettings = MarginSettings()
     rules: RuleSettings = RuleSettings()
+    mirror: MirrorSettings | None = None
+
+    @model_validator(mode="after")
+    def _one_market(self) -> Self:
+        if self.mirror is not None and "market" in self.model_fields_set:
+            raise ValueError("a mirrored market is its venue's: leave [market] out")
+        return self
+
+    def seeds(self) -> tuple[AccountSeed, ...]:
+        """Return the accounts, that of the mirror too."""
+        mirrored = () if self.mirror is None else (self.mirror.seed(),)
+        return (*(account.seed() for account in self.accounts), *mirrored)

@@ -16,6 +16,7 @@ from services.simulator.core.orders import Product
 from services.simulator.dialects.auth import account_of_key, check_timestamp, check_ws_signature
 from services.simulator.dialects.market_streams import subscription
 from services.simulator.gateway import Gateway
+from services.simulator.http import Before
 from services.simulator.market.source import Kind
 from services.simulator.simulation import Simulation
 from services.simulator.user_streams import Subscriber, UserStreams
@@ -51,10 +52,11 @@ class StreamHandlers:
         user_streams: UserStreams,
         outbox_size: int,
         connect: Callable[[web.Request, int], Connection] = Connection,
+        before: Before | None = None,
     ) -> None:
         self._connect = connect
         self._simulation = simulation
-        self._orders = WebSocketOrders(gateway)
+        self._orders = WebSocketOrders(gateway, before)
         self._user_streams = user_streams
         self._outbox_size = outbox_size
         self._connections: set[Connection] = set()
@@ -69,12 +71,15 @@ class StreamHandlers:
         """Return how many user streams are open; one connection may carry several."""
         return self._user_streams.count
 
-    def register(self, application: web.Application) -> None:
-        """Add the routes; ccxt numbers its connections behind the path."""
+    def register_market(self, application: web.Application) -> None:
+        """Add the routes of market data; ccxt numbers its connections behind the path."""
         for path in ("/ws", "/stream/ws"):
             application.router.add_get(path + r"{number:(/\d+)?}", self._spot_market)
         for path in ("/public/ws", "/market/ws"):
             application.router.add_get(path + r"{number:(/\d+)?}", self._futures_market)
+
+    def register_private(self, application: web.Application) -> None:
+        """Add the routes of accounts and orders."""
         application.router.add_get("/private/ws", self._futures_user)
         application.router.add_get("/ws-api/v3", self._spot_api)
         application.router.add_get("/ws-fapi/v1", self._futures_api)

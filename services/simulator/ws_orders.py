@@ -12,14 +12,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from services.simulator.gateway import Gateway, Plan, Reply, Request
+from services.simulator.http import Before
 from services.simulator.ws_connection import Connection
 
 
 class WebSocketOrders:
     """Answers `order.place`, each request in a task of its own."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, before: Before | None = None) -> None:
         self._gateway = gateway
+        self._before = before
         # Owned here: asyncio itself keeps only weak references.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -50,7 +52,9 @@ class WebSocketOrders:
         if plan.drops_before:
             connection.cut()
             return
-        reply = self._gateway.handle(plan)
+        reply = None if self._before is None else await self._before(plan)
+        if reply is None:
+            reply = self._gateway.handle(plan)
         await asyncio.sleep(plan.delay("after"))
         if plan.drops_after or reply.cut_at is not None:
             connection.cut()

@@ -23,6 +23,8 @@ _MODULES: Final = {
 }
 KNOWN_VENUES: Final = tuple(_MODULES)
 """Codes of venue account and product that have a profile."""
+PAPER_VENUES: Final = ("binance", "binanceusdm")
+"""Those of which a paper venue can be had."""
 
 
 def find_profile(code: str) -> VenueProfile:

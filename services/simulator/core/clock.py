@@ -22,10 +22,21 @@ class WireClock(Protocol):
 
 
 class MarketClock:
-    """Market time: `start` at the moment of creation, then `speed` seconds per wire second."""
+    """Market time: `start` at the moment of creation, then `speed` seconds per wire second.
 
-    def __init__(self, wire: WireClock, start: datetime, speed: Decimal = Decimal(1)) -> None:
+    With `is_real` the time is another venue's, and nobody can turn it.
+    """
+
+    def __init__(
+        self,
+        wire: WireClock,
+        start: datetime,
+        speed: Decimal = Decimal(1),
+        *,
+        is_real: bool = False,
+    ) -> None:
         self._wire = wire
+        self._is_real = is_real
         self._wire_anchor = wire.now()
         self._market_anchor = start
         self._speed = _checked_speed(speed)
@@ -47,16 +58,22 @@ class MarketClock:
 
     def set_speed(self, speed: Decimal) -> None:
         """Run at `speed` from this moment on. Raises ValueError when it is negative or over 1e6."""
+        self._check_turnable()
         checked = _checked_speed(speed)
         self._rebase()
         self._speed = checked
 
     def jump(self, forward: timedelta) -> None:
         """Move market time ahead at once. Raises ValueError for a move backwards."""
+        self._check_turnable()
         if forward < timedelta():
             raise ValueError("the market clock only moves forward")
         self._rebase()
         self._market_anchor += forward
+
+    def _check_turnable(self) -> None:
+        if self._is_real:
+            raise ValueError("a mirrored market keeps the time of its venue")
 
     def _rebase(self) -> None:
         self._market_anchor = self.now()

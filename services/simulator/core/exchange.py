@@ -7,7 +7,7 @@ with a virtual clock sees the same history as one with a real clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,7 +25,14 @@ from services.simulator.core.liquidation import LiquidationDesk
 from services.simulator.core.margin import MarginDesk
 from services.simulator.core.market import Market
 from services.simulator.core.matching import Execution as Match
-from services.simulator.core.matching import cap, is_marketable, take, take_quote, total
+from services.simulator.core.matching import (
+    cap,
+    is_marketable,
+    take,
+    take_quote,
+    total,
+    traded_through,
+)
 from services.simulator.core.money import ZERO, floor_to
 from services.simulator.core.orders import (
     Order,
@@ -34,12 +41,13 @@ from services.simulator.core.orders import (
     OrderStore,
     OrderType,
     Product,
+    Side,
     TimeInForce,
 )
 from services.simulator.core.perpetual_desk import PerpetualDesk
 from services.simulator.core.settlement import Settlement
 from services.simulator.core.spot_desk import SpotDesk
-from services.simulator.market.source import InstrumentSpec
+from services.simulator.market.source import InstrumentSpec, Kind
 
 # A market order on a perpetual takes nothing further from the mark price than this.
 MARKET_TAKE_BOUND = Decimal("0.05")
@@ -69,6 +77,7 @@ class Exchange:
         *,
         processing_bound: timedelta = timedelta(seconds=10),
         liquidates: bool = True,
+        funding_desk: type[FundingDesk] = FundingDesk,
     ) -> None:
         self.market = market
         self.accounts = accounts
@@ -86,7 +95,7 @@ class Exchange:
         )
         self.liquidation = LiquidationDesk(market, accounts, self.perpetual, self._settlement)
         self._wire = wire
-        self._funding = FundingDesk(market, accounts, self.income)
+        self.funding = funding_desk(market, accounts, self.income)
         self._due: list[tuple[datetime, Callable[[], None]]] = []
         self._client_ids = count(1)
 
@@ -97,7 +106,7 @@ class Exchange:
 
     def advance(self) -> None:
         """Let everything happen that is due by now."""
-        self._funding.advance(self.emit)
+        self.funding.advance(self.emit)
         self.liquidation.settle_delisted()
         # liquidation comes after funding: a payment may be what sinks the account
         if self.liquidates:
@@ -262,17 +271,42 @@ class Exchange:
         if price is None or not self.market.is_trading(kind, request.symbol):
             return
         levels = self.market.liquidity.levels(kind, request.symbol, request.side, self.market.now())
-        if not levels or not is_marketable(request.side, price, levels[0].price):
-            return
-        spec = self.market.spec(kind, request.symbol)
+        if levels and is_marketable(request.side, price, levels[0].price):
+            # a maker trades at its own price, however far the market has come through it
+            self._fill_resting(
+                order, price, total(take(levels, request.side, order.remaining, price))
+            )
+
+    def trade_through(self, kind: Kind, symbol: str, trades: Sequence[Match]) -> None:
+        """Fill what rests where trades of others, on the venue that is mirrored, went through it.
+
+        Who asks the best price gets first of what was traded.
+        """
+        self.advance()
+        for side in Side:
+            resting = [
+                (order.request.price or ZERO, order)
+                for order in self.store.open_orders(symbol=symbol)
+                if order.request.product.kind is kind and order.request.side is side
+            ]
+            given = ZERO
+            for price, order in sorted(resting, key=lambda row: -row[0] * side.sign):
+                before = order.executed
+                offered = traded_through(trades, side, price) - given
+                if offered > 0:
+                    self._fill_resting(order, price, offered)
+                given += order.executed - before
+
+    def _fill_resting(self, order: Order, price: Decimal, offered: Decimal) -> None:
+        request = order.request
+        spec = self.market.spec(request.product.kind, request.symbol)
         account = self.accounts.by_name(order.account)
         # the position may have shrunk since a reducing order was taken
         wanted = self._fillable(account, order)
         if not wanted:
             self._expire(account, order, spec)
             return
-        # a maker trades at its own price, however far the market has come through it
-        quantity = total(take(levels, request.side, wanted, price))
+        quantity = min(offered, wanted)
         lot = max(request.lot, spec.lot_size)
         if order.first_share is not None:
             quantity = min(quantity, order.quantity * order.first_share)

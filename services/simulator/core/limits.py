@@ -88,11 +88,18 @@ class WindowCounter:
 
 
 class Limits:
-    """Counts weight per address and orders per account; `scale` stretches every limit."""
+    """Counts weight per address and orders per account; `scale` stretches every limit.
 
-    def __init__(self, *, is_enabled: bool = True, scale: float = 1.0) -> None:
+    With `tells_weight` off the used weight stands in no header: where another venue answers in
+    part, its own count is the one that a client must hear.
+    """
+
+    def __init__(
+        self, *, is_enabled: bool = True, scale: float = 1.0, tells_weight: bool = True
+    ) -> None:
         self.is_enabled = is_enabled
         self.scale = scale
+        self._tells_weight = tells_weight
         self._counters: dict[tuple[str, str], WindowCounter] = {}
         self._refusals: dict[str, int] = {}
         self._banned_until: dict[str, datetime] = {}
@@ -113,7 +120,8 @@ class Limits:
         headers: dict[str, str] = {}
         seconds = now.timestamp()
         window = WEIGHT_WINDOWS[family]
-        over_weight = self._count(seconds, f"{family}:{address}", window, weight, headers)
+        told = headers if self._tells_weight else {}
+        over_weight = self._count(seconds, f"{family}:{address}", window, weight, told)
         over_orders: int | None = None
         for row in ORDER_WINDOWS.get(family, ()) if orders else ():
             # orders are counted per account, weight per address

@@ -46,7 +46,8 @@ class Market:
         now, wire = self.now(), self.clock.wire_now()
         # making hundreds of rows on each order would be the most costly thing about it
         known = self._tables.get(kind)
-        if known is not None and (
+        # an empty one is of a market that has not been read yet: it is not kept
+        if (known is not None and known.specs) and (
             now - known.time < LISTING_DELAY or wire - known.wire_time < MIN_LISTING_PACE
         ):
             return known.specs

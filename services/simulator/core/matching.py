@@ -87,6 +87,15 @@ def without(levels: Sequence[BookLevel], consumed: Decimal) -> tuple[BookLevel, 
     return tuple(left)
 
 
+def traded_through(trades: Sequence[Execution], side: Side, price: Decimal) -> Decimal:
+    """Return the quantity of others' trades that went through a maker's `price`.
+
+    Trades at the price itself do not count: who stood before the maker in the queue is not known.
+    """
+    beyond = (one for one in trades if one.price != price)
+    return total([one for one in beyond if is_marketable(side, price, one.price)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Consumption:
     quantity: Decimal

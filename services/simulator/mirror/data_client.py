@@ -1,0 +1,86 @@
+"""The one object that knows where the real venue is. It reads: GET, public paths, nothing else.
+
+There is no way through it for an order or a signed call: it takes no method, no body, no headers
+and no key, and refuses paths that are not public and parameters that belong to a signature.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import aiohttp
+
+from services.simulator.mirror.addresses import Addresses
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""The longest answer, exchangeInfo, has some ten million bytes."""
+SIGNED_PARAMETERS: Final = frozenset({"signature", "timestamp", "recvWindow", "listenKey"})
+TOLD_HEADERS: Final = ("X-MBX-USED-WEIGHT-1M", "Retry-After")
+"""What a client's own rate budget lives on; the rest of the headers ends here."""
+
+
+class DataAwayError(Exception):
+    """The venue's public data could not be read; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataAnswer:
+    """An answer of the venue as it came."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class DataClient:
+    """Reads public data of one venue."""
+
+    def __init__(
+        self, addresses: Addresses, session: aiohttp.ClientSession, timeout_seconds: float
+    ) -> None:
+        self._addresses = addresses
+        self._session = session
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+
+    async def ask(self, path: str, query: str) -> DataAnswer:
+        """Return the venue's answer, whatever its status.
+
+        Raises DataAwayError when none comes, ValueError for what is not public.
+        """
+        try:
+            address = self._addresses.of_path(path)
+        except KeyError:
+            raise ValueError(f"not public: {path}") from None
+        names = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
+        if names & SIGNED_PARAMETERS:
+            raise ValueError(f"a public call carries no {', '.join(names & SIGNED_PARAMETERS)}")
+        url = f"{address}{path}{'?' if query else ''}{query}"
+        try:
+            async with self._session.get(
+                url, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                body = await response.content.read(MOST_BYTES)
+                while len(body) < MOST_BYTES and (part := await response.content.read(MOST_BYTES)):
+                    body += part
+                told = {
+                    name: response.headers[name]
+                    for name in TOLD_HEADERS
+                    if name in response.headers
+                }
+                return DataAnswer(response.status, body, told)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise DataAwayError(f"no answer to {path}: {type(error).__name__} {error}") from error
+
+    async def read(self, path: str, **params: object) -> Any:
+        """Return the parsed answer; raises DataAwayError unless it is a success in JSON."""
+        answer = await self.ask(path, urlencode(params))
+        if answer.status != 200:
+            raise DataAwayError(f"{path} was answered with {answer.status}")
+        try:
+            return json.loads(answer.body)
+        except ValueError as error:
+            raise DataAwayError(f"{path} was answered with no JSON") from error

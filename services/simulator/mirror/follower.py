@@ -1,0 +1,104 @@
+"""Keeps the mirror up to date: prices always, books and trades of what rests, rates when paid."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from services.common.logs import get_logger
+from services.simulator.core.exchange import Exchange
+from services.simulator.core.late_funding import LateFundingDesk
+from services.simulator.market.source import Kind
+from services.simulator.mirror.data_client import DataAwayError
+from services.simulator.mirror.pace import MirrorPace
+from services.simulator.mirror.reader import MirrorReader
+
+_logger = get_logger(__name__)
+_RETRY_SECONDS = 1.0
+
+
+class Follower:
+    """Reads again and again until cancelled; where the venue is away, what is known grows old."""
+
+    def __init__(self, reader: MirrorReader, exchange: Exchange, pace: MirrorPace) -> None:
+        self._reader = reader
+        self._exchange = exchange
+        self._pace = pace
+        self._away: dict[str, str] = {}
+        self._last_trades: dict[tuple[Kind, str], int] = {}
+
+    @property
+    def away(self) -> dict[str, str]:
+        """Return what cannot be read now, and why."""
+        return dict(self._away)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        pace = self._pace
+        async with asyncio.TaskGroup() as group:
+            for kind in Kind:
+                for name, read, seconds in (
+                    ("instruments", partial(self._instruments, kind), pace.reload_seconds),
+                    ("prices", partial(self._reader.read_prices, kind), pace.price_seconds),
+                ):
+                    group.create_task(self._keep(f"{kind.lower()} {name}", read, seconds))
+            group.create_task(self._keep("resting orders", self.follow, pace.follow_seconds))
+            group.create_task(self._keep("settlements", self.settle, pace.price_seconds))
+
+    async def follow(self) -> None:
+        """Read books and trades of every symbol that an order rests in, and match by them."""
+        resting = {
+            (order.request.product.kind, order.request.symbol)
+            for order in self._exchange.store.open_orders()
+        }
+        self._last_trades = {k: v for k, v in self._last_trades.items() if k in resting}
+        # one after the other: a burst would take the weight that the connector's orders need
+        for kind, symbol in sorted(resting):
+            await self._reader.read_book(kind, symbol)
+            await self._match_trades(kind, symbol)
+
+    async def settle(self) -> None:
+        """Read the rates of the settlements that are owed or due."""
+        desk = self._exchange.funding
+        if isinstance(desk, LateFundingDesk):
+            for symbol, time in desk.awaited:
+                await self._reader.read_settlement(symbol, time)
+
+    async def _match_trades(self, kind: Kind, symbol: str) -> None:
+        trades = await self._reader.read_trades(kind, symbol)
+        newest = max((trade.trade_id for trade in trades), default=0)
+        before = self._last_trades.get((kind, symbol))
+        self._last_trades[kind, symbol] = max(newest, before or 0)
+        # the first reading only says where to begin: its trades may be older than the order
+        if before is None:
+            return
+        fresh = [trade.execution for trade in trades if trade.trade_id > before]
+        if fresh:
+            self._exchange.trade_through(kind, symbol, fresh)
+
+    async def _instruments(self, kind: Kind) -> None:
+        count = await self._reader.read_instruments(kind)
+        _logger.info("instruments_mirrored", kind=kind.value, count=count)
+
+    async def _keep(self, name: str, read: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            wait = seconds
+            try:
+                await read()
+            except DataAwayError as error:
+                self._tell_away(name, str(error))
+                wait = min(seconds, _RETRY_SECONDS)
+            except Exception:
+                # a reading that broke must not end the others, nor itself for ever
+                _logger.exception("mirror_reading_broke", what=name)
+            else:
+                if self._away.pop(name, None) is not None:
+                    _logger.info("venue_data_back", what=name)
+            await asyncio.sleep(wait)
+
+    def _tell_away(self, name: str, problem: str) -> None:
+        # once, not at each try: a venue may be away for hours
+        if name not in self._away:
+            _logger.warning("venue_data_away", what=name, problem=problem)
+        self._away[name] = problem

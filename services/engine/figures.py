@@ -1,95 +1,37 @@
 """What the gauges show of the ledger: what is on, what is not hedged, what it has made so far.
 
-Money is summed by quote asset, because amounts of two currencies have no sum.
+Money is summed by quote asset, because amounts of two currencies have no sum. Sums take one
+position after the other, so that who adds can let others run in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 
 from services.engine.instruments import LegSide
 from services.engine.neutrality import is_neutral
 from services.engine.position import Position
-from services.engine.risk_exposure import Marks, leg_price
-from services.engine.risk_result import paid_fee, position_result
+from services.engine.risk_exposure import Marks, leg_exposures, leg_price, pair_notional
+from services.engine.risk_result import fees_of_day, paid_fee, position_result, utc_day
 
 _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Earnings:
-    """Money of positions in one quote asset: all of it, and the funding and fees that are in it."""
+    """What a position made in its quote asset, and the funding and fees that are in it.
 
-    result: Decimal = _ZERO
-    funding: Decimal = _ZERO
-    fees: Decimal = _ZERO
-
-    def plus(self, other: Earnings) -> Earnings:
-        """Return the sum."""
-        return Earnings(
-            self.result + other.result, self.funding + other.funding, self.fees + other.fees
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class HeldFigures:
-    """What is on, in quote asset; the legs are signed and keyed by exchange, symbol and side.
-
-    `residuals` are the signed values without a hedge, by symbol, booked dust left out; both legs
-    at one price, so that the basis is no residual. `unhedged` sums their sizes where they are a
-    lot or more.
+    `day_fees` are those of the orders of `day`, the UTC day of its last change, at worst.
     """
 
-    legs: Mapping[tuple[str, str, str], Decimal] = field(default_factory=dict)
-    residuals: Mapping[str, Decimal] = field(default_factory=dict)
-    unhedged: Decimal = _ZERO
-
-
-def held_figures(positions: Iterable[Position], marks: Marks) -> HeldFigures:
-    """Return what positions that are not closed hold."""
-    legs: dict[tuple[str, str, str], Decimal] = {}
-    residuals: dict[str, Decimal] = {}
-    unhedged = _ZERO
-    for position in positions:
-        if position.status.is_final:
-            continue
-        for leg in LegSide:
-            key = (position.rules(leg).ref.exchange, position.symbol, leg.value)
-            value = position.quantity(leg) * leg_price(position, leg, marks)
-            legs[key] = legs.get(key, _ZERO) + value
-        open_quantity = position.residual - position.total_dust
-        value = open_quantity * leg_price(position, position.lead_leg, marks)
-        residuals[position.symbol] = residuals.get(position.symbol, _ZERO) + value
-        if not is_neutral(position.residual, position.larger_lot, position.total_dust):
-            unhedged += abs(value)
-    return HeldFigures(legs, residuals, unhedged)
-
-
-class EarningsBook:
-    """Sums what positions have made; final ones are computed once, for they are many."""
-
-    def __init__(self) -> None:
-        self._final: dict[str, tuple[int, Earnings]] = {}
-
-    def total(self, positions: Iterable[Position], marks: Marks) -> Mapping[str, Earnings]:
-        """Return the sums by quote asset."""
-        totals: dict[str, Earnings] = {}
-        for position in positions:
-            quote = position.intent.long_rules.quote_asset
-            totals[quote] = totals.get(quote, Earnings()).plus(self._of(position, marks))
-        return totals
-
-    def _of(self, position: Position, marks: Marks) -> Earnings:
-        if not position.status.is_final:
-            return earnings_of(position, marks)
-        known = self._final.get(position.position_id)
-        # A late payment gives even a closed position a new revision.
-        if known is None or known[0] != position.revision:
-            known = (position.revision, earnings_of(position, {}))
-            self._final[position.position_id] = known
-        return known[1]
+    quote_asset: str
+    result: Decimal
+    funding: Decimal
+    fees: Decimal
+    day: date
+    day_fees: Decimal
 
 
 def earnings_of(position: Position, marks: Marks) -> Earnings:
@@ -97,8 +39,9 @@ def earnings_of(position: Position, marks: Marks) -> Earnings:
 
     Funding in another asset than the quote is left out.
     """
-    quote = position.intent.long_rules.quote_asset
+    quote, day = position.intent.long_rules.quote_asset, utc_day(position.update_time)
     return Earnings(
+        quote,
         position_result(position, marks),
         sum((one.amount for one in position.funding.values() if one.asset == quote), _ZERO),
         sum(
@@ -108,4 +51,76 @@ def earnings_of(position: Position, marks: Marks) -> Earnings:
             ),
             _ZERO,
         ),
+        day,
+        fees_of_day((position,), day),
     )
+
+
+class EarningsBook:
+    """Keeps what final positions have made: they are many, and change seldom."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[int, Earnings]] = {}
+
+    def knows(self, position: Position) -> bool:
+        """Return whether a final position was looked at as it is."""
+        # A late payment gives even a closed position a new revision.
+        known = self._kept.get(position.position_id)
+        return known is not None and known[0] == position.revision
+
+    def of(self, position: Position) -> Earnings:
+        """Return what a final position has made."""
+        if not self.knows(position):
+            found = (position.revision, earnings_of(position, {}))
+            self._kept[position.position_id] = found
+        return self._kept[position.position_id][1]
+
+
+class EarnedSum:
+    """What positions have made, by quote asset; `day_fees` are those of the day it is made for."""
+
+    def __init__(self, day: date) -> None:
+        self._day = day
+        self.results: dict[str, Decimal] = {}
+        self.funding: dict[str, Decimal] = {}
+        self.fees: dict[str, Decimal] = {}
+        self.day_fees = _ZERO
+
+    def add(self, one: Earnings) -> None:
+        """Take one position."""
+        asset = one.quote_asset
+        self.results[asset] = self.results.get(asset, _ZERO) + one.result
+        self.funding[asset] = self.funding.get(asset, _ZERO) + one.funding
+        self.fees[asset] = self.fees.get(asset, _ZERO) + one.fees
+        if one.day == self._day:
+            self.day_fees += one.day_fees
+
+
+class HeldSum:
+    """What is on, in quote asset; the legs are signed and keyed by exchange, symbol and side.
+
+    `residuals` are the signed values without a hedge, by symbol, booked dust left out; both legs
+    at one price, so that the basis is no residual. `unhedged` sums their sizes where they are a
+    lot or more, `notional` the dearer legs at worst, as bounds count them.
+    """
+
+    def __init__(self) -> None:
+        self.legs: dict[tuple[str, str, str], Decimal] = {}
+        self.residuals: dict[str, Decimal] = {}
+        self.unhedged = _ZERO
+        self.notional = _ZERO
+        self.count = 0
+
+    def add(self, position: Position, marks: Marks) -> None:
+        """Take one position that is not final."""
+        self.count += 1
+        self.notional += pair_notional(leg_exposures((position,), marks))
+        for leg in LegSide:
+            key = (position.rules(leg).ref.exchange, position.symbol, leg.value)
+            value = position.quantity(leg) * leg_price(position, leg, marks)
+            self.legs[key] = self.legs.get(key, _ZERO) + value
+        open_quantity = position.residual - position.total_dust
+        value = open_quantity * leg_price(position, position.lead_leg, marks)
+        self.residuals[position.symbol] = self.residuals.get(position.symbol, _ZERO) + value
+        if not is_neutral(position.residual, position.larger_lot, position.total_dust):
+            self.unhedged += abs(value)

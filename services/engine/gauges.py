@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from services.common.logs import get_logger
 from services.common.metrics import CurrentGauge
-from services.engine.figures import EarningsBook, held_figures
+from services.engine.figures import EarnedSum, EarningsBook, HeldSum, earnings_of
+from services.engine.risk_result import utc_day
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,11 +18,15 @@ if TYPE_CHECKING:
     from services.common.metrics import ServiceMetrics
     from services.engine.book import PositionBook
     from services.engine.guard_desk import GuardDesk
+    from services.engine.guard_health import GuardHealth
     from services.engine.risk_desk import RiskDesk
 
 _log = get_logger(__name__)
 REFRESH_SECONDS = 5.0
 """Below any scrape interval: what is shown is never two scrapes old."""
+
+_KNOWN_IN_A_TURN = 100
+"""Ended positions of an earlier round: each takes some microseconds, and there may be 100,000."""
 
 
 class EngineGauges:
@@ -72,31 +78,59 @@ class EngineGauges:
             "reconciliation_breaks", "Holdings that differ from what the venue tells."
         )
         self._stopped = metrics.gauge("symbols_stopped", "Symbols whose breaker is open.")
-        self._earned = EarningsBook()
+        self._whole = metrics.gauge(
+            "journal_whole",
+            "1 once the journal was read to its end; before, nothing tells what was made.",
+        )
+        self._earnings = EarningsBook()
 
-    def refresh(self, ledger: PositionBook, risk: RiskDesk, guards: GuardDesk | None) -> None:
-        """Show everything as it is now."""
-        positions, marks = ledger.all(), risk.marks()
-        held = held_figures(positions, marks)
+    async def refresh(
+        self, ledger: PositionBook, risk: RiskDesk, guards: GuardDesk | None, clock: Clock
+    ) -> None:
+        """Show everything as it is now, in steps between which others run: hedges do not wait."""
+        is_whole, since = ledger.is_whole, 0
+        held, earned = HeldSum(), EarnedSum(utc_day(clock.now()))
+        health = None if guards is None else guards.health()
+        for position in ledger.all():
+            if not position.status.is_final:
+                marks = {} if health is None else health.add(position)
+                held.add(position, marks)
+                await asyncio.sleep(0)
+                earned.add(earnings_of(position, marks))
+                since = _KNOWN_IN_A_TURN
+            elif is_whole:
+                since += 1 if self._earnings.knows(position) else _KNOWN_IN_A_TURN
+                earned.add(self._earnings.of(position))
+            if since >= _KNOWN_IN_A_TURN:
+                since = 0
+                await asyncio.sleep(0)
+        self._whole.set(1 if is_whole else 0)
+        self._show_held(held)
+        await asyncio.sleep(0)
+        # A sum without what has ended would look like a loss.
+        self._show_earned(earned if is_whole else None)
+        self._used.show(_by_one(risk.used_ratios(held, earned if is_whole else None)))
+        self._breaks.set(len(ledger.engine.breaks))
+        self._stopped.set(len(ledger.engine.breakers))
+        if guards is not None and health is not None:
+            await asyncio.sleep(0)
+            self._show_guards(health, guards.found())
+
+    def _show_held(self, held: HeldSum) -> None:
         self._unhedged.set(float(held.unhedged))
         self._residuals.show(_by_one(held.residuals))
         self._legs.show({key: float(value) for key, value in held.legs.items()})
-        earned = self._earned.total(positions, marks)
-        self._result.show(_by_one({quote: one.result for quote, one in earned.items()}))
-        self._funding.show(_by_one({quote: one.funding for quote, one in earned.items()}))
-        self._fees.show(_by_one({quote: one.fees for quote, one in earned.items()}))
-        self._used.show(_by_one(risk.used_ratios()))
-        self._breaks.set(len(ledger.engine.breaks))
-        self._stopped.set(len(ledger.engine.breakers))
-        if guards is not None:
-            self._show_guards(guards)
 
-    def _show_guards(self, guards: GuardDesk) -> None:
-        health = guards.health()
+    def _show_earned(self, earned: EarnedSum | None) -> None:
+        self._result.show({} if earned is None else _by_one(earned.results))
+        self._funding.show({} if earned is None else _by_one(earned.funding))
+        self._fees.show({} if earned is None else _by_one(earned.fees))
+
+    def _show_guards(self, health: GuardHealth, found: Mapping[tuple[str, str], int]) -> None:
         self._margin.show(_by_one(health.margin_ratios))
         self._distance.show(_by_one(health.distances))
         self._silence.show({(name,): one.total_seconds() for name, one in health.silences.items()})
-        self._findings.show({key: float(count) for key, count in health.findings.items()})
+        self._findings.show({key: float(count) for key, count in found.items()})
 
     async def run(
         self, ledger: PositionBook, risk: RiskDesk, guards: GuardDesk | None, clock: Clock
@@ -104,7 +138,7 @@ class EngineGauges:
         """Refresh until cancelled; an error of one round does not end the next."""
         while True:
             try:
-                self.refresh(ledger, risk, guards)
+                await self.refresh(ledger, risk, guards, clock)
             except Exception:
                 # Gauges that stand still in silence would show a calm that is not there.
                 _log.exception("gauges_failed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -23,7 +24,7 @@ from services.engine.guard_facts import (
 )
 from services.engine.guard_forced_fill import guard_forced_fill
 from services.engine.guard_funding import guard_funding, hourly_carry
-from services.engine.guard_health import GuardHealth, guard_health
+from services.engine.guard_health import GuardHealth
 from services.engine.guard_liquidation import guard_liquidation
 from services.engine.guard_margin import guard_margin
 from services.engine.guard_memory import GuardMemory
@@ -149,9 +150,12 @@ class GuardDesk:
         return {key: carry for key, carry in known if carry is not None}
 
     def health(self) -> GuardHealth:
-        """Return how near the guards are to acting, as of the last round."""
-        live = [p for p in self._positions() if not p.status.is_final]
-        return guard_health(live, self.memory, self._known, self._clock.monotonic())
+        """Return what takes positions and tells how near the guards are to acting on them."""
+        return GuardHealth(self.memory, self._clock.monotonic())
+
+    def found(self) -> Mapping[tuple[str, str], int]:
+        """Return how much the last round found, by guard and action."""
+        return Counter((guard, action.value) for (guard, _), action in self._known.items())
 
     async def _read(self, exchange: str) -> None:
         reader = self._readers.get(exchange)

@@ -1,57 +1,54 @@
-"""How near the guards are to acting: the worst figure of each venue, and what they find now."""
+"""How near the guards are to acting: the worst figure of each venue that has a position."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
-from services.engine.guard_facts import GuardAction
 from services.engine.guard_liquidation import liquidation_distance
 from services.engine.guard_memory import GuardMemory
-from services.engine.instruments import LegSide
+from services.engine.instruments import InstrumentRef, LegSide
 from services.engine.position import Position
 
 
-@dataclass(frozen=True, slots=True)
 class GuardHealth:
-    """The worst of each venue that has a position, by exchange; what it does not tell is absent.
+    """The worst of each venue, by exchange, of the positions it was given; absent is not told.
 
     `distances` are fractions of the mark, `margin_ratios` of the margin balance, `silences` the
-    time since the venue answered. `findings` counts by guard and action.
+    time since the venue answered.
     """
 
-    distances: Mapping[str, Decimal] = field(default_factory=dict)
-    margin_ratios: Mapping[str, Decimal] = field(default_factory=dict)
-    silences: Mapping[str, timedelta] = field(default_factory=dict)
-    findings: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    def __init__(self, memory: GuardMemory, now: float) -> None:
+        self._memory = memory
+        self._now = now
+        self.distances: dict[str, Decimal] = {}
+        self.margin_ratios: dict[str, Decimal] = {}
+        self.silences: dict[str, timedelta] = {}
 
-
-def guard_health(
-    positions: Iterable[Position],
-    memory: GuardMemory,
-    found: Mapping[tuple[str, str], GuardAction],
-    now: float,
-) -> GuardHealth:
-    """Return the health of these positions; `found` has an action by guard and position id."""
-    distances: dict[str, Decimal] = {}
-    ratios: dict[str, Decimal] = {}
-    silences: dict[str, timedelta] = {}
-    for position in positions:
-        market = memory.market(position, now)
-        account = memory.account(position, now, has_moved=False)
+    def add(self, position: Position) -> dict[InstrumentRef, Decimal]:
+        """Take one position that is not final, and return the marks of its legs that are known."""
+        legs = self._memory.market(position, self._now).legs
+        account = self._memory.account(position, self._now, has_moved=False)
+        marks = {position.rules(leg).ref: row.mark for leg, row in legs.items()}
         for leg in LegSide:
-            exchange, facts = position.rules(leg).ref.exchange, account.legs[leg]
-            silences[exchange] = facts.silent_for
+            ref, facts = position.rules(leg).ref, account.legs[leg]
+            self.silences[ref.exchange] = facts.silent_for
             if position.held(leg) <= 0:
                 continue
-            if facts.margin_ratio is not None:
-                ratios[exchange] = max(facts.margin_ratio, ratios.get(exchange, facts.margin_ratio))
-            mark, price = market.legs[leg].mark, facts.liquidation_price
+            _worsen(self.margin_ratios, ref.exchange, facts.margin_ratio, max)
+            mark, price = marks[ref], facts.liquidation_price
             if mark is not None and price is not None and mark > 0:
                 distance = liquidation_distance(leg, mark, price)
-                distances[exchange] = min(distance, distances.get(exchange, distance))
-    findings = Counter((guard, action.value) for (guard, _), action in found.items())
-    return GuardHealth(distances, ratios, silences, findings)
+                _worsen(self.distances, ref.exchange, distance, min)
+        return {ref: mark for ref, mark in marks.items() if mark is not None}
+
+
+def _worsen(
+    worst: dict[str, Decimal],
+    exchange: str,
+    value: Decimal | None,
+    worse: Callable[[Decimal, Decimal], Decimal],
+) -> None:
+    if value is not None:
+        worst[exchange] = worse(value, worst.get(exchange, value))

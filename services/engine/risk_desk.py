@@ -12,14 +12,15 @@ from services.common.errors import PreconditionError
 from services.common.logs import get_logger
 from services.engine import events as ev
 from services.engine.book import PositionBook
+from services.engine.figures import EarnedSum, HeldSum
 from services.engine.policy import EngineLimits
 from services.engine.position import Position, begin
 from services.engine.risk_checks import RiskFacts, check_risk
-from services.engine.risk_exposure import Marks, PlannedEntry, leg_exposures, pair_notional
+from services.engine.risk_exposure import Marks, PlannedEntry
 from services.engine.risk_failure import CheckFailure
 from services.engine.risk_failures import consecutive_failures, consecutive_losses, is_too_many
 from services.engine.risk_limits import RiskLimits
-from services.engine.risk_result import fees_of_day, position_result, utc_day
+from services.engine.risk_result import position_result, utc_day
 from services.engine.risk_staleness import is_stale
 from services.engine.risk_views import BreakerView, SymbolRisk, symbol_risk
 from services.engine.views import EngineMode
@@ -95,28 +96,36 @@ class RiskDesk:
             self._book.record_soon(ev.BreakerTripped(now, "", "CONSECUTIVE_FAILURES"))
 
     def day_result(self) -> Decimal | None:
-        """Return what was made since the UTC day's first look; None where it was not opened."""
-        day = self._book.engine.day
-        if day is None or utc_day(day.at) != utc_day(self._clock.now()):
+        """Return what was made since the UTC day's first look; None where it was not opened.
+
+        None, too, until the journal is whole: what has ended is a part of it.
+        """
+        day = self._opened_day()
+        if day is None or not self._book.is_whole:
             return None
         return self._result() - day.result
 
-    def used_ratios(self) -> dict[str, Decimal]:
-        """Return how much of each bound of the whole engine is used; those not set are absent."""
+    def _opened_day(self) -> ev.DayOpened | None:
+        day = self._book.engine.day
+        is_now = day is not None and utc_day(day.at) == utc_day(self._clock.now())
+        return day if is_now else None
+
+    def used_ratios(self, held: HeldSum, earned: EarnedSum | None) -> dict[str, Decimal]:
+        """Return how much of each bound of the whole engine is used by these sums.
+
+        Bounds that are not set are absent; without `earned`, so are those of the day.
+        """
         used: dict[str, Decimal] = {}
-        if self._risk.max_daily_loss:
-            used["max_daily_loss"] = max(_ZERO, -(self.day_result() or _ZERO)) / (
-                self._risk.max_daily_loss
-            )
-        if self._risk.max_daily_fees:
-            spent = fees_of_day(self._book.all(), utc_day(self._clock.now()))
-            used["max_daily_fees"] = spent / self._risk.max_daily_fees
+        if self._risk.max_daily_loss and earned is not None:
+            day = self._opened_day()
+            made = _ZERO if day is None else sum(earned.results.values(), _ZERO) - day.result
+            used["max_daily_loss"] = max(_ZERO, -made) / self._risk.max_daily_loss
+        if self._risk.max_daily_fees and earned is not None:
+            used["max_daily_fees"] = earned.day_fees / self._risk.max_daily_fees
         if self._limits.max_total_notional:
-            rows = leg_exposures(self._book.all(), self.marks())
-            used["max_total_notional"] = pair_notional(rows) / self._limits.max_total_notional
-        count = sum(not p.status.is_final for p in self._book.all())
+            used["max_total_notional"] = held.notional / self._limits.max_total_notional
         if self._limits.max_open_positions:
-            used["max_open_positions"] = Decimal(count) / self._limits.max_open_positions
+            used["max_open_positions"] = Decimal(held.count) / self._limits.max_open_positions
         return used
 
     def symbol_risks(self, symbols: Sequence[str]) -> tuple[SymbolRisk, ...]:

@@ -8,66 +8,109 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from services.common.metrics import CurrentGauge, exemplar_of
-from services.engine.figures import EarningsBook, held_figures
-from services.engine.guard_facts import GuardAction, GuardLimits, LegMarket
-from services.engine.guard_health import guard_health
+from services.common.metrics import CurrentGauge, ServiceMetrics, exemplar_of
+from services.engine.book import PositionBook
+from services.engine.figures import EarnedSum, EarningsBook, HeldSum, earnings_of
+from services.engine.gauges import EngineGauges
+from services.engine.guard_facts import GuardLimits, LegMarket
+from services.engine.guard_health import GuardHealth
 from services.engine.guard_memory import GuardMemory
 from services.engine.guard_ports import AccountFacts, HoldingFacts
 from services.engine.instruments import LegSide
 from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderPlan, OrderSide
+from services.engine.policy import EngineLimits
 from services.engine.position import Position
+from services.engine.risk_desk import RiskDesk
+from services.engine.risk_limits import RiskLimits
 from services.engine.slippage import slippage_ratio
 from services.engine.views import PositionStatus
+from tests.support.engine_rig import MemoryJournal, Recorder
 from tests.support.risk_positions import PERP, SPOT, entering, opened, ordered
+from tests.support.virtual_clock import VirtualClock
 
 MARK = LegMarket(mark=Decimal(100))
 
 
+def held(position: Position) -> HeldSum:
+    """Return the sum of one position."""
+    total = HeldSum()
+    total.add(position, {})
+    return total
+
+
 def test_matched_legs_have_values_of_opposite_sign_and_no_residual() -> None:
     """Both legs are valued at the same price: what is left is quantity, not basis."""
-    held = held_figures([opened("p1")], {})
-    assert held.legs == {
+    total = held(opened("p1"))
+    assert total.legs == {
         ("spot", PERP.ref.symbol, "long"): 100,
         ("perp", PERP.ref.symbol, "short"): -100,
     }
-    assert held.residuals == {PERP.ref.symbol: 0}
-    assert held.unhedged == 0
+    assert total.residuals == {PERP.ref.symbol: 0}
+    assert total.unhedged == 0
+    assert (total.count, total.notional) == (1, Decimal(100))
 
 
 def test_a_lead_without_its_hedge_is_unhedged() -> None:
     """From the fill on, before anything settles."""
     position = ordered(entering("p1"), LegSide.LONG, OrderClass.ENTRY, filled="1")
-    assert held_figures([position], {}).unhedged == 100
+    assert held(position).unhedged == 100
 
 
-def test_a_final_position_holds_nothing_and_keeps_what_it_made() -> None:
-    """Its funding stays in the sum of its currency."""
-    closed = replace(
-        opened("p1"),
-        status=PositionStatus.CLOSED,
-        funding={LegSide.SHORT: AssetAmount(PERP.quote_asset, Decimal("1.5"))},
-    )
-    assert held_figures([closed], {}).legs == {}
+def test_what_ended_is_looked_at_once_for_each_revision() -> None:
+    """A payment that comes late is in the next sum."""
+    paid = {LegSide.SHORT: AssetAmount(PERP.quote_asset, Decimal("1.5"))}
+    ended = replace(opened("p1"), status=PositionStatus.CLOSED, funding=paid)
     book = EarningsBook()
-    first = book.total([closed], {})[PERP.quote_asset]
-    assert first.funding == Decimal("1.5")
-    assert book.total([closed], {})[PERP.quote_asset] == first
+    assert not book.knows(ended)
+    assert book.of(ended).funding == Decimal("1.5")
+    assert book.knows(ended)
+    late = {LegSide.SHORT: AssetAmount(PERP.quote_asset, Decimal(2))}
+    assert not book.knows(replace(ended, funding=late, revision=ended.revision + 1))
+
+
+def test_fees_count_on_the_day_of_their_orders() -> None:
+    """Those of the day before are in the total alone."""
+    made = replace(earnings_of(opened("p1"), {}), fees=Decimal(2), day_fees=Decimal(2))
+    for day, fees in ((made.day, made.fees), (made.day + timedelta(days=1), Decimal(0))):
+        total = EarnedSum(day)
+        total.add(made)
+        assert total.day_fees == fees
+        assert total.fees == {PERP.quote_asset: made.fees}
 
 
 def test_guard_health_takes_the_worst_leg_of_each_venue() -> None:
     """A venue that tells no margin has no figure, never a zero."""
     memory = GuardMemory(GuardLimits())
-    position: Position = opened("p1")
     holding = HoldingFacts(Decimal(-1), Decimal(100), Decimal(110), Decimal("0.3"))
     memory.heard("perp", 5.0, AccountFacts({PERP.ref.symbol: holding}), {PERP.ref.symbol: MARK})
     memory.heard("spot", 2.0, AccountFacts(), {})
-    found = {("delta_leak", "p1"): GuardAction.TRIP}
-    health = guard_health([position], memory, found, 7.0)
+    health = GuardHealth(memory, 7.0)
+    assert health.add(opened("p1")) == {PERP.ref: Decimal(100)}
     assert health.distances == {"perp": Decimal("0.1")}
     assert health.margin_ratios == {"perp": Decimal("0.3")}
     assert health.silences == {"perp": timedelta(seconds=2), "spot": timedelta(seconds=5)}
-    assert health.findings == {("delta_leak", "trip"): 1}
+
+
+async def test_a_journal_that_is_being_read_shows_what_is_on_and_no_result() -> None:
+    """What has ended is not known yet: a sum without it would look like a loss."""
+    clock, metrics, recorder = VirtualClock(), ServiceMetrics("engine"), Recorder()
+    book = PositionBook(MemoryJournal(), recorder, recorder, clock)
+    whole = book.begin_with(())
+    await book.record(opened("p1").intent)
+    risk = RiskDesk(book, clock, EngineLimits(), RiskLimits(max_daily_fees=Decimal(100)))
+    gauges = EngineGauges(metrics)
+    await gauges.refresh(book, risk, None, clock)
+    shown = metrics.registry.get_sample_value
+    quote = {"quote_asset": PERP.quote_asset}
+    assert shown("opensqt_engine_journal_whole") == 0
+    assert shown("opensqt_engine_residual_notional", {"symbol": PERP.ref.symbol}) == 0
+    assert shown("opensqt_engine_result", quote) is None
+    assert shown("opensqt_engine_limit_used_ratio", {"limit": "max_daily_fees"}) is None
+    book.join(whole)
+    await gauges.refresh(book, risk, None, clock)
+    assert shown("opensqt_engine_journal_whole") == 1
+    assert shown("opensqt_engine_result", quote) == 0
+    assert shown("opensqt_engine_limit_used_ratio", {"limit": "max_daily_fees"}) == 0
 
 
 def test_a_label_that_is_gone_leaves_the_exposition() -> None:

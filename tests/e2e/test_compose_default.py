@@ -22,8 +22,6 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 _SERVICES = ("connector-spot", "connector-perp", "scanner", "engine")
 _PYTHON = ("simulator", *_SERVICES)
-_TARGETS = "http://127.0.0.1:9090/api/v1/targets"
-_PAGE = "https://127.0.0.1:50061/"
 _WATCHERS = ("prometheus", "alertmanager")
 _OUTAGE_SECONDS = 10.0
 _PROBE = (ROOT / "tests" / "support" / "container_probe.py").read_text(encoding="utf-8")
@@ -68,9 +66,10 @@ def test_containers_can_do_nothing_else(compose_stack: ComposeStack, told: list[
 
 def test_prometheus_scrapes_every_target(compose_stack: ComposeStack, told: list[str]) -> None:
     """Every target of the shipped configuration is up."""
+    address = f"http://{compose_stack.published('PROMETHEUS_PORT')}/api/v1/targets"
     deadline = time.monotonic() + 60
     while True:
-        with urllib.request.urlopen(_TARGETS, timeout=5) as answer:
+        with urllib.request.urlopen(address, timeout=20) as answer:
             targets = json.load(answer)["data"]["activeTargets"]
         down = [one["scrapeUrl"] for one in targets if one["health"] != "up"]
         if not down or time.monotonic() > deadline:
@@ -95,15 +94,16 @@ def test_promtool_finds_nothing(compose_stack: ComposeStack, told: list[str]) ->
 
 def test_the_page_wants_a_token(compose_stack: ComposeStack, told: list[str]) -> None:
     """The status page answers a browser that shows the token, and no other."""
+    address = f"https://{compose_stack.published('PAGE_PORT')}/"
     folder = compose_stack.directory / "operator"
     trusting = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     token = (folder / "at" / "engine.token").read_text(encoding="ascii")
     proof = base64.b64encode(f"operator:{token}".encode()).decode("ascii")
-    shown = urllib.request.Request(_PAGE, headers={"Authorization": f"Basic {proof}"})
+    shown = urllib.request.Request(address, headers={"Authorization": f"Basic {proof}"})
     with urllib.request.urlopen(shown, timeout=20, context=trusting) as answer:  # noqa: S310 - ours
         page = answer.read().decode("utf-8")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(_PAGE, timeout=20, context=trusting)
+        urllib.request.urlopen(address, timeout=20, context=trusting)
     refused.value.close()
     told.append(f"status page: {len(page)} characters; without the token {refused.value.code}")
     assert "<html" in page

@@ -50,7 +50,7 @@ async def test_the_other_engine_takes_over(compose_stack: ComposeStack, told: li
         held = await driver.enter(symbol)
         assert held.state == OPEN
     address = (await working_engine(compose_stack)).address
-    victim = "engine-a" if address.endswith(":50060") else "engine-b"
+    victim = "engine-a" if address == compose_stack.published("ENGINE_PORT") else "engine-b"
     await strike(compose_stack, told, f"kill -9 {victim}", lambda: compose_stack.kill(victim))
     async with driving(compose_stack) as driver:
         known = await driver.get(held.position_id)

@@ -23,6 +23,7 @@ from cli.demo.control import ControlError, SimulatorControl
 from cli.demo.stack import LocalStack, StackOptions
 from cli.settings import ArbSettings, read_arb_settings
 from services.common.settings import EndpointSettings
+from tests.support.compose_ports import SHIPPED, free_ports
 from tests.support.image_stand_ins import is_stand_in, make_stand_ins
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ class ComposeStack(LocalStack):
     def __init__(self, directory: Path, profile: str) -> None:
         super().__init__(directory, StackOptions())
         self.profile = profile
+        self.ports = free_ports()
         self.project = f"opensqt-e2e-{profile}"
         self.is_lab = is_stand_in("python:3.13-slim-trixie")
         self._override = directory / "lab.yml"
@@ -54,7 +56,11 @@ class ComposeStack(LocalStack):
     def control(self) -> SimulatorControl:
         """The simulator's control endpoint, through its published port."""
         token = (self.directory / "operator" / "control-token").read_text(encoding="ascii")
-        return SimulatorControl("127.0.0.1:8080", token=token)
+        return SimulatorControl(self.published("SIMULATOR_PORT"), token=token)
+
+    def published(self, name: str) -> str:
+        """Return the address on this host of one of compose's port variables."""
+        return f"127.0.0.1:{self.ports[name]}"
 
     def arb_settings(self) -> ArbSettings:
         """Settings of an `arb` on this host, from the folder that the operator exports."""
@@ -65,7 +71,8 @@ class ComposeStack(LocalStack):
         first = self.arb_settings().engine
         if self.profile != "scale":
             return [first]
-        return [first, first.model_copy(update={"address": "127.0.0.1:50062"})]
+        second = self.published("SECOND_ENGINE_PORT")
+        return [first, first.model_copy(update={"address": second})]
 
     def build(self) -> float:
         """Build the images, stand-ins included; return the seconds."""
@@ -90,6 +97,8 @@ class ComposeStack(LocalStack):
         text = (folder / "arb.toml").read_text(encoding="utf-8")
         for name in ("at/", "ca.pem", "tls.pem", "tls.key"):
             text = text.replace(f'"{name}', f'"{folder}/{name}')
+        for name, port in SHIPPED.items():
+            text = text.replace(f'"127.0.0.1:{port}"', f'"{self.published(name)}"')
         (folder / "arb-here.toml").write_text(text, encoding="utf-8")
 
     def services_here(self) -> list[str]:
@@ -189,7 +198,8 @@ class ComposeStack(LocalStack):
         command = [*_compose(), "--project-directory", str(ROOT), "-p", self.project]
         targets = "prometheus-scale.yml" if self.profile == "scale" else "prometheus.yml"
         chosen = {"COMPOSE_PROFILES": self.profile, "PROMETHEUS_CONFIG": targets}
-        environment = {**os.environ, **chosen}
+        ports = {name: str(port) for name, port in self.ports.items()}
+        environment = {**os.environ, **chosen, **ports}
         return _output([*command, *files, *arguments], seconds, environment)
 
 

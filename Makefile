@@ -97,6 +97,25 @@ dashboards: $(STAMP) ## Write Grafana's dashboards from their plans
 dashboards-check: $(STAMP) ## Fail on a dashboard that is stale or not of Grafana's schema
 	@$(PY) -m scripts.dashboards check
 
+.PHONY: reference
+reference: $(STAMP) ## Write the pages that come from code: configuration, API, metrics
+	@$(PY) -m scripts.settings_reference generate
+	@$(PY) -m scripts.api_reference generate
+	@$(PY) -m scripts.metrics_reference generate
+
+.PHONY: reference-check
+reference-check: $(STAMP) ## Fail where such a page is not what the code says
+	@$(PY) -m scripts.settings_reference check
+	@$(PY) -m scripts.api_reference check
+
+.PHONY: docs
+docs: $(STAMP) ## Build docs/ as a site in build/site; a dead link fails
+	@$(VENV)/bin/mkdocs build --quiet --strict
+
+.PHONY: docs-test
+docs-test: $(STAMP) ## Run the commands of the pages against a stack on this machine
+	@$(PY) -m pytest -q -m system tests/docs
+
 .PHONY: licences
 licences: $(STAMP) ## Fail on a package whose licence is not on the list of pyproject.toml
 	@$(PY) -m scripts.licences
@@ -131,6 +150,10 @@ bench-engine: $(STAMP) ## A hedge and an exit against bare calls, close-all, jou
 .PHONY: test-scanner-faults
 test-scanner-faults: $(STAMP) ## The scanner with venues down, damaged rows, bans, kills, clock jumps
 	@$(PYTEST) tests/scanner_faults
+
+.PHONY: test-traces
+test-traces: $(STAMP) ## Entries and exits of the whole system as traces, at an OTLP receiver
+	@$(PY) -m pytest -q tests/traces
 
 .PHONY: test-faults
 test-faults: $(STAMP) ## The fault table: each fault on each family of venues, printed as a table

@@ -113,11 +113,13 @@ class NullTracer:
         *,
         context: TraceContext | None = None,
         links: tuple[TraceContext, ...] = (),
-    ) -> None:
+    ) -> Span | None:
         """Begin nothing."""
+        return None
 
-    def join(self, name: str, traceparent: str, kind: SpanKind = SpanKind.SERVER) -> None:
+    def join(self, name: str, traceparent: str, kind: SpanKind = SpanKind.SERVER) -> Span | None:
         """Join nothing."""
+        return None
 
     def child(self, parent: Span, name: str, kind: SpanKind = SpanKind.INTERNAL) -> Span:
         """Return the parent, which is another tracer's."""

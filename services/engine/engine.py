@@ -319,9 +319,10 @@ class Engine:
             self.risk.reserve(intent)
             reserved = intent.position_id
             # Before the first order: afterwards nobody can tell the user's coins from ours.
-            baselines = await self._fleet.reconciler.baselines(
-                checked.long.rules, checked.short.rules
-            )
+            with traced("baselines"):
+                baselines = await self._fleet.reconciler.baselines(
+                    checked.long.rules, checked.short.rules
+                )
             # The engine may have been halted while the venues answered.
             self._check_mode()
             self._check_breaker(long.symbol)

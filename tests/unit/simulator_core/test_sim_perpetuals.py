@@ -225,7 +225,7 @@ def test_payment_is_minus_position_times_mark_times_rate() -> None:
     eight = timedelta(hours=8)
     for rate, expected in (("0.0001", "-0.03"), ("-0.0002", "0.06")):
         row = FundingSettlement("BTCUSDT", START, Decimal(rate), Decimal(100), eight)
-        assert payment(long, row) == Decimal(expected)
+        assert payment(long.quantity, row) == Decimal(expected)
 
 
 def test_settlements_are_looked_for_whenever_one_can_lie_between() -> None:

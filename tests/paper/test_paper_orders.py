@@ -1,0 +1,199 @@
+"""Orders of connectors on paper: filled by the venue's books, in the paper venue's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import aiohttp
+import grpc
+import pytest
+
+from opensqt.market_maker.v1 import exchange_pb2, types_pb2
+from services.simulator.core.orders import OrderRequest, OrderType, Product, Side, TimeInForce
+from services.simulator.market.source import BookLevel, Kind
+from tests.support.connector import (
+    BUY,
+    GTX,
+    IOC,
+    LIMIT,
+    SELL,
+    by_id,
+    eventually,
+    number,
+    order,
+    running_connector,
+)
+from tests.support.paper import PaperVenue, paper_venue
+from tests.support.simulator import ACCOUNT
+
+SYMBOL = "BTCUSDT"
+KINDS = {"binance": Kind.SPOT, "binanceusdm": Kind.PERPETUAL}
+FILLED = types_pb2.ORDER_STATUS_FILLED
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[PaperVenue]:
+    """Run a venue whose market stands still, and its mirror."""
+    async with paper_venue() as running:
+        running.venue.simulation.clock.set_speed(Decimal(0))
+        source = running.paper.simulation.market
+
+        async def is_read() -> bool:
+            return all(source.instruments(kind) for kind in Kind)
+
+        await eventually(is_read)
+        yield running
+    assert running.log.requests
+    assert running.log.forbidden() == []
+    assert running.venue.simulation.arrivals == []
+    assert running.venue.user_stream_count == 0
+
+
+def ladder(rig: PaperVenue, code: str, side: Side) -> tuple[BookLevel, ...]:
+    """Return what an order of `side` meets at the real venue, best first."""
+    market = rig.venue.simulation.market
+    book = market.liquidity.book(KINDS[code], SYMBOL, market.now(), 50)
+    return book.asks if side is Side.BUY else book.bids
+
+
+def trade_at_venue(rig: PaperVenue, code: str, side: Side, quantity: Decimal) -> None:
+    """Let somebody else trade at the real venue, by no call of ours."""
+    exchange = rig.venue.simulation.exchange
+    product = Product.PERPETUAL if code == "binanceusdm" else Product.SPOT
+    request = OrderRequest(
+        product, SYMBOL, side, OrderType.MARKET, TimeInForce.GTC, quantity, client_order_id="other"
+    )
+    other = exchange.accounts.by_name(ACCOUNT)
+    other.spot.credit("BTC", quantity)
+    exchange.place(other, request)
+
+
+@pytest.mark.parametrize("code", list(KINDS))
+async def test_a_taker_walks_the_venues_book_and_pays_its_fee(
+    rig: PaperVenue, tmp_path: Path, code: str
+) -> None:
+    """An order that is more than the best level fills level by level, as the book stands there."""
+    asks = ladder(rig, code, Side.BUY)
+    quantity = asks[0].quantity + asks[1].quantity
+    async with running_connector(rig.part(code, tmp_path)) as connector:
+        placed = await connector.stub.PlaceOrder(order(BUY, str(quantity)), timeout=20)
+    fills = [(number(row.price), number(row.quantity)) for row in placed.trades]
+    assert placed.status == FILLED
+    assert fills == [(level.price, level.quantity) for level in asks[:2]]
+    rate = Decimal("0.0005" if code == "binanceusdm" else "0.001")
+    paid = sum((price * amount for price, amount in fills), Decimal(0))
+    fees = sum((number(row.fee) for row in placed.trades), Decimal(0))
+    expected = rate * (paid if code == "binanceusdm" else quantity)
+    assert abs(fees - expected) <= Decimal("0.00000001") * len(fills)
+
+
+async def test_more_than_the_book_has_is_filled_in_part(rig: PaperVenue, tmp_path: Path) -> None:
+    """A limit IOC takes what stands there up to its price, and no more."""
+    asks = ladder(rig, "binanceusdm", Side.BUY)
+    request = order(
+        BUY,
+        str(asks[0].quantity * 3),
+        type=LIMIT,
+        price=str(asks[0].price),
+        time_in_force=IOC,
+    )
+    async with running_connector(rig.part("binanceusdm", tmp_path)) as connector:
+        placed = await connector.stub.PlaceOrder(request, timeout=20)
+    assert number(placed.executed_qty) == asks[0].quantity
+
+
+@pytest.mark.parametrize("code", list(KINDS))
+async def test_a_post_only_order_fills_when_trades_go_through_it(
+    rig: PaperVenue, tmp_path: Path, code: str
+) -> None:
+    """It rests while nobody trades beyond its price, then fills there as a maker."""
+    bids = ladder(rig, code, Side.SELL)
+    request = order(
+        BUY, "0.002", type=LIMIT, price=str(bids[0].price), time_in_force=GTX, post_only=True
+    )
+    async with running_connector(rig.part(code, tmp_path)) as connector:
+        placed = await connector.stub.PlaceOrder(request, timeout=20)
+        assert placed.status == types_pb2.ORDER_STATUS_NEW
+        follows = len([one for one in rig.log.requests if "rades" in one.path])
+
+        async def followed() -> bool:
+            return len([one for one in rig.log.requests if "rades" in one.path]) > follows + 1
+
+        await eventually(followed)
+        trade_at_venue(rig, code, Side.SELL, bids[0].quantity + bids[1].quantity)
+
+        async def filled() -> bool:
+            seen = await connector.stub.GetOrder(by_id(placed.client_order_id), timeout=5)
+            return bool(seen.status == FILLED)
+
+        await eventually(filled)
+        found = await connector.stub.GetOrder(by_id(placed.client_order_id), timeout=5)
+    assert number(found.avg_price) == bids[0].price
+
+
+async def test_public_data_is_the_venues_own_byte_for_byte(rig: PaperVenue) -> None:
+    """What a connector reads of the market is what the venue says, its weight header included."""
+    async with aiohttp.ClientSession() as session:
+        for path in (
+            "/api/v3/exchangeInfo",
+            f"/api/v3/klines?symbol={SYMBOL}&interval=1h&limit=5",
+            f"/fapi/v1/fundingRate?symbol={SYMBOL}&limit=3",
+            "/fapi/v1/fundingInfo",
+        ):
+            async with session.get(rig.venue.url + path) as theirs:
+                said = await theirs.read()
+            async with session.get(rig.paper.url + path) as ours:
+                repeated = await ours.read()
+            # the one field that tells when it was asked
+            assert _timeless(repeated) == _timeless(said), path
+            assert ("X-MBX-USED-WEIGHT-1M" in ours.headers) is (
+                "X-MBX-USED-WEIGHT-1M" in theirs.headers
+            )
+
+
+def _timeless(body: bytes) -> bytes:
+    before, mark, after = body.partition(b'"serverTime":')
+    return before + mark + after[13:]
+
+
+async def test_streams_of_the_venue_are_passed_on(rig: PaperVenue, tmp_path: Path) -> None:
+    """A subscriber of books gets the venue's own, and the venue sees no private stream."""
+    async with running_connector(rig.part("binanceusdm", tmp_path)) as connector:
+        request = exchange_pb2.SubscribePriceRequest(symbols=[SYMBOL])
+        stream = connector.stub.SubscribePrice(request)
+        async with asyncio.timeout(10):
+            first = await stream.read()
+        stream.cancel()
+    assert first is not None
+
+
+async def test_a_venue_that_is_away_gets_no_order_filled(tmp_path: Path) -> None:
+    """Orders are refused, what rests stays, reads fail; once it is back, orders fill again."""
+    async with (
+        paper_venue() as rig,
+        running_connector(rig.part("binanceusdm", tmp_path)) as connector,
+    ):
+        bids = ladder(rig, "binanceusdm", Side.SELL)
+        resting = await connector.stub.PlaceOrder(
+            order(BUY, "0.002", type=LIMIT, price=str(bids[-1].price), time_in_force=GTX),
+            timeout=20,
+        )
+        await rig.control_of_venue.fault({"type": "http_status", "status": 503, "body": ""})
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await connector.stub.PlaceOrder(order(SELL, "0.01"), timeout=20)
+        assert "paper: " in (refused.value.details() or "")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await connector.stub.GetFundingRates(exchange_pb2.GetFundingRatesRequest(), timeout=5)
+        assert await rig.control.get("trades") == []
+        assert [row["status"] for row in await rig.control.get("orders")] == ["NEW"]
+        await rig.control_of_venue.delete("faults")
+        placed = await connector.stub.PlaceOrder(order(SELL, "0.01"), timeout=20)
+        assert placed.status == FILLED
+        await connector.stub.CancelOrder(
+            exchange_pb2.CancelOrderRequest(symbol=SYMBOL, client_order_id=resting.client_order_id),
+            timeout=5,
+        )
+    assert rig.log.forbidden() == []

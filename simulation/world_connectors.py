@@ -169,7 +169,9 @@ class Connectors:
         return SimSession(_here(), wires.network, wires.rest, wires.sockets, gates)
 
     # Without the reserve file: a full disk here is one that has no room left at all.
-    def _ledger(self, path: Path, venue: str, _reserve: object = None) -> SimLedger:
+    def _ledger(
+        self, path: Path, venue: str, _reserve: object = None, _observer: object = None
+    ) -> SimLedger:
         name = _here()
 
         def written() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -16,7 +17,14 @@ from rich.console import Console
 from cli.demo.result import summary
 from cli.demo.story import Story
 from tests.support.compose_stack import ROOT, ComposeStack
-from tests.support.compose_strikes import strike
+from tests.support.compose_strikes import (
+    driving,
+    next_symbol,
+    settled,
+    settled_after_exit,
+    strike,
+)
+from tests.support.stack import OPEN
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
@@ -153,6 +161,20 @@ async def test_a_paused_engine(compose_stack: ComposeStack, told: list[str]) -> 
         compose_stack.docker("unpause", identity)
 
     await strike(compose_stack, told, "engine paused for 10 s", outage)
+
+
+async def test_the_venue_dies_with_all_others(compose_stack: ComposeStack, told: list[str]) -> None:
+    """Whatever runs dies, the simulated exchange with its books: healthy again, and it trades."""
+    victims = ("simulator", *_SERVICES, *_WATCHERS)
+    await asyncio.to_thread(compose_stack.kill, *victims)
+    healthy = await compose_stack.until_healthy()
+    async with driving(compose_stack) as driver:
+        symbol = await next_symbol(compose_stack, driver)
+        before = await driver.books()
+        held = await settled(driver, await driver.open(symbol))
+        assert held.state == OPEN, held
+        await driver.assert_matched_or_flat(await settled_after_exit(driver, held), before)
+    told.append(f"kill -9 of all and the venue: healthy {healthy:.1f} s, {symbol} in and out")
 
 
 def _wait(seconds: float) -> None:

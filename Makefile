@@ -155,6 +155,10 @@ test-scanner-faults: $(STAMP) ## The scanner with venues down, damaged rows, ban
 test-traces: $(STAMP) ## Entries and exits of the whole system as traces, at an OTLP receiver
 	@$(PY) -m pytest -q tests/traces
 
+.PHONY: test-paper
+test-paper: $(STAMP) ## Paper trading: a venue on loopback, its mirror, connectors and the whole system on that
+	@$(PYTEST) tests/paper
+
 .PHONY: test-faults
 test-faults: $(STAMP) ## The fault table: each fault on each family of venues, printed as a table
 	@$(PYTEST) tests/faults

@@ -1,0 +1,67 @@
+"""The commands of the pages are done as a reader would, against processes on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.docs_pages import Reader, blocks_of
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+# A reader starts the stack by the first; the others find it running.
+STACK, *OTHERS = ("docs/running.md", "README.md", "docs/clients.md")
+NEEDS = {
+    program
+    for page in (STACK, *OTHERS)
+    for block in blocks_of(page)
+    if block.kind == "run"
+    for program in block.words
+}
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """A reader at an empty folder; what it started is stopped."""
+    one = Reader(tmp_path_factory.mktemp("reader"))
+    yield one
+    one.stop()
+
+
+def follow(reader: Reader, page: str) -> list[str]:
+    """Do all that a page says; blocks whose programs are not installed are left out and named."""
+    printed: list[str] = []
+    for block in blocks_of(page):
+        missing = [one for one in block.words if block.kind == "run" and not shutil.which(one)]
+        printed += [f"left out: {missing[0]} is not installed"] if missing else reader.follow(block)
+    return printed
+
+
+def test_a_stack_of_ones_own_trades(reader: Reader) -> None:
+    """Files, processes and commands of the page make a stack that enters and exits."""
+    printed = "\n".join(follow(reader, STACK))
+    assert "CLOSED" in printed
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_the_commands_of_a_page_end_well(reader: Reader, page: str) -> None:
+    """What needs no program beyond ours is run; every command of it ends with 0."""
+    printed = follow(reader, page)
+    assert [text for text in printed if not text.startswith("left out")]
+
+
+def test_marked_blocks_ask_for_known_programs() -> None:
+    """A misspelt mark would leave its block out for ever."""
+    assert {"curl", "grpcurl", "node", "npm"} >= NEEDS
+
+
+def test_every_file_that_a_page_starts_is_shown() -> None:
+    """A process is told to read a file that stands before it."""
+    shown: set[str] = set()
+    for block in blocks_of(STACK):
+        shown |= {block.words[0]} if block.kind == "file" else set()
+        if block.kind == "process":
+            named = {Path(line.split()[-1]).name for line in block.commands()}
+            assert named <= shown

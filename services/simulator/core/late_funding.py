@@ -29,12 +29,12 @@ class LateFundingDesk(FundingDesk):
     def __init__(self, market: Market, accounts: Accounts, income: IncomeHistory) -> None:
         super().__init__(market, accounts, income)
         self._next: dict[str, datetime] = {}
-        self._awaited: dict[tuple[str, datetime], list[Holding]] = {}
+        self._unpaid: dict[tuple[str, datetime], list[Holding]] = {}
 
     @property
-    def awaited(self) -> list[tuple[str, datetime]]:
+    def unpaid(self) -> list[tuple[str, datetime]]:
         """Return symbol and time of the settlements that are held for and not yet paid."""
-        return list(self._awaited)
+        return list(self._unpaid)
 
     def advance(self, emit: Listener) -> None:
         """Note who holds what at each settlement that has come, and pay those that are known."""
@@ -43,11 +43,11 @@ class LateFundingDesk(FundingDesk):
             del self._next[symbol]
             holdings = self._holdings(symbol)
             if holdings:
-                self._awaited[symbol, time] = holdings
+                self._unpaid[symbol, time] = holdings
         self._look_ahead(now)
-        for symbol, time in self.awaited:
+        for symbol, time in self.unpaid:
             if now - time > GIVEN_UP_AFTER:
-                del self._awaited[symbol, time]
+                del self._unpaid[symbol, time]
             else:
                 self._pay_known(symbol, time, now, emit)
 
@@ -76,5 +76,5 @@ class LateFundingDesk(FundingDesk):
         rows = self.market.source.settlements(symbol, first, last, 1, now)
         if not rows:
             return
-        for name, quantity in self._awaited.pop((symbol, time)):
+        for name, quantity in self._unpaid.pop((symbol, time)):
             self.credit(self.accounts.by_name(name), rows[0], payment(quantity, rows[0]), emit)

@@ -62,7 +62,7 @@ class Follower:
         """Read the rates of the settlements that are owed or due."""
         desk = self._exchange.funding
         if isinstance(desk, LateFundingDesk):
-            for symbol, time in desk.awaited:
+            for symbol, time in desk.unpaid:
                 await self._reader.read_settlement(symbol, time)
 
     async def _match_trades(self, kind: Kind, symbol: str) -> None:

@@ -134,7 +134,9 @@ def calm_facts() -> PageFacts:
         strategy=StrategyMode.AUTO,
         day_result=Decimal("12.3456"),
         positions=rows,
+        summed=rows,
         unshown_count=0,
+        is_whole=True,
         ended=(ended_view(),),
         doubtful=(),
         offers=Offers(
@@ -188,14 +190,16 @@ def troubled_facts() -> PageFacts:
         ),
     )
     event = PageEvent(order.since, Level.BAD, "DOGEUSDT", f"hedge: {order.text}: outcome unknown")
+    rows = (
+        row_of(doubt, result="-1.2", is_neutral=False),
+        calm.positions[0],
+        row_of(naked, result="-14.08", is_neutral=False),
+    )
     return replace(
         calm,
         status=status,
-        positions=(
-            row_of(doubt, result="-1.2", is_neutral=False),
-            calm.positions[0],
-            row_of(naked, result="-14.08", is_neutral=False),
-        ),
+        positions=rows,
+        summed=rows + (calm.positions[0],) * 50,
         unshown_count=50,
         doubtful=(order,),
         offers=Offers(problem="the scanner does not answer"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -13,6 +13,7 @@ from services.engine.page.lists import ended_table, event_list, offer_table
 from services.engine.page.markup import Markup, document, element, group, style_element
 from services.engine.page.notices import Notice, notices_of
 from services.engine.page.style import STYLE
+from services.engine.page.totals import Totals, totals_of
 from services.engine.page.words import UNKNOWN, age, clock_time, gain, money
 from services.engine.views import EngineMode
 
@@ -38,7 +39,7 @@ def page_of(facts: PageFacts, *, shows_offers: bool, cards: Iterable[Markup] | N
     notices = notices_of(facts)
     worst = _worst(notices)
     offers = (
-        _section("Top opportunities", offer_table(facts.offers, facts.now))
+        _section("Top opportunities, carry a year", offer_table(facts.offers, facts.now))
         if shows_offers
         else None
     )
@@ -139,25 +140,14 @@ def _notice(notice: Notice, now: datetime) -> Markup:
 
 
 def _tiles(facts: PageFacts) -> Markup:
-    status, rows = facts.status, facts.positions
-    assets = {row.quote_asset for row in rows}
-    # Sums over several quote assets, or over a part of the positions, would be made up.
-    whole = len(assets) <= 1 and not facts.unshown_count
-    asset = assets.pop() if len(assets) == 1 else ""
-    notional = sum((row.notional for row in rows), Decimal(0)) if whole else None
-    funding = [f for f in (row.view.funding_received for row in rows) if f is not None]
-    received = sum(funding, Decimal(0)) if whole and (funding or not rows) else None
-    result = sum((row.result for row in rows), Decimal(0)) if whole else None
+    status = facts.status
     reachable = sum(venue.reachable for venue in status.venues)
+    today = facts.day_result
     return element(
         "dl",
         _tile("open positions", str(status.open_position_count)),
-        _tile("notional", money(notional), asset),
-        _tile("funding so far", gain(received, 4), asset, _sign(received)),
-        _tile("result so far", gain(result), asset, _sign(result)),
-        _tile("result today", gain(facts.day_result), asset, _sign(facts.day_result))
-        if facts.day_result is not None
-        else None,
+        *_money_tiles(facts),
+        None if today is None else _tile("result today", gain(today), level=_sign(today)),
         _tile(
             "unknown orders",
             str(len(facts.doubtful)),
@@ -170,6 +160,19 @@ def _tiles(facts: PageFacts) -> Markup:
         ),
         class_="tiles",
     )
+
+
+def _money_tiles(facts: PageFacts) -> Iterator[Markup]:
+    if facts.summed is None:
+        # Sums over a part of the positions would be made up.
+        for name in ("notional", "funding so far", "result so far"):
+            yield _tile(name, UNKNOWN)
+        return
+    totals = totals_of(facts.summed) or {"": Totals(funding=Decimal(0))}
+    for asset, one in totals.items():
+        yield _tile("notional", money(one.notional), asset)
+        yield _tile("funding so far", gain(one.funding), asset, _sign(one.funding))
+        yield _tile("result so far", gain(one.result), asset, _sign(one.result))
 
 
 def _tile(name: str, value: str, unit: str = "", level: str = "") -> Markup:

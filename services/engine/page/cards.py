@@ -34,7 +34,7 @@ def position_card(row: PositionRow, now: datetime) -> Markup:
         element(
             "div",
             element("h3", view.symbol),
-            element("span", view.status.value, class_=f"badge {_badge(row).value}"),
+            element("span", _state(row), class_=f"badge {_badge(row).value}"),
             element("span", gain(row.result), f" {row.quote_asset}", class_=_sum_class(row.result)),
             class_="card-head",
         ),
@@ -59,6 +59,11 @@ def _level(row: PositionRow) -> Level:
     if row.view.status is PositionStatus.OPEN:
         return Level.PLAIN if row.is_neutral else Level.BAD
     return Level.WATCH
+
+
+def _state(row: PositionRow) -> str:
+    is_naked = row.view.status is PositionStatus.OPEN and not row.is_neutral
+    return "open, not hedged" if is_naked else row.view.status.value
 
 
 def _badge(row: PositionRow) -> Level:

@@ -68,14 +68,20 @@ class PageEvent:
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """Everything the page shows. `unshown_count` is how many open positions found no room."""
+    """Everything the page shows. `unshown_count` is how many open positions found no room.
+
+    `summed` are rows of all open positions, the shown ones first; None where they are too many.
+    Until `is_whole` the journal's ended positions are not known.
+    """
 
     now: datetime
     status: StatusView
     strategy: StrategyMode
     day_result: Decimal | None
     positions: tuple[PositionRow, ...]
+    summed: tuple[PositionRow, ...] | None
     unshown_count: int
+    is_whole: bool
     ended: tuple[PositionView, ...]
     doubtful: tuple[DoubtfulOrder, ...]
     offers: Offers

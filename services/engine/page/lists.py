@@ -24,9 +24,9 @@ def offer_table(offers: Offers, now: datetime) -> Markup:
         element("th", "long, short", class_="text"),
         element("th", "net"),
         element("th", "gross", class_="wide"),
-        element("th", "now"),
-        element("th", "up to", class_="wide"),
-        element("th", "doubts", class_="wide text"),
+        element("th", "rate now"),
+        element("th", "room", class_="wide"),
+        element("th", "doubts", class_="wide text doubts"),
     )
     rows = (_offer(offer, now) for offer in offers.rows)
     table = element("table", element("thead", head), element("tbody", *rows))
@@ -46,7 +46,7 @@ def _offer(offer: Offer, now: datetime) -> Markup:
         element("td", percent(offer.gross_apr), class_="wide"),
         element("td", percent(offer.current_apr)),
         element("td", short_amount(offer.capacity_notional), class_="wide"),
-        element("td", element("small", doubts), class_="wide text"),
+        element("td", element("small", doubts), class_="wide text doubts"),
     )
 
 
@@ -68,6 +68,9 @@ def _event(event: PageEvent, now: datetime) -> Markup:
 
 def ended_table(facts: PageFacts) -> Markup:
     """Return what ended last, with what it made."""
+    if not facts.is_whole:
+        text = "The journal is being read: what has ended is not known yet."
+        return element("p", text, class_="panel empty")
     if not facts.ended:
         return element("p", "No position has ended yet.", class_="panel empty")
     head = element(

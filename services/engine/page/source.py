@@ -29,6 +29,7 @@ from services.engine.views import StatusView
 
 # Bounds of what one page costs: hedges share the event loop with it.
 SHOWN_POSITIONS = 50
+SUMMED_POSITIONS = 250
 SHOWN_ENDED = 8
 SHOWN_OFFERS = 10
 SHOWN_EVENTS = 30
@@ -79,8 +80,9 @@ class PageSource:
         live = [p for p in positions if not p.status.is_final]
         # What is at rest and hedged can wait: what moves must not be pushed off the page by it.
         live.sort(key=lambda p: (not _is_calm(p), p.intent.at), reverse=True)
+        is_summed = len(live) <= SUMMED_POSITIONS
         shown = tuple(live[:SHOWN_POSITIONS])
-        rows = await self._rows(shown)
+        rows = await self._rows(live if is_summed else shown)
         ended = nlargest(
             SHOWN_ENDED,
             (p for p in positions if p.close_time is not None and p.status.is_final),
@@ -94,8 +96,10 @@ class PageSource:
             status=self._engine.status(),
             strategy=self._strategy(),
             day_result=self._engine.risk.day_result(),
-            positions=rows,
+            positions=rows[:SHOWN_POSITIONS],
+            summed=rows if is_summed else None,
             unshown_count=len(live) - len(shown),
+            is_whole=self._engine.ledger.is_whole,
             ended=tuple(view_of(p) for p in ended),
             doubtful=doubtful_orders(live, now),
             offers=offers,

@@ -62,6 +62,7 @@ white-space:nowrap}
 td.text,td:first-child{white-space:normal}
 th:first-child,td:first-child,th.text,td.text{text-align:left}
 th:first-child,td:first-child{padding-left:0}
+th.doubts,td.doubts{padding-left:22px}
 td small{display:block;color:var(--dim);font-size:12.5px}
 .legs{margin-top:10px}
 .panel{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:8px 14px;

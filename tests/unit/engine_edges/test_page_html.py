@@ -111,7 +111,24 @@ def test_the_page_names_every_position_with_its_figures() -> None:
 
 def test_sums_over_a_part_are_not_shown() -> None:
     """With positions left out, their sum is unknown: a dash, never the sum of the rest."""
-    assert f'<dt>notional</dt><dd class="">{words.UNKNOWN}<' in page()
+    text = page_of(replace(calm_facts(), summed=None), shows_offers=True)
+    assert f'<dt>notional</dt><dd class="">{words.UNKNOWN}<' in text
+
+
+def test_sums_are_of_one_currency_each() -> None:
+    """Two quote assets have no sum; positions that found no room count."""
+    first, second = calm_facts().positions
+    other = replace(second, quote_asset="USDC", notional=Decimal(50))
+    text = page_of(replace(calm_facts(), summed=(first, first, other)), shows_offers=True)
+    assert f'notional, USDT</dt><dd class="">{words.money(2 * first.notional)}<' in text
+    assert 'notional, USDC</dt><dd class="">50.00<' in text
+
+
+def test_a_journal_that_is_being_read_has_no_list_of_what_ended() -> None:
+    """An empty list would tell that nothing ever ended."""
+    text = page_of(replace(calm_facts(), ended=(), is_whole=False), shows_offers=True)
+    assert "The journal is being read" in text
+    assert "No position has ended yet" not in text
 
 
 def test_who_may_not_see_opportunities_does_not() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from services.common.errors import NotFoundError, UnreachableError
 from services.common.logs import get_logger
 from services.scanner.moments import moment_of
+from services.scanner.pauses import pause_after
 from services.scanner.progress import ScanRecord, ScanState
 from services.scanner.scan_traces import ScanTraces
 
@@ -207,10 +208,13 @@ class ScanDesk:
         )
 
     async def _repeat(self) -> None:
+        incomplete = 0
         while True:
             record = self._running or self._begin()
             await record.ended.wait()
-            await self._clock.sleep(self._interval_seconds)
+            lacks = record.state in (ScanState.FAILED, ScanState.PARTIAL)
+            incomplete = incomplete + 1 if lacks else 0
+            await self._clock.sleep(pause_after(self._interval_seconds, incomplete))
 
     async def _expire_regularly(self) -> None:
         while True:

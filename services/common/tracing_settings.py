@@ -10,13 +10,11 @@ from services.common.settings import EndpointSettings
 
 
 class TracingSettings(EndpointSettings):
-    """An OTLP receiver over gRPC: `address` is `host:port`; off loopback it needs TLS.
-
-    `service_name` is the `service.name` of the spans, `opensqt-<service>` when left out.
-    `sample_ratio` is the share of the traces begun here that is kept; who joins another service's
-    trace keeps what that one keeps.
-    """
+    """An OTLP receiver over gRPC: `address` is `host:port`; off loopback it needs TLS."""
 
     service_name: str = Field(default="", max_length=64)
+    """The `service.name` of the spans; `opensqt-<service>` when left out."""
     sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces begun here that is kept; a joined trace is kept where it was begun."""
     call_timeout: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
+    """Longest time of one call to the receiver, with its repeats; nothing else waits for it."""

@@ -199,3 +199,4 @@ class ConnectorSettings(ServiceSettings):
 
     connector: ConnectorPart
     tracing: TracingSettings | None = None
+    """Where traces are sent; without it none are made."""

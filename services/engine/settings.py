@@ -201,6 +201,7 @@ class EngineSettings(ServiceSettings):
     strategy: StrategySettings = StrategySettings()
     page: PageSettings | None = None
     tracing: TracingSettings | None = None
+    """Where traces are sent; without it none are made."""
 
     @model_validator(mode="after")
     def _venue_names_are_unique(self) -> Self:

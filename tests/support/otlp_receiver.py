@@ -43,7 +43,26 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[SeenSpan] = []
         self.metadata: list[dict[str, str | bytes]] = []
-        self.address = ""
+        self.address = "127.0.0.1:0"
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, credentials: grpc.ServerCredentials | None = None) -> None:
+        """Listen at `address`, on a free port the first time."""
+        self._server = server = grpc.aio.server()
+        add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+        add(self, server)
+        if credentials is None:
+            port = server.add_insecure_port(self.address)
+        else:
+            port = server.add_secure_port(self.address, credentials)
+        self.address = f"127.0.0.1:{port}"
+        await server.start()
+
+    async def stop(self) -> None:
+        """Listen no more; what came is kept, and `start` takes the same port."""
+        if self._server is not None:
+            await self._server.stop(None)
+            self._server = None
 
     async def Export(  # noqa: N802 - the method's name on the wire
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: Any
@@ -76,24 +95,15 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
 
 @asynccontextmanager
 async def running_receiver(
-    port: int = 0, credentials: grpc.ServerCredentials | None = None
+    credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[OtlpReceiver]:
     """Serve a receiver on loopback."""
     receiver = OtlpReceiver()
-    server = grpc.aio.server()
-    add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
-    add(receiver, server)
-    wanted = f"127.0.0.1:{port}"
-    if credentials is None:
-        port = server.add_insecure_port(wanted)
-    else:
-        port = server.add_secure_port(wanted, credentials)
-    receiver.address = f"127.0.0.1:{port}"
-    await server.start()
+    await receiver.start(credentials)
     try:
         yield receiver
     finally:
-        await server.stop(None)
+        await receiver.stop()
 
 
 def _seen(service: str, span: trace_pb2.Span) -> SeenSpan:

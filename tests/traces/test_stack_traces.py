@@ -126,9 +126,7 @@ async def test_a_decision_links_to_the_scan_that_found_its_opportunity(
     assert "opensqt-scanner" in answers
 
 
-async def test_lines_about_an_order_name_it_and_its_position(
-    stack: StackDriver, receiver: OtlpReceiver
-) -> None:
+async def test_lines_about_an_order_name_it_and_its_position(stack: StackDriver) -> None:
     """In the connector too, which is told of neither but by the order's id."""
     await stack.fault("lost", LOST, symbol="LINKUSDT")
     position = await stack.enter("LINKUSDT")
@@ -141,6 +139,37 @@ async def test_lines_about_an_order_name_it_and_its_position(
     assert [line for line in lines if not line.get("position_id")] == []
     own = [line for line in lines if line["position_id"] == position.position_id]
     assert "order_outcome_unknown" in {line["event"] for line in own}
+    taken = [
+        line
+        for line in _lines(stack.stack.directory / "engine.log")
+        if str(line.get("method", "")).endswith("/OpenHedgedPosition")
+    ]
+    assert taken[-1]["position_id"] == position.position_id
+
+
+async def test_a_receiver_that_is_away_harms_no_trade(
+    stack: StackDriver, receiver: OtlpReceiver
+) -> None:
+    """In and out as before, one line in each service, and the spans arrive when it is back."""
+    await receiver.stop()
+    opened = await stack.enter("SOLUSDT")
+    closed = await stack.leave(opened)
+    assert (opened.state, closed.state) == (OPEN, CLOSED)
+    names = ("engine", f"connector-{SPOT}", f"connector-{PERPETUAL}")
+    logs = [stack.stack.directory / f"{name}.log" for name in names]
+
+    async def noticed() -> bool:
+        return all("traces_not_sent" in path.read_text() for path in logs)
+
+    await stack.until(noticed, "each service has noticed")
+    again = await stack.leave(await stack.enter("SOLUSDT"))
+    assert again.state == CLOSED
+    await receiver.start()
+    for position in (closed, again):
+        await _until_told(receiver, position, "exit")
+    for path in logs:
+        events = [line["event"] for line in _lines(path)]
+        assert events.count("traces_not_sent") == events.count("traces_sent_again") == 1
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

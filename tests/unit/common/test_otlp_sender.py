@@ -27,7 +27,7 @@ from services.common.trace_context import TraceContext
 from services.common.tracing import SpanKind, traced, under
 from services.common.tracing_settings import TracingSettings
 from tests.support.certificates import CertificateAuthority
-from tests.support.otlp_receiver import running_receiver
+from tests.support.otlp_receiver import OtlpReceiver, running_receiver
 
 
 @pytest.fixture
@@ -90,9 +90,10 @@ async def test_a_receiver_that_is_away_costs_one_line(
         return export(self, spans)
 
     monkeypatch.setattr(OTLPSpanExporter, "export", counted)
-    async with running_receiver() as away:
-        address = away.address
-    settings = TracingSettings(address=address, call_timeout=timedelta(seconds=0.2))
+    receiver = OtlpReceiver()
+    await receiver.start()
+    await receiver.stop()
+    settings = TracingSettings(address=receiver.address, call_timeout=timedelta(seconds=0.2))
     async with open_tracer(settings, "demo", SystemClock()) as tracer:
         for number in range(otlp_sender.MOST_WAITING + 5):
             span = tracer.begin(f"span-{number}")
@@ -100,16 +101,16 @@ async def test_a_receiver_that_is_away_costs_one_line(
             span.end()
         # Some tries, of which only the first tells anything.
         await _until(lambda: len(tries) > 2)
-        port = int(address.rpartition(":")[2])
-        async with running_receiver(port) as receiver:
-            await receiver.until(
-                lambda: len(receiver.spans) == otlp_sender.MOST_WAITING, "all that waited"
-            )
-            assert receiver.spans[0].name == "span-0"
-            await _until(lambda: "traces_sent_again" in lines.getvalue())
+        await receiver.start()
+        await receiver.until(
+            lambda: len(receiver.spans) == otlp_sender.MOST_WAITING, "all that waited"
+        )
+        await _until(lambda: "traces_sent_again" in lines.getvalue())
+    await receiver.stop()
+    assert receiver.spans[0].name == "span-0"
     told = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert [row["event"] for row in told] == ["traces_not_sent", "traces_sent_again"]
-    assert told[0]["receiver"] == address
+    assert told[0]["receiver"] == receiver.address
     assert told[0]["service"] == "demo"
     assert told[1]["dropped"] == 5
 

@@ -110,7 +110,7 @@ reference-check: $(STAMP) ## Fail where such a page is not what the code says
 
 .PHONY: docs
 docs: $(STAMP) ## Build docs/ as a site in build/site; a dead link fails
-	@$(VENV)/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 .PHONY: docs-test
 docs-test: $(STAMP) ## Run the commands of the pages against a stack on this machine

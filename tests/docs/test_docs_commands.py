@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.docs_pages import Reader, blocks_of
+from tests.support.docs_pages import Reader, blocks_of, lacking
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 # A reader starts the stack by the first; the others find it running.
@@ -34,8 +33,8 @@ def follow(reader: Reader, page: str) -> list[str]:
     """Do all that a page says; blocks whose programs are not installed are left out and named."""
     printed: list[str] = []
     for block in blocks_of(page):
-        missing = [one for one in block.words if block.kind == "run" and not shutil.which(one)]
-        printed += [f"left out: {missing[0]} is not installed"] if missing else reader.follow(block)
+        missing = lacking(block.words) if block.kind == "run" else ""
+        printed += [f"left out: {missing}"] if missing else reader.follow(block)
     return printed
 
 

@@ -11,12 +11,13 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _BLOCK = re.compile(
 _ARB = ".venv/bin/arb"
 _ARB_DOCTOR = f"{_ARB} doctor"
 _PICK = "import json, sys; print(json.load(sys.stdin)[{list!r}][0][{key!r}])"
+_REACHES = {"npm": ["npm", "view", "ts-proto", "version"]}
 # What a reader puts in from what was printed before.
 _FILLED_IN = {
     re.compile(r"\bPOSITION\b"): ("positions", "positions", "position_id"),
@@ -71,6 +73,17 @@ def free_ports() -> dict[str, str]:
     finally:
         for one in sockets:
             one.close()
+
+
+def lacking(programs: Sequence[str]) -> str:
+    """Say which of these programs is not to be had here, or reaches nothing; "" for none."""
+    for program in programs:
+        if shutil.which(program) is None:
+            return f"{program} is not installed"
+        look = _REACHES.get(program)
+        if look and subprocess.run(look, capture_output=True, timeout=60, check=False).returncode:
+            return f"{program} reaches no registry"
+    return ""
 
 
 @dataclass(slots=True)
@@ -164,7 +177,9 @@ class Reader:
         return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda match: self.ports[match[1]], text)
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+        # On shared cores a hedge may outlast its budget, which would stop its symbol.
+        patient = {"OPENSQT_ENGINE__POLICY__UNHEDGED_TIME_BUDGET": "60"}
+        return {**os.environ, **patient, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
 
 
 def _is_listening(port: int) -> bool:

@@ -77,7 +77,9 @@ class Application:
 
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
-        ControlHandlers(self.simulation, self._streams, self._control_token).register(application)
+        away = None if self._mirror is None else self._mirror.away
+        control = ControlHandlers(self.simulation, self._streams, self._control_token, away)
+        control.register(application)
         self._streams.register_private(application)
         if self._mirror is None:
             self._register_simulated(application)

@@ -69,8 +69,15 @@ class ForcedBody(_Body):
 class ControlHandlers:
     """Handlers under /control, guarded by a token where one is set."""
 
-    def __init__(self, simulation: Simulation, streams: StreamHandlers, token: str | None) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        streams: StreamHandlers,
+        token: str | None,
+        away: Callable[[], object] | None = None,
+    ) -> None:
         self._simulation = simulation
+        self._away = away
         self._streams = streams
         self._token = token
 
@@ -89,6 +96,8 @@ class ControlHandlers:
             ("POST", "liquidate"): self._liquidate,
             ("POST", "adl"): self._deleverage,
         }
+        if self._away is not None:
+            routes["GET", "mirror"] = self._get_mirror
         for name, records in (
             ("orders", order_records),
             ("trades", trade_records),
@@ -159,6 +168,9 @@ class ControlHandlers:
     async def _clear_faults(self, _: web.Request) -> object:
         self._simulation.faults.clear()
         return []
+
+    async def _get_mirror(self, _: web.Request) -> object:
+        return {"away": {} if self._away is None else self._away()}
 
     async def _get_streams(self, _: web.Request) -> object:
         return {"connections": self._streams.count, "user_streams": self._streams.user_count}

@@ -8,7 +8,6 @@ from decimal import Decimal
 from services.common.paper import PAPER_KEY, PAPER_SECRET
 from services.simulator.core.clock import from_millis
 from services.simulator.core.money import down8
-from services.simulator.market.source import Kind
 from tests.support.connector import eventually
 from tests.support.paper import paper_venue
 from tests.support.simulator import ccxt_exchange, simulator_settings
@@ -43,12 +42,6 @@ async def test_a_position_pays_what_the_venue_settled() -> None:
         paper_venue(simulator_settings(market=market), clock) as rig,
         ccxt_exchange("binanceusdm", rig.paper.address, keys=keys, options=options) as client,
     ):
-        held = rig.paper.simulation.market
-
-        async def is_read() -> bool:
-            return bool(held.instruments(Kind.PERPETUAL))
-
-        await eventually(is_read)
         await client.load_time_difference()
         await client.create_order("BTC/USDT:USDT", "market", "sell", 0.5)
         assert clock.now() < clock.settlement

@@ -39,12 +39,6 @@ async def rig() -> AsyncIterator[PaperVenue]:
     """Run a venue whose market stands still, and its mirror."""
     async with paper_venue() as running:
         running.venue.simulation.clock.set_speed(Decimal(0))
-        source = running.paper.simulation.market
-
-        async def is_read() -> bool:
-            return all(source.instruments(kind) for kind in Kind)
-
-        await eventually(is_read)
         yield running
     assert running.log.requests
     assert running.log.forbidden() == []
@@ -187,6 +181,8 @@ async def test_a_venue_that_is_away_gets_no_order_filled(tmp_path: Path) -> None
         assert "paper: " in (refused.value.details() or "")
         with pytest.raises(grpc.aio.AioRpcError):
             await connector.stub.GetFundingRates(exchange_pb2.GetFundingRatesRequest(), timeout=5)
+        away = (await rig.control.get("mirror"))["away"]
+        assert "was answered with 503" in away["perpetual prices"]
         assert await rig.control.get("trades") == []
         assert [row["status"] for row in await rig.control.get("orders")] == ["NEW"]
         await rig.control_of_venue.delete("faults")

@@ -16,7 +16,9 @@ from services.simulator.app import Application
 from services.simulator.bootstrap import make_application
 from services.simulator.core.clock import WireClock
 from services.simulator.gateway import Reply, Request
+from services.simulator.market.source import Kind
 from services.simulator.settings import SimulatorSettings
+from tests.support.connector import eventually
 from tests.support.simulator import Control, simulator_settings
 
 SIGNED = ("signature", "timestamp", "listenkey")
@@ -47,7 +49,7 @@ class RequestLog:
         ]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PaperVenue:
     """A mirror and the venue behind it, with the log of what reached that."""
 
@@ -108,6 +110,12 @@ async def paper_venue(
     async with make_application(settings, wire=wire, witness=log.note) as venue:  # noqa: SIM117
         # the second needs the address that the first was given
         async with make_application(mirror_settings(venue.url, **changes), wire=wire) as paper:
+            market = paper.simulation.market
+
+            async def is_read() -> bool:
+                return all(market.instruments(kind) for kind in Kind)
+
+            await eventually(is_read)
             yield PaperVenue(venue, paper, log)
 
 

@@ -30,6 +30,9 @@ _FILES: dict[str, tuple[type[SettingsRoot], str]] = {
     "scale/scanner.toml": (ScannerSettings, "scanner"),
     "live/connector-spot.toml": (ConnectorSettings, "connector-spot"),
     "live/connector-perp.toml": (ConnectorSettings, "connector-perp"),
+    "paper/simulator.toml": (SimulatorSettings, "simulator"),
+    "paper/connector-spot.toml": (ConnectorSettings, "connector-spot"),
+    "paper/connector-perp.toml": (ConnectorSettings, "connector-perp"),
     "engine.toml": (EngineSettings, "engine"),
     "scale/engine.toml": (EngineSettings, "engine"),
     "arb-inside.toml": (ArbSettings, "operator"),
@@ -39,6 +42,8 @@ _ENVIRONMENTS = {
     "scale/engine.toml": {"OPENSQT_ENGINE__SHARED_JOURNAL__HOLDER": "engine-a"},
     "live/connector-spot.toml": {"OPENSQT_CONNECTOR__CONNECTOR__EXCHANGE": "binance"},
     "live/connector-perp.toml": {"OPENSQT_CONNECTOR__CONNECTOR__EXCHANGE": "binanceusdm"},
+    "paper/connector-spot.toml": {"OPENSQT_CONNECTOR__CONNECTOR__EXCHANGE": "binance"},
+    "paper/connector-perp.toml": {"OPENSQT_CONNECTOR__CONNECTOR__EXCHANGE": "binanceusdm"},
 }
 
 

@@ -70,11 +70,12 @@ class MirrorGate:
         return None
 
     async def _make_ready(self, kind: Kind, symbol: str) -> None:
-        if self._market.instruments(kind, self._clock.now()):
-            # the core refuses what is not listed; there is no book of it to be read
-            if self._market.instrument(kind, symbol) is None:
-                return
-            await self._reader.read_book(kind, symbol)
+        if not self._market.instruments(kind, self._clock.now()):
+            raise DataAwayError("rules and prices of the venue were not read yet")
+        # the core refuses what is not listed; there is no book of it to be read
+        if self._market.instrument(kind, symbol) is None:
+            return
+        await self._reader.read_book(kind, symbol)
         problem = self._market.problem(kind, symbol, self._clock.now())
         if problem is not None:
             raise DataAwayError(problem)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
 from opensqt.market_maker.v1 import (
@@ -21,7 +20,6 @@ from services.common.errors import FatalError
 from services.common.garbage_keeper import GarbageKeeper
 from services.common.ids import Ids, RandomIds
 from services.common.metrics import ServiceMetrics
-from services.common.open_tracer import open_tracer
 from services.common.secrets_files import read_secret
 from services.common.server import GrpcServer, serve
 from services.engine.afterwards import Afterwards
@@ -30,6 +28,7 @@ from services.engine.connector_pulse import ConnectorPulse
 from services.engine.connector_risk_reader import ConnectorRiskReader
 from services.engine.engine import Engine
 from services.engine.engine_needs import EngineDependencies
+from services.engine.engine_tracing import open_tracing
 from services.engine.follower import OpportunityFollower
 from services.engine.follower_board import OfferBoard
 from services.engine.gauges import EngineGauges
@@ -52,8 +51,6 @@ from services.engine.servicer_positions import PositionServicer
 from services.engine.servicer_risk import RiskServicer
 from services.engine.strategy_desk import StrategyDesk
 from services.engine.strategy_words import StrategyMode
-from services.engine.traced_gateway import TracedGateway
-from services.engine.traces import PositionTraces, TracedListener
 from services.engine.watching import PositionFeed
 
 if TYPE_CHECKING:
@@ -131,10 +128,8 @@ async def engine_server(
     clock, ids = clock or SystemClock(), ids or RandomIds()
     leadership = leadership or Leadership()
     async with AsyncExitStack() as stack:
-        tracer = await stack.enter_async_context(
-            open_tracer(settings.tracing, settings.service, clock)
-        )
-        traces, later = PositionTraces(tracer), Afterwards().do
+        tracing = await stack.enter_async_context(open_tracing(settings, clock))
+        later = Afterwards().do
         opened = opened or await open_file(settings, stack, clock)
         scanner, opportunities = await _scanner(settings, stack, clock)
         news = OrderNews()
@@ -142,23 +137,14 @@ async def engine_server(
         alerts = AlertFeed(clock)
         readers: dict[str, RiskReader] = {}
         pulses: dict[str, VenuePulse] = {}
-        new_gateway = partial(TracedGateway, traces=traces, later=later)
-        gateways = await _gateways(
-            settings,
-            stack,
-            clock,
-            news,
-            opened.epoch,
-            readers,
-            pulses,
-            new_gateway if tracer.is_on else ConnectorGateway,
-        )
+        makes, epoch = tracing.gateways(later), opened.epoch
+        gateways = await _gateways(settings, stack, clock, news, epoch, readers, pulses, makes)
         engine = Engine(
             EngineDependencies(
                 journal=opened.journal,
                 gateways=gateways,
                 opportunities=scanner,
-                listener=TracedListener(feed, traces, clock) if tracer.is_on else feed,
+                listener=tracing.listener(feed),
                 observer=EngineMetrics(metrics, (venue.name for venue in settings.venues)),
                 clock=clock,
                 ids=ids,
@@ -172,7 +158,7 @@ async def engine_server(
                 pulses=pulses,
                 later=later,
                 parts=opened.parts,
-                traces=traces,
+                traces=tracing.traces,
             )
         )
         # Before the server: a client that can call must find the positions of the last run.
@@ -184,18 +170,29 @@ async def engine_server(
         # Streams must end before the server waits for its calls, else it waits for them in vain.
         stack.callback(feed.close)
         stack.callback(alerts.close)
-        server = GrpcServer(settings.grpc, metrics=metrics, clock=clock, tracer=tracer)
+        server = GrpcServer(settings.grpc, metrics=metrics, clock=clock, tracer=tracing.tracer)
         _register(server, engine, feed, alerts, scanner, strategy)
-        telling = OwnedTasks()
-        telling.spawn(_cut_when_lost(leadership, engine), "leadership")
-        gauges = EngineGauges(metrics).run(engine.ledger, engine.risk, engine.guards, clock)
-        telling.spawn(gauges, "gauges")
+        telling = _telling(engine, server, metrics, clock, leadership)
+        stack.push_async_callback(telling.close)
         if owns_process:
             keeper = GarbageKeeper(lambda: all(each.is_idle for each in gateways.values()), clock)
             telling.spawn(keeper.run(), "garbage")
-        telling.spawn(tell_readiness(server, lambda: engine.takes_entries, clock), "readiness")
-        stack.push_async_callback(telling.close)
         yield server
+
+
+def _telling(
+    engine: Engine,
+    server: GrpcServer,
+    metrics: ServiceMetrics,
+    clock: Clock,
+    leadership: Leadership,
+) -> OwnedTasks:
+    tasks = OwnedTasks()
+    tasks.spawn(_cut_when_lost(leadership, engine), "leadership")
+    gauges = EngineGauges(metrics).run(engine.ledger, engine.risk, engine.guards, clock)
+    tasks.spawn(gauges, "gauges")
+    tasks.spawn(tell_readiness(server, lambda: engine.takes_entries, clock), "readiness")
+    return tasks
 
 
 async def _cut_when_lost(leadership: Leadership, engine: Engine) -> None:

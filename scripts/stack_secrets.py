@@ -86,6 +86,9 @@ class Authority:
             _builder(name, name, key.public_key(), CA_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
             .sign(key, hashes.SHA256())
         )
         write(self._key_file, _pem_of_key(key), _OWN)
@@ -104,12 +107,20 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            # RFC 5280 asks for it, and Python from 3.13 on refuses a certificate without.
+            .add_extension(self._key_identifier(), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         # The key first: a server that looks in between refuses a pair that does not fit, and waits.
         write(key_file, _pem_of_key(key), _OWN)
         write(pem, certificate.public_bytes(serialization.Encoding.PEM), _OWN)
         write(folder / "ca.pem", self.file.read_bytes(), _OWN)
+
+    def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
 
     def _still_does(self, pem: Path) -> bool:
         held = x509.load_pem_x509_certificate(pem.read_bytes())
@@ -230,6 +241,10 @@ def _builder(
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + life)
     )
+
+
+def _identifier(key: ec.EllipticCurvePrivateKey) -> x509.SubjectKeyIdentifier:
+    return x509.SubjectKeyIdentifier.from_public_key(key.public_key())
 
 
 def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:

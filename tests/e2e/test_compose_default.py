@@ -23,6 +23,7 @@ from tests.support.compose_strikes import (
     settled,
     settled_after_exit,
     strike,
+    taken,
 )
 from tests.support.stack import OPEN
 
@@ -39,6 +40,8 @@ async def test_a_trade_through_published_ports(
     compose_stack: ComposeStack, told: list[str]
 ) -> None:
     """Scan, entry with a lead filled in part, funding and exit; the venue's books agree."""
+    async with driving(compose_stack) as driver:
+        await next_symbol(compose_stack, driver)
     console = Console(width=160, record=True, quiet=True)
     started = time.monotonic()
     evidence = await Story(compose_stack, console).play()
@@ -171,7 +174,7 @@ async def test_the_venue_dies_with_all_others(compose_stack: ComposeStack, told:
     async with driving(compose_stack) as driver:
         symbol = await next_symbol(compose_stack, driver)
         before = await driver.books()
-        held = await settled(driver, await driver.open(symbol))
+        held = await settled(driver, await taken(compose_stack, symbol))
         assert held.state == OPEN, held
         await driver.assert_matched_or_flat(await settled_after_exit(driver, held), before)
     told.append(f"kill -9 of all and the venue: healthy {healthy:.1f} s, {symbol} in and out")

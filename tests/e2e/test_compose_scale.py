@@ -13,8 +13,10 @@ from tests.support.compose_stack import ComposeStack
 from tests.support.compose_strikes import (
     driving,
     next_symbol,
+    settled,
     settled_after_exit,
     strike,
+    taken,
     working_engine,
 )
 from tests.support.stack import OPEN
@@ -47,7 +49,7 @@ async def test_the_other_engine_takes_over(compose_stack: ComposeStack, told: li
     async with driving(compose_stack) as driver:
         symbol = await next_symbol(compose_stack, driver)
         before = await driver.books()
-        held = await driver.enter(symbol)
+        held = await settled(driver, await taken(compose_stack, symbol))
         assert held.state == OPEN
     address = (await working_engine(compose_stack)).address
     victim = "engine-a" if address == compose_stack.published("ENGINE_PORT") else "engine-b"

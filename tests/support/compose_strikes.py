@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 90.0
 """More than the venue's fence of 17 s, with room for a takeover and for shared cores."""
+
+_NOT_YET = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 
 
 async def working_engine(stack: ComposeStack) -> EndpointSettings:
@@ -72,6 +75,27 @@ async def next_symbol(stack: ComposeStack, driver: StackDriver) -> str:
     return found[0]
 
 
+async def taken(stack: ComposeStack, symbol: str) -> engine_pb2.HedgedPosition:
+    """Ask for an entry until the engine takes it: a scan may hold the venue's allowance.
+
+    The request keeps its id, so that one that was taken without an answer is not taken twice.
+    """
+    found: list[engine_pb2.HedgedPosition] = []
+    request_id = str(uuid.uuid4())
+
+    async def takes() -> bool:
+        try:
+            async with driving(stack) as driver:
+                found[:] = [await driver.open(symbol, request_id=request_id)]
+        except grpc.aio.AioRpcError as refused:
+            if refused.code() not in _NOT_YET:
+                raise
+        return bool(found)
+
+    await poll(takes, f"the engine takes an entry in {symbol}", SETTLE_SECONDS)
+    return found[0]
+
+
 async def settled(
     driver: StackDriver, position: engine_pb2.HedgedPosition
 ) -> engine_pb2.HedgedPosition:
@@ -95,7 +119,7 @@ async def strike(stack: ComposeStack, told: list[str], what: str, blow: Callable
     async with driving(stack) as driver:
         symbol = await next_symbol(stack, driver)
         before = await driver.books()
-        position = await driver.open(symbol)
+        position = await taken(stack, symbol)
         started = time.monotonic()
         await asyncio.to_thread(blow)
     healthy = await stack.until_healthy()

@@ -34,7 +34,9 @@ _RECIPES: Final = {
     "postgres": _APT.format(
         base=_PYTHON,
         packages="postgresql-17",
-        more=" && mkdir -m 1777 -p /var/lib/postgresql/data && useradd -u 10001 stack",
+        # Both folders are anybody's in the public image, which runs as any user.
+        more=" && mkdir -m 1777 -p /var/lib/postgresql/data && chmod 3777 /run/postgresql"
+        " && useradd -u 10001 stack",
     )
     + "ENV PATH=/usr/lib/postgresql/17/bin:/usr/local/bin:/usr/bin:/bin\n"
     + f"ENTRYPOINT {json.dumps(['/bin/sh', '-euc', _POSTGRES_START, 'start'])}\n",

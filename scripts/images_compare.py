@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import secrets
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +28,10 @@ Entry = tuple[str, int, int, int, float, str]
 """Type, mode, user, group, time and digest or link target of one file."""
 
 
-def build(target: str, tag: str, options: list[str]) -> None:
-    """Build one image, no layer of an earlier build used; CalledProcessError when it fails."""
-    _docker("build", "-q", "--no-cache", "-f", _FILE, "--target", target, "-t", tag, *options, ".")
+def build(target: str, tag: str, turn: str, options: list[str]) -> None:
+    """Build one image, with layers of the same turn alone; CalledProcessError when it fails."""
+    fresh = ["--build-arg", f"TURN={turn}"]
+    _docker("build", "-q", "-f", _FILE, "--target", target, "-t", tag, *fresh, *options, ".")
 
 
 def _docker(*arguments: str) -> bytes:
@@ -82,13 +84,13 @@ def differences(
             yield path, ", ".join(name for name, a, b in pairs if a != b)
 
 
-def compare(target: str, options: list[str]) -> int:
+def compare(target: str, turns: Sequence[str], options: list[str]) -> int:
     """Build a target twice, write what differs, and return how many files do."""
-    tags = [f"opensqt-compare-{target}:{turn}" for turn in (1, 2)]
+    tags = [f"opensqt-compare-{target}:{number}" for number in range(len(turns))]
     with tempfile.TemporaryDirectory() as folder:
         found: list[dict[str, Entry]] = []
-        for tag in tags:
-            build(target, tag, options)
+        for tag, turn in zip(tags, turns, strict=True):
+            build(target, tag, turn, options)
             saved = Path(folder, "image.tar")
             _docker("save", "-o", str(saved), tag)
             found.append(files_of(saved))
@@ -117,7 +119,8 @@ def main() -> int:
     parser.add_argument("--network", help="network of the build, as `docker build --network`")
     arguments = parser.parse_args()
     options = [] if arguments.network is None else ["--network", arguments.network]
-    return 1 if sum([compare(target, options) for target in arguments.targets]) else 0
+    turns = [secrets.token_hex(8) for _ in range(2)]
+    return 1 if sum([compare(target, turns, options) for target in arguments.targets]) else 0
 
 
 if __name__ == "__main__":

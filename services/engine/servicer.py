@@ -42,7 +42,9 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
     ) -> engine_pb2.OpenHedgedPositionResponse:
         """Start an entry."""
         view = await self._engine.open(decode.open_command(request))
-        bind_context(position_id=view.position_id)
+        # What was only tried out is no position.
+        if not request.validate_only:
+            bind_context(position_id=view.position_id)
         return engine_pb2.OpenHedgedPositionResponse(position=position_to_proto(view))
 
     async def CloseHedgedPosition(
@@ -53,8 +55,9 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
         ],
     ) -> engine_pb2.CloseHedgedPositionResponse:
         """Start an exit."""
-        bind_context(position_id=request.position_id)
-        view = await self._engine.close(decode.close_command(request))
+        command = decode.close_command(request)
+        bind_context(position_id=command.position_id)
+        view = await self._engine.close(command)
         return engine_pb2.CloseHedgedPositionResponse(position=position_to_proto(view))
 
     async def ReduceHedgedPosition(
@@ -65,8 +68,9 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
         ],
     ) -> engine_pb2.ReduceHedgedPositionResponse:
         """Start a proportional exit."""
-        bind_context(position_id=request.position_id)
-        view = await self._engine.reduce(decode.reduce_command(request))
+        command = decode.reduce_command(request)
+        bind_context(position_id=command.position_id)
+        view = await self._engine.reduce(command)
         return engine_pb2.ReduceHedgedPositionResponse(position=position_to_proto(view))
 
     async def CloseAllHedgedPositions(
@@ -90,8 +94,9 @@ class EngineServicer(engine_pb2_grpc.EngineServiceServicer):
         ],
     ) -> engine_pb2.GetHedgedPositionResponse:
         """Read one position."""
-        bind_context(position_id=request.position_id)
-        view = self._engine.get(require_text(request, "position_id"))
+        position_id = require_text(request, "position_id")
+        bind_context(position_id=position_id)
+        view = self._engine.get(position_id)
         return engine_pb2.GetHedgedPositionResponse(position=position_to_proto(view))
 
     async def ListHedgedPositions(

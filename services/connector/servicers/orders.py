@@ -82,8 +82,9 @@ class OrderMethods:
         """Cancel one order."""
         instrument = self._instrument(request.symbol)
         await self._admit()
-        bind_context(client_order_id=request.client_order_id)
-        state = await self._orders.reader.cancel(instrument, self._ids(request))
+        ids = self._ids(request)
+        bind_context(client_order_id=ids.client_order_id)
+        state = await self._orders.reader.cancel(instrument, ids)
         return exchange_pb2.CancelOrderResponse(order=encode_order(state, instrument))
 
     async def BatchCancelOrders(
@@ -119,10 +120,11 @@ class OrderMethods:
     ) -> resources_pb2.Order:
         """Return one order as the venue has it."""
         instrument = self._instrument(request.symbol)
-        bind_context(client_order_id=request.client_order_id)
         # Before the answer: "never sent" must stay true of every engine that was overtaken.
         await self._admit()
-        state = await self._orders.reader.get(instrument, self._ids(request))
+        ids = self._ids(request)
+        bind_context(client_order_id=ids.client_order_id)
+        state = await self._orders.reader.get(instrument, ids)
         return encode_order(state, instrument)
 
     async def GetOpenOrders(

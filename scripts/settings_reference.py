@@ -51,8 +51,8 @@ Each program reads one TOML file (`--config FILE`). Any key can come from the en
 which wins: `OPENSQT_<PROGRAM>__<TABLE>__<KEY>`, as `OPENSQT_ENGINE__LIMITS__MAX_LEG_NOTIONAL=500`.
 An unknown key stops the start, with the nearest known one named, and so does a value out of its
 bounds; all problems are told at once. A *decimal* is written as text (`"0.002"`), so that no digit
-is lost; a *duration* as seconds or in ISO 8601 (`"PT1H"`). A *secret file* is read at the start and
-may not be readable by everybody. Tables in brackets may be left out."""
+is lost; a *duration* as seconds or in ISO 8601 (`"PT1H"`; in the environment only so). A *secret
+file* may not be readable by everybody."""
 
 
 class UnexplainedError(Exception):

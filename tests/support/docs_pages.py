@@ -178,7 +178,7 @@ class Reader:
 
     def _environment(self) -> dict[str, str]:
         # On shared cores a hedge may outlast its budget, which would stop its symbol.
-        patient = {"OPENSQT_ENGINE__POLICY__UNHEDGED_TIME_BUDGET": "60"}
+        patient = {"OPENSQT_ENGINE__POLICY__UNHEDGED_TIME_BUDGET": "PT60S"}
         return {**os.environ, **patient, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
 
 

@@ -126,7 +126,10 @@ def short_amount(value: decimal_pb2.Decimal) -> str:
 
 
 def _opportunity_note(doubts: Sequence[str], *, wide: bool) -> str:
-    note = "gross, net: carry a year before and after costs; pays in: until the costs are earned"
+    note = (
+        "every: between fundings; gross, net: carry a year before and after costs; pays in: until"
+        " the costs are earned; score: what they are ranked by, 1 is best"
+    )
     if not wide:
         return f"{note}; *: with doubts, which --json names" if doubts else note
     note += (
@@ -143,7 +146,8 @@ def position_table(
     """Hedged positions with both legs, what is left without hedge, funding and fees."""
     wide = width >= WIDE
     notes = [(row.position_id, _note(row, wide=wide)) for row in positions]
-    table = plain_table(title, width, "\n".join(f"{key}: {text}" for key, text in notes if text))
+    lines = [f"{key}: {text}" for key, text in notes if text]
+    table = plain_table(title, width, "\n".join([*lines, _position_note(wide=wide)]))
     # A position takes two or three lines: without a gap nobody sees where the next one begins.
     table.leading = 1
     # Never cut: every other command asks for the id.
@@ -169,6 +173,11 @@ def position_table(
             *((_unhedged(row),) if wide else ()),
         )
     return table
+
+
+def _position_note(*, wide: bool) -> str:
+    note = "residual: coins of one leg that the other does not cover"
+    return f"{note}; unhedged: how long a leg stood alone" if wide else note
 
 
 def _made(row: engine_pb2.HedgedPosition) -> str:
@@ -203,7 +212,11 @@ def _leg(leg: engine_pb2.HedgedLeg, *, wide: bool) -> str:
 def order_table(position: engine_pb2.HedgedPosition, width: int = WIDE) -> Table:
     """Orders of one position, oldest first: asked, executed and net side by side."""
     wide = width >= WIDE
-    note = "" if wide else "left out for the narrow screen: order ids and worst prices"
+    note = "net: executed less the fee that was taken in the coin"
+    if wide:
+        note += "; worst: the price that the order may not pass"
+    else:
+        note += "; left out for the narrow screen: order ids and worst prices"
     table = plain_table("orders", width, note)
     for name in (*(("order",) if wide else ()), "leg", "for", "side"):
         table.add_column(name, no_wrap=True)

@@ -89,6 +89,7 @@ async def _play(stack: LocalStack, console: Console) -> int:
     evidence = await Story(stack, console).play()
     result = summary(evidence)
     _closing_table(evidence, console)
+    console.print("next: a stack of your own, docs/running.md; the same as JSON:", highlight=False)
     await stack.stop()
     sys.stdout.write(to_line(result) + "\n")
     # By the venue's books: the engine's word alone proves nothing.

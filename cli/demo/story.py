@@ -98,9 +98,10 @@ class Story:
         """Take the best one that is long spot and short its perpetual, else simply the best."""
         cash_and_carry = [row for row in rows if row.long_leg.kind == _SPOT]
         chosen = (cash_and_carry or rows)[0]
+        why = ", the best that needs no coin borrowed" if cash_and_carry else ""
         self._say(
-            f"   chosen: [bold]{chosen.symbol}[/], long {instrument(chosen.long_leg)}, short "
-            f"{instrument(chosen.short_leg)}, net APR {percent(chosen.net_apr, 1)}"
+            f"   chosen: [bold]{chosen.symbol}[/]{why}: long {instrument(chosen.long_leg)}, short "
+            f"{instrument(chosen.short_leg)}, {percent(chosen.net_apr, 1)} net a year"
         )
         return chosen
 

@@ -147,7 +147,7 @@ def _tiles(facts: PageFacts) -> Markup:
         "dl",
         _tile("open positions", str(status.open_position_count)),
         *_money_tiles(facts),
-        None if today is None else _tile("result today", gain(today), level=_sign(today)),
+        None if today is None else _tile("result today", gain(today), _asset(facts), _sign(today)),
         _tile(
             "unknown orders",
             str(len(facts.doubtful)),
@@ -160,6 +160,11 @@ def _tiles(facts: PageFacts) -> Markup:
         ),
         class_="tiles",
     )
+
+
+def _asset(facts: PageFacts) -> str:
+    assets = {row.quote_asset for row in facts.positions}
+    return assets.pop() if len(assets) == 1 else ""
 
 
 def _money_tiles(facts: PageFacts) -> Iterator[Markup]:

@@ -24,7 +24,7 @@ def offer_table(offers: Offers, now: datetime) -> Markup:
         element("th", "long, short", class_="text"),
         element("th", "net"),
         element("th", "gross", class_="wide"),
-        element("th", "rate now"),
+        element("th", "rate now", class_="wide"),
         element("th", "room", class_="wide"),
         element("th", "doubts", class_="wide text doubts"),
     )
@@ -44,7 +44,7 @@ def _offer(offer: Offer, now: datetime) -> Markup:
         ),
         element("td", percent(offer.net_apr)),
         element("td", percent(offer.gross_apr), class_="wide"),
-        element("td", percent(offer.current_apr)),
+        element("td", percent(offer.current_apr), class_="wide"),
         element("td", short_amount(offer.capacity_notional), class_="wide"),
         element("td", element("small", doubts), class_="wide text doubts"),
     )

@@ -40,8 +40,8 @@ border-radius:8px;padding:10px 14px;overflow-wrap:anywhere}
 .notice.bad{border-left-color:var(--bad);background:var(--bad-back)}
 .notice b{font-weight:650}.notice time{color:var(--dim);font-size:13px;white-space:nowrap}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin-top:14px}
-.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 14px}
-.tile dt{color:var(--dim);font-size:13px}
+.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 12px}
+.tile dt{color:var(--dim);font-size:12.5px}
 .tile dd{font-size:20px;font-weight:650;white-space:nowrap}
 .good-text{color:var(--good)}.bad-text{color:var(--bad)}.watch-text{color:var(--watch)}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,430px),1fr));gap:12px}

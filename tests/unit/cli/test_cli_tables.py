@@ -125,7 +125,7 @@ def test_an_opportunity_shows_its_size_and_its_doubts() -> None:
     )
     plain = opportunity_pb2.Opportunity(opportunity_id="B", caveats=["FEE_DEFAULT"])
     text = _printed(opportunity_table([plain, row], "best", 140), 140)
-    assert "1 BOOK_SHALLOW, 2 FEE_DEFAULT" in text.replace("\n", " ")
+    assert "1 BOOK_SHALLOW, 2 FEE_DEFAULT" in " ".join(text.split())
     shown = next(line for line in text.splitlines() if OPPORTUNITY_ID in line).split()
     assert {"25.0%", "30.0%", "38.8k", "1,2"} <= set(shown)
     assert "25.0%*" in _printed(opportunity_table([row], "best", 80), 80)

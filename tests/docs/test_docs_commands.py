@@ -47,6 +47,7 @@ def test_a_stack_of_ones_own_trades(reader: Reader) -> None:
 @pytest.mark.parametrize("page", OTHERS)
 def test_the_commands_of_a_page_end_well(reader: Reader, page: str) -> None:
     """What needs no program beyond ours is run; every command of it ends with 0."""
+    reader.settle()
     printed = follow(reader, page)
     assert [text for text in printed if not text.startswith("left out")]
 

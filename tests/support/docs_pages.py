@@ -31,7 +31,7 @@ _BLOCK = re.compile(
     re.DOTALL,
 )
 _ARB = ".venv/bin/arb"
-_ARB_DOCTOR = f"{_ARB} doctor"
+_LOOK = re.compile(rf"^{_ARB} (doctor|scan|positions)\b")
 _PICK = "import json, sys; print(json.load(sys.stdin)[{list!r}][0][{key!r}])"
 _REACHES = {"npm": ["npm", "view", "ts-proto", "version"]}
 # What a reader puts in from what was printed before.
@@ -123,8 +123,8 @@ class Reader:
             self.before += f"{line}\n"
         deadline = time.monotonic() + READY_SECONDS
         done = self._once(line)
-        # A stack that has just begun is examined again, as its reader would.
-        while done.returncode and _ARB_DOCTOR in line and time.monotonic() < deadline:
+        # A stack that has just begun is looked at again, as its reader would; a trade never is.
+        while done.returncode and _LOOK.search(line) and time.monotonic() < deadline:
             done = self._once(line)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -140,6 +140,11 @@ class Reader:
             timeout=COMMAND_SECONDS,
             check=False,
         )
+
+    def settle(self) -> None:
+        """Leave every position that a page before has left on, and allow entries."""
+        for command in ("close-all", "resume"):
+            self.run(f'{_ARB} {command} --reason "the next page" --yes')
 
     def stop(self) -> None:
         """Stop what was started, the last first; what does not end is killed."""
@@ -177,8 +182,13 @@ class Reader:
         return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda match: self.ports[match[1]], text)
 
     def _environment(self) -> dict[str, str]:
-        # On shared cores a hedge may outlast its budget, which would stop its symbol.
-        patient = {"OPENSQT_ENGINE__POLICY__UNHEDGED_TIME_BUDGET": "PT60S"}
+        # Smaller and more patient than the pages' stack: these are the cores of many tests.
+        patient = {
+            "OPENSQT_SIMULATOR__MARKET__SYMBOL_COUNT": "40",
+            "OPENSQT_ENGINE__POLICY__UNHEDGED_TIME_BUDGET": "PT60S",
+            "OPENSQT_ARB__ENGINE__CALL_TIMEOUT": "PT60S",
+            "OPENSQT_ARB__SCANNER__CALL_TIMEOUT": "PT60S",
+        }
         return {**os.environ, **patient, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
 
 

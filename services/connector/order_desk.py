@@ -331,7 +331,8 @@ class OrderDesk:
             return held
         instrument = self._venue.instruments.find(row.symbol)
         if instrument is None:
-            _logger.error("ledger_symbol_unknown", symbol=row.symbol)
+            order = row.client_order_id
+            _logger.error("ledger_symbol_unknown", symbol=row.symbol, client_order_id=order)
             return None
         record = restore_record(row, instrument)
         self._date(record, row)

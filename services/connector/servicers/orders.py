@@ -235,7 +235,8 @@ class OrderMethods:
 def _to_row(index: int, client_order_id: str, error: object) -> exchange_pb2.BatchOrderError:
     if not isinstance(error, OpensqtError):
         # A bug in one leg must not hide what became of the others; as INTERNAL it proves nothing.
-        _logger.error("batch_leg_broke", index=index, problem=repr(error))
+        facts = {"client_order_id": client_order_id} if client_order_id else {}
+        _logger.error("batch_leg_broke", index=index, problem=repr(error), **facts)
         error = FatalError("an unforeseen error; ask by client order id", reason="INTERNAL")
     if isinstance(error, OutcomeUnknownError):
         # The id we made for a caller who gave none is the only handle on that order.

@@ -164,6 +164,24 @@ async def test_streams_of_the_venue_are_passed_on(rig: PaperVenue, tmp_path: Pat
     assert first is not None
 
 
+async def test_a_venue_that_asks_for_silence_is_left_alone() -> None:
+    """One refusal for too many requests is told to all who ask, and nobody asks the venue again."""
+    async with paper_venue() as rig:
+        refusal = {"type": "rate_limit", "status": 429, "retry_after": 60}
+        await rig.control_of_venue.fault(refusal, path="/fapi/v1/premiumIndex")
+        url = f"{rig.paper.url}/fapi/v1/klines?symbol={SYMBOL}&interval=1h&limit=1"
+        async with aiohttp.ClientSession() as session:
+
+            async def is_told() -> bool:
+                async with session.get(url) as answer:
+                    return answer.status == 429 and int(answer.headers["Retry-After"]) > 50
+
+            await eventually(is_told)
+            asked = len([one for one in rig.log.requests if one.path.startswith("/fapi/")])
+            assert await is_told()
+        assert asked == len([one for one in rig.log.requests if one.path.startswith("/fapi/")])
+
+
 async def test_a_venue_that_is_away_gets_no_order_filled(tmp_path: Path) -> None:
     """Orders are refused, what rests stays, reads fail; once it is back, orders fill again."""
     async with (

@@ -7,7 +7,9 @@ and no key, and refuses paths that are not public and parameters that belong to 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -21,6 +23,8 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 SIGNED_PARAMETERS: Final = frozenset({"signature", "timestamp", "recvWindow", "listenKey"})
 TOLD_HEADERS: Final = ("X-MBX-USED-WEIGHT-1M", "Retry-After")
 """What a client's own rate budget lives on; the rest of the headers ends here."""
+SILENCES: Final = {418: 120.0, 429: 10.0}
+"""Statuses by which the venue asks for silence, and the seconds where it names none."""
 
 
 class DataAwayError(Exception):
@@ -40,14 +44,23 @@ class DataClient:
     """Reads public data of one venue."""
 
     def __init__(
-        self, addresses: Addresses, session: aiohttp.ClientSession, timeout_seconds: float
+        self,
+        addresses: Addresses,
+        session: aiohttp.ClientSession,
+        timeout_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._addresses = addresses
+        self._monotonic = monotonic
+        self._silences: dict[str, tuple[float, DataAnswer]] = {}
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
 
     async def ask(self, path: str, query: str) -> DataAnswer:
         """Return the venue's answer, whatever its status.
+
+        While the venue has asked for silence that answer is given again, and nothing is sent: it
+        bans the address for longer whoever goes on, and the connectors share it.
 
         Raises DataAwayError when none comes, ValueError for what is not public.
         """
@@ -58,7 +71,24 @@ class DataClient:
         names = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
         if names & SIGNED_PARAMETERS:
             raise ValueError(f"a public call carries no {', '.join(names & SIGNED_PARAMETERS)}")
-        url = f"{address}{path}{'?' if query else ''}{query}"
+        silence = self._silence(address)
+        if silence is not None:
+            return silence
+        answer = await self._get(f"{address}{path}{'?' if query else ''}{query}", path)
+        if answer.status in SILENCES:
+            named = answer.headers.get("Retry-After", "")
+            seconds = float(named) if named.isdecimal() else SILENCES[answer.status]
+            self._silences[address] = (self._monotonic() + seconds, answer)
+        return answer
+
+    def _silence(self, address: str) -> DataAnswer | None:
+        end, answer = self._silences.get(address, (0.0, None))
+        left = math.ceil(end - self._monotonic())
+        if answer is None or left <= 0:
+            return None
+        return DataAnswer(answer.status, answer.body, {"Retry-After": str(left)})
+
+    async def _get(self, url: str, path: str) -> DataAnswer:
         try:
             async with self._session.get(
                 url, timeout=self._timeout, allow_redirects=False

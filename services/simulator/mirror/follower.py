@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from services.common.logs import get_logger
@@ -54,16 +54,17 @@ class Follower:
         }
         self._last_trades = {k: v for k, v in self._last_trades.items() if k in resting}
         # one after the other: a burst would take the weight that the connector's orders need
-        for kind, symbol in sorted(resting):
-            await self._reader.read_book(kind, symbol)
-            await self._match_trades(kind, symbol)
+        await _each(partial(self._follow_one, kind, symbol) for kind, symbol in sorted(resting))
 
     async def settle(self) -> None:
         """Read the rates of the settlements that are owed or due."""
         desk = self._exchange.funding
         if isinstance(desk, LateFundingDesk):
-            for symbol, time in desk.unpaid:
-                await self._reader.read_settlement(symbol, time)
+            await _each(partial(self._reader.read_settlement, *row) for row in desk.unpaid)
+
+    async def _follow_one(self, kind: Kind, symbol: str) -> None:
+        await self._reader.read_book(kind, symbol)
+        await self._match_trades(kind, symbol)
 
     async def _match_trades(self, kind: Kind, symbol: str) -> None:
         trades = await self._reader.read_trades(kind, symbol)
@@ -102,3 +103,15 @@ class Follower:
         if name not in self._away:
             _logger.warning("venue_data_away", what=name, problem=problem)
         self._away[name] = problem
+
+
+async def _each(reads: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Do all readings; then raise the last failure, so that one symbol holds back no other."""
+    problem: DataAwayError | None = None
+    for read in reads:
+        try:
+            await read()
+        except DataAwayError as error:
+            problem = error
+    if problem is not None:
+        raise problem

@@ -52,9 +52,12 @@ class MirroredMarket:
         return self._start
 
     def take_specs(self, kind: Kind, specs: Mapping[str, InstrumentSpec]) -> None:
-        """Take the instruments; an empty list is a broken answer, not the end of all trading."""
-        if specs:
-            self._specs[kind] = dict(specs)
+        """Take the instruments; one that is missing now stays as it was.
+
+        A venue names what it stops trading before it drops it. A row that is only missing may be a
+        damaged one, by which no position must be closed.
+        """
+        self._specs[kind] |= specs
 
     def take_book(self, kind: Kind, symbol: str, book: Book, time: datetime) -> None:
         """Take a book; one that was asked for before the one held is not news."""

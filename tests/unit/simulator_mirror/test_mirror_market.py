@@ -136,10 +136,11 @@ def test_an_answer_that_was_overtaken_is_no_news() -> None:
     assert market.book(Kind.SPOT, "BTCUSDT", START).update_id == 7
 
 
-def test_an_empty_list_of_instruments_ends_no_trading() -> None:
+def test_an_instrument_that_is_only_missing_ends_no_trading() -> None:
     """It would close every position at mark."""
     market = _market()
     market.take_specs(Kind.SPOT, {})
+    market.take_specs(Kind.SPOT, {"ETHUSDT": spec(Kind.SPOT, "ETHUSDT")})
     assert market.instrument(Kind.SPOT, "BTCUSDT") is not None
 
 

@@ -28,7 +28,7 @@ from tests.support.image_stand_ins import is_stand_in, make_stand_ins
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _BUILD_SECONDS: Final = 1_500.0
-_CALL_SECONDS: Final = 300.0
+_CALL_SECONDS: Final = 600.0
 
 
 class ComposeStack(LocalStack):
@@ -137,7 +137,7 @@ class ComposeStack(LocalStack):
                 return
         raise AssertionError(f"not started again: {services}")
 
-    async def until_healthy(self, seconds: float = 180.0) -> float:
+    async def until_healthy(self, seconds: float = 300.0) -> float:
         """Wait until every container is healthy, or ended well where it runs once.
 
         Return the seconds it took.

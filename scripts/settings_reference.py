@@ -59,9 +59,10 @@ class UnexplainedError(Exception):
     """A setting without a meaning, with two, or a meaning of no setting; the text names it."""
 
 
+# Not frozen: `used` grows while the page is made.
 @dataclass(slots=True)
 class Meanings:
-    """Meanings by class and field; `used` grows while the page is made, so it is not frozen."""
+    """Meanings by class and field, and which of them were `used`."""
 
     texts: dict[str, dict[str, str]]
     used: set[tuple[str, str]] = field(default_factory=set)

@@ -119,9 +119,7 @@ async def open_servicer(
         held = clock or SystemClock()
         # At once: a ledger without its halt file is taken for a halt at the next start.
         limits = build_limits(part.limits, part.ledger_path, ledger, held, metrics)
-        metrics.mark_paper(is_paper=part.is_paper)
-        if part.is_paper:
-            _logger.warning("paper_trading", exchange=part.exchange, paper_url=part.paper_url)
+        _tell_paper(part, metrics)
         venue = await _open_venue(part, metrics, held, stack)
         metrics.watch_clock(venue.skew_seconds)
         upkeep = _build_upkeep(part, venue)
@@ -168,6 +166,12 @@ async def open_servicer(
             orders.desk.read_ahead()
         stack.push_async_callback(_close_desk, orders.desk, part.drain_orders_seconds)
         yield ExchangeServicer(orders, data)
+
+
+def _tell_paper(part: ConnectorPart, metrics: ConnectorMetrics) -> None:
+    metrics.mark_paper(is_paper=part.is_paper)
+    if part.is_paper:
+        _logger.warning("paper_trading", exchange=part.exchange, paper_url=part.paper_url)
 
 
 def _garbage_errand(

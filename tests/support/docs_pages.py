@@ -86,9 +86,10 @@ def lacking(programs: Sequence[str]) -> str:
     return ""
 
 
+# Not frozen: `before` is what the block before printed, and processes are added.
 @dataclass(slots=True)
 class Reader:
-    """Somebody who does what the pages say, in a folder; not frozen, since processes are added."""
+    """Somebody who does what the pages say, in a folder."""
 
     folder: Path
     ports: Mapping[str, str] = field(default_factory=free_ports)

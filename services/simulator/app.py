@@ -77,8 +77,8 @@ class Application:
 
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
-        away = None if self._mirror is None else self._mirror.away
-        control = ControlHandlers(self.simulation, self._streams, self._control_token, away)
+        mirror = None if self._mirror is None else self._mirror.record
+        control = ControlHandlers(self.simulation, self._streams, self._control_token, mirror)
         control.register(application)
         self._streams.register_private(application)
         if self._mirror is None:

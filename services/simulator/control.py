@@ -74,10 +74,10 @@ class ControlHandlers:
         simulation: Simulation,
         streams: StreamHandlers,
         token: str | None,
-        away: Callable[[], object] | None = None,
+        mirror: Callable[[], object] | None = None,
     ) -> None:
         self._simulation = simulation
-        self._away = away
+        self._mirror = mirror
         self._streams = streams
         self._token = token
 
@@ -96,8 +96,9 @@ class ControlHandlers:
             ("POST", "liquidate"): self._liquidate,
             ("POST", "adl"): self._deleverage,
         }
-        if self._away is not None:
-            routes["GET", "mirror"] = self._get_mirror
+        mirror = self._mirror
+        if mirror is not None:
+            routes["GET", "mirror"] = self._records(lambda _: mirror())
         for name, records in (
             ("orders", order_records),
             ("trades", trade_records),
@@ -168,9 +169,6 @@ class ControlHandlers:
     async def _clear_faults(self, _: web.Request) -> object:
         self._simulation.faults.clear()
         return []
-
-    async def _get_mirror(self, _: web.Request) -> object:
-        return {"away": {} if self._away is None else self._away()}
 
     async def _get_streams(self, _: web.Request) -> object:
         return {"connections": self._streams.count, "user_streams": self._streams.user_count}

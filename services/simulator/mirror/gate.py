@@ -47,6 +47,8 @@ class MirrorGate:
         self._market = market
         self._clock = clock
         self._latency_seconds = latency_seconds
+        self.refused = 0
+        """Orders that were refused because the venue's data was away."""
 
     async def before(self, plan: Plan) -> Reply | None:
         """Return the real venue's answer, a refusal, or None where the paper venue shall act."""
@@ -65,6 +67,7 @@ class MirrorGate:
                 *(self._make_ready(kind, symbol) for symbol in _symbols(plan, endpoint))
             )
         except DataAwayError as error:
+            self.refused += 1
             _logger.warning("paper_order_refused", problem=str(error))
             return Reply(400, encode({"code": NOT_FILLED, "msg": f"paper: {error}"}))
         return None

@@ -60,9 +60,12 @@ class Mirror:
             raise RuntimeError(_NOT_OPEN)
         PublicStreams(self._addresses, self._session).register(application)
 
-    def away(self) -> dict[str, str]:
-        """Return what cannot be read of the venue now, and why."""
-        return {} if self._follower is None else self._follower.away
+    def record(self) -> dict[str, object]:
+        """Return what cannot be read of the venue now, and how many orders were refused for it."""
+        return {
+            "away": {} if self._follower is None else self._follower.away,
+            "refused": 0 if self._gate is None else self._gate.refused,
+        }
 
     async def __aenter__(self) -> Self:
         # no cookies, no keys, nothing of the environment: only public questions leave here

@@ -44,6 +44,25 @@ async def test_work_that_work_gives_is_done_after_what_waits() -> None:
     assert done == ["first", "second", "last"]
 
 
+async def test_what_fails_keeps_nothing_that_waits() -> None:
+    """The loop is told of a piece that raises, and the next pieces are done all the same."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: told.append(said["exception"]))
+    done: list[str] = []
+    failure = ValueError("planted")
+
+    def fail() -> None:
+        raise failure
+
+    afterwards = Afterwards(0)
+    afterwards.do(fail)
+    afterwards.do(partial(done.append, "second"))
+    await _until(lambda: bool(done))
+    afterwards.do(partial(done.append, "third"))
+    await _until(lambda: len(done) == 2)
+    assert told == [failure]
+
+
 async def test_without_delay_it_is_done_at_once() -> None:
     """The default does the work where it is given."""
     done: list[int] = []

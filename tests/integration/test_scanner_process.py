@@ -60,7 +60,7 @@ async def test_process_serves_and_stops_in_order(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGTERM)
                 with pytest.raises(UnreachableError), translated():
                     await watch.read()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 assert await process.wait() == 0
             assert not ready.exists()
         finally:

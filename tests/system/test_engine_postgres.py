@@ -263,7 +263,7 @@ async def test_a_stopped_process_that_continues_is_refused(place: Place) -> None
         second = await stack.enter_async_context(writer(place, "two"))
         await epochs(2)
         first.send_signal(signal.SIGCONT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert await first.wait() == OVERTAKEN
         assert second.returncode is None
     rows = await epochs(2)

@@ -136,7 +136,7 @@ async def test_a_lease_runs_out_with_its_holder(tmp_path: Path) -> None:
             assert await again.take()
             assert not await first.take()
             assert not first.is_mine
-            await until(second.take, seconds=5)
+            await until(second.take, seconds=20)
             assert second.is_mine
             assert not again.is_mine
 

@@ -82,7 +82,7 @@ async def test_a_batch_is_shared_and_comes_back_in_order(server: NatsServer) -> 
         events = ("sent", "ended", "withdrawn", "unwanted")
         assert [first.count(event) for event in events] == [60, 60, 0, 0]
         # Nothing is left on the server: what was acknowledged comes to nobody again.
-        await until(lambda: none_left(server), seconds=5)
+        await until(lambda: none_left(server), seconds=20)
         assert first.local.taken
         assert second.local.taken
         assert await first.runner.run([]) == []

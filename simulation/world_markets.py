@@ -42,6 +42,9 @@ API_SECRET: Final = "simulated-secret"  # noqa: S105 - opens nothing outside thi
 OWN_COINS: Final = {"BTC": Decimal("1.5"), "ETH": Decimal(7)}
 """What the account holds that is not the engine's, in coins it trades too."""
 
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
+"""What lives trade."""
+
 BASE_URL: Final = "http://venue.simulated"
 
 

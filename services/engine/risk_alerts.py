@@ -9,6 +9,7 @@ from datetime import datetime
 
 from services.common.clock import Clock
 from services.common.errors import Code, RetryableError, UnreachableError
+from services.common.ordered_set import OrderedSet
 from services.common.watch_hub import SUBSCRIBER_TOO_SLOW
 from services.engine.guard_facts import GuardFinding
 
@@ -29,7 +30,7 @@ class AlertFeed:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._listeners: set[asyncio.Queue[RiskAlert | None]] = set()
+        self._listeners: OrderedSet[asyncio.Queue[RiskAlert | None]] = OrderedSet()
         self._closed = False
 
     def raised(self, finding: GuardFinding) -> None:

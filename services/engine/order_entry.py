@@ -7,12 +7,15 @@ the order was handed over leaves its outcome unknown: the connector keeps it by 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import grpc.aio
+from google.protobuf import duration_pb2
 
 from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
 from services.common.call_errors import from_call_error, from_status
@@ -20,6 +23,7 @@ from services.common.engine_epoch import epoch_metadata
 from services.common.errors import OpensqtError, OutcomeUnknownError
 from services.common.logs import get_logger
 from services.common.time_codec import to_duration
+from services.engine.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,6 +55,7 @@ class OrderEntry:
         self._ids = count(1)
         self._requests = _Requests()
         self._waiting: dict[int, asyncio.Future[_Response]] = {}
+        self._deadlines = Deadlines()
         self.is_open = False
 
     @property
@@ -70,11 +75,11 @@ class OrderEntry:
         self._waiting[entry] = answer
         self._requests.put(
             order_entry_pb2.EnterOrdersRequest(
-                entry_id=entry, order=request, timeout=to_duration(timedelta(seconds=seconds))
+                entry_id=entry, order=request, timeout=_timeout_of(seconds)
             )
         )
         try:
-            async with asyncio.timeout(seconds):
+            with self._deadlines.within(seconds):
                 response: _Response = await answer
         except TimeoutError:
             problem = f"no answer from {self._venue} in time"
@@ -161,24 +166,39 @@ class _Requests:
     """
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[order_entry_pb2.EnterOrdersRequest | None] = asyncio.Queue()
+        # No asyncio.Queue: it is bounded, joined and shared, and costs as much as the encoding.
+        self._entries: deque[order_entry_pb2.EnterOrdersRequest | None] = deque()
+        self._taker: asyncio.Future[None] | None = None
 
     def put(self, request: order_entry_pb2.EnterOrdersRequest) -> None:
         """Hand one entry over."""
-        self._queue.put_nowait(request)
+        self._add(request)
 
     def end(self) -> None:
         """Let whoever waits for the next entry go."""
-        self._queue.put_nowait(None)
+        self._add(None)
+
+    def _add(self, entry: order_entry_pb2.EnterOrdersRequest | None) -> None:
+        self._entries.append(entry)
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
 
     def __aiter__(self) -> _Requests:
         return self
 
     async def __anext__(self) -> order_entry_pb2.EnterOrdersRequest:
-        request = await self._queue.get()
+        while not self._entries:
+            self._taker = asyncio.get_running_loop().create_future()
+            await self._taker
+        request = self._entries.popleft()
         if request is None:
             raise StopAsyncIteration
         return request
+
+
+@lru_cache(maxsize=16)
+def _timeout_of(seconds: float) -> duration_pb2.Duration:
+    return to_duration(timedelta(seconds=seconds))
 
 
 def _unknown(request: resources_pb2.PlaceOrderRequest, problem: str) -> OutcomeUnknownError:

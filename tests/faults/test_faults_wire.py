@@ -101,7 +101,7 @@ async def test_row_46(bench: FaultBench, cell: Cell) -> None:
     await no_trace(bench, cell)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.fault(47, "hundreds of hanging calls by one principal")
 async def test_row_47(tmp_path: Path, cell: Cell) -> None:
     """Another principal's exits, and its own cancels, are served meanwhile."""
@@ -121,7 +121,7 @@ async def test_row_47(tmp_path: Path, cell: Cell) -> None:
         cell.enter(1, executed)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.fault(48, "no token, wrong token, look-alike methods")
 async def test_row_48(tmp_path: Path, cell: Cell) -> None:
     """Refused before any work; not one order stands."""

@@ -23,7 +23,7 @@ from services.scanner.settings import HistorySettings, ScannerSettings
 from tests.support.scan_faults_rig import KINDS, SUCCEEDED, ScanRig, carries, scan_rig, until
 from tests.support.scanner_rig import scanned
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 LIFETIME = 300.0
 

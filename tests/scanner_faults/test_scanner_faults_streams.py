@@ -14,7 +14,7 @@ import pytest_asyncio
 from services.common.codec import from_timestamp
 from tests.support.scan_faults_rig import ScanRig, scan_rig, scanned_well, until
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 STALE = "STREAM_STALE"
 QUICK: dict[str, Any] = {

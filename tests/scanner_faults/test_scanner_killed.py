@@ -96,7 +96,7 @@ def hang_after(perpetual: FakeExchange, count: int, gate: asyncio.Event) -> None
     perpetual.on_call = count_reads
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("has_bulk", [True, False])
 async def test_killed_scanner_goes_on_with_the_history_it_had(
     tmp_path: Path, has_bulk: bool

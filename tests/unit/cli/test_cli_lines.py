@@ -25,7 +25,7 @@ def _arb(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=120,
         check=False,
     )
 

@@ -19,6 +19,7 @@ from opensqt.market_maker.v1 import scanner_pb2, scanner_pb2_grpc
 from services.common.channels import open_channel
 from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
+from services.connector.settings import ConnectorPart
 from services.scanner.bootstrap import scanner
 from services.scanner.history_store import MemoryHistoryStore
 from services.scanner.settings import ScannerSettings
@@ -34,6 +35,11 @@ VENUES = (("binance", "spot"), ("binanceusdm", "perpetual"))
 pytestmark = pytest.mark.timeout(150)
 
 
+def _part(code: str, venue: str, folder: Path) -> ConnectorPart:
+    # A cold scan keeps all processes busy: a request may wait for long before the venue reads it.
+    return connector_part(code, venue, folder, recv_window_ms=20_000)
+
+
 @asynccontextmanager
 async def running_scanner(
     folder: Path, market: Sequence[str], **options: Any
@@ -43,10 +49,8 @@ async def running_scanner(
     """
     async with (
         simulator_process(folder, ("[market]", *market)) as venue,
-        connector_process(connector_part("binance", venue.address, folder), folder) as spot,
-        connector_process(
-            connector_part("binanceusdm", venue.address, folder), folder
-        ) as perpetual,
+        connector_process(_part("binance", venue.address, folder), folder) as spot,
+        connector_process(_part("binanceusdm", venue.address, folder), folder) as perpetual,
     ):
         venues = tuple(
             VenueSettings(

@@ -165,8 +165,8 @@ class PositionBook:
     def _take(self, events: Sequence[ev.Event]) -> None:
         if self._since is not None:
             self._since += [e for e in events if isinstance(e, _ENGINE_EVENTS)]
-        changed = {self._ledger.take(event) for event in events}
-        for position_id in changed - {None}:
+        # Once each, in the order of the events: they are told so, and alike in every run.
+        for position_id in dict.fromkeys(self._ledger.take(event) for event in events):
             if position_id is not None:
                 # A view takes longer than the decision it would hold up.
                 self._later(partial(self.tell, self._ledger.positions[position_id]))

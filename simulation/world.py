@@ -354,8 +354,7 @@ class World:
             self.wires.sockets.close()
             asyncio.set_event_loop(None)
             self.loop.close()
-            gc.collect()
-            # What the last words of a coroutine brought back to life.
+            # What last words bring back to life is collected with the next world.
             gc.collect()
         # Of the living alone: the dead leave tasks that were never awaited.
         self.loop.problems = problems

@@ -18,7 +18,7 @@ QUICK = {"refresh_seconds": 0.02, "silence_seconds": 0.6, "book_seconds": 0.1}
 
 async def upsert_where(watch: Any, wanted: Callable[[Any], bool]) -> Any:
     """Read a watch stream up to an opportunity that is wanted."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             event = await watch.read()
             if event.WhichOneof("event") == "upsert" and wanted(event.upsert):
@@ -27,7 +27,7 @@ async def upsert_where(watch: Any, wanted: Callable[[Any], bool]) -> Any:
 
 async def removal(watch: Any) -> str:
     """Read a watch stream up to a removal."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             event = await watch.read()
             if event.WhichOneof("event") == "removed_opportunity_id":
@@ -37,7 +37,7 @@ async def removal(watch: Any) -> str:
 async def watched(stub: Stub) -> Any:
     """Watch all opportunities, from now on: what there is already has been read."""
     watch: Any = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await watch.read()).WhichOneof("event") != "caught_up":
             pass
     return watch

@@ -56,7 +56,7 @@ async def venue() -> AsyncIterator[Venue]:
 
 async def eventually(venue: Venue, client_order_id: str) -> dict[str, Any]:
     """Return the venue's order of an id, polled for until it is there."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             for row in await venue.control.get("orders"):
                 if row["client_order_id"] == client_order_id:

@@ -185,7 +185,7 @@ async def open_desk(
 
 async def sent_one(orders: HandOrders) -> None:
     """Wait until the venue has seen an order."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for _ in range(1_000):
             if orders.sent:
                 return

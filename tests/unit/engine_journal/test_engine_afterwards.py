@@ -13,7 +13,7 @@ from services.engine.sqlite_journal import SqliteJournal
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - the loop does the work, no event tells of it
             await asyncio.sleep(0.001)
 

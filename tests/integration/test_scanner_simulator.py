@@ -32,7 +32,7 @@ SUCCEEDED = scanner_pb2.SCAN_STATE_SUCCEEDED
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = (("binance", "spot"), ("binanceusdm", "perpetual"))
 # Starting three processes and a cold scan on a busy machine.
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 def _part(code: str, venue: str, folder: Path) -> ConnectorPart:

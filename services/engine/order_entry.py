@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import grpc.aio
 from google.protobuf import duration_pb2
 
-from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
+from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2, types_pb2
 from services.common.call_errors import from_call_error, from_status
 from services.common.engine_epoch import epoch_metadata
 from services.common.errors import OpensqtError, OutcomeUnknownError
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 MOST_PAUSE_SECONDS: Final = 1.0
+# From the answer to the drive, to the hedge's own task, and to gRPC.
+_TURNS_OF_A_HEDGE: Final = 5
 
 _Response = order_entry_pb2.EnterOrdersResponse
 _log = get_logger(__name__)
@@ -55,6 +57,7 @@ class OrderEntry:
         self._ids = count(1)
         self._requests = _Requests()
         self._waiting: dict[int, asyncio.Future[_Response]] = {}
+        self._leads: set[int] = set()
         self._deadlines = Deadlines()
         self.is_open = False
 
@@ -73,6 +76,8 @@ class OrderEntry:
         entry = next(self._ids)
         answer = asyncio.get_running_loop().create_future()
         self._waiting[entry] = answer
+        if request.order_class == types_pb2.ORDER_CLASS_ENTRY:
+            self._leads.add(entry)
         self._requests.put(
             order_entry_pb2.EnterOrdersRequest(
                 entry_id=entry, order=request, timeout=_timeout_of(seconds)
@@ -88,6 +93,7 @@ class OrderEntry:
             raise _unknown(request, error.message) from error
         finally:
             self._waiting.pop(entry, None)
+            self._leads.discard(entry)
         if response.HasField("error"):
             raise from_status(response.error, client_order_id=request.client_order_id)
         return response.order
@@ -111,7 +117,10 @@ class OrderEntry:
                 if not was_open:
                     was_open = self.is_open = True
                     _log.info("order_entry_open", venue=self._venue)
+                is_lead = response.entry_id in self._leads
                 self._answer(response)
+                if is_lead:
+                    await _let_hedge_leave()
         except grpc.aio.AioRpcError as error:
             return was_open, from_call_error(error)
         except asyncio.CancelledError:
@@ -194,6 +203,12 @@ class _Requests:
         if request is None:
             raise StopAsyncIteration
         return request
+
+
+async def _let_hedge_leave() -> None:
+    """Ask gRPC for the next answer only when the hedge of this one can be on the wire."""
+    for _ in range(_TURNS_OF_A_HEDGE):
+        await asyncio.sleep(0)
 
 
 @lru_cache(maxsize=16)

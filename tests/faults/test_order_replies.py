@@ -172,9 +172,9 @@ async def test_late_execution_is_waited_for(bench: Bench) -> None:
 
 async def test_outcome_unknown_at_the_deadline_and_truth_later(bench: Bench) -> None:
     """A caller short of time is told that the outcome is unknown; a later Get tells the truth."""
-    await bench.control.fault({"type": "late_execution", "seconds": 0.8}, operation="place_order")
+    await bench.control.fault({"type": "late_execution", "seconds": 1.0}, operation="place_order")
     with pytest.raises(grpc.aio.AioRpcError) as unknown:
-        await bench.stub.PlaceOrder(order(BUY, "0.01", client_order_id="slow1"), timeout=0.4)
+        await bench.stub.PlaceOrder(order(BUY, "0.01", client_order_id="slow1"), timeout=0.8)
     assert unknown.value.code() == grpc.StatusCode.UNKNOWN
     with pytest.raises(OutcomeUnknownError) as told, translated():
         raise unknown.value

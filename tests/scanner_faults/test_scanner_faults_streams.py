@@ -18,12 +18,12 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 
 STALE = "STREAM_STALE"
 QUICK: dict[str, Any] = {
-    "lifetime_seconds": 8,
+    "lifetime_seconds": 12,
     "live": {
         "count": 5,
         "refresh_seconds": 0.2,
         "book_seconds": 0.5,
-        "silence_seconds": 2.5,
+        "silence_seconds": 5,
         "max_backoff_seconds": 0.5,
     },
 }

@@ -18,6 +18,9 @@ WORKERS ?= 3
 KILL_SEQUENCES ?= 500
 # Processes killed in kill-test.
 KILLS ?= 1000
+# Lives beside test, as far as they fit into so many seconds: the whole is to stay under five minutes on two cores.
+LIVES ?= 2000
+LIVES_WITHIN ?= 265
 # Lives of sim and of each planted bug of sim-plants; crash points of sim-crashes.
 SEEDS ?= 2000
 CRASHES ?= 20000
@@ -129,8 +132,8 @@ audit: $(STAMP) ## Fail on a package with a known hole, where the index tells of
 	@$(PY) -m scripts.audit
 
 .PHONY: test
-test: $(STAMP) ## All tests that need Python packages alone
-	@$(PYTEST) $(TEST_FOLDERS)
+test: $(STAMP) ## All tests that need Python packages alone, LIVES=N (2000) simulated lives beside them
+	@$(PYTEST) --lives $(LIVES) --lives-within $(LIVES_WITHIN) $(TEST_FOLDERS)
 
 .PHONY: bench
 bench: bench-connector bench-scanner bench-engine ## All measurements

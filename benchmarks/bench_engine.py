@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +63,7 @@ class _Part:
     bare: BareFigures
     positions: list[engine_pb2.HedgedPosition]
     seconds: float = 0.0
+    begun: float = 0.0
 
 
 async def measure(report: Report, folder: Path, size: Size) -> None:
@@ -157,9 +159,11 @@ async def _hold(
         report.title(f"killed with {len(held)} open positions, started again")
         report.figure("restart_seconds", "exec to serving exits, s", served, 1.5)
         report.figure("reconciled_seconds", "and to taking entries, s", served + waited)
-        begun = time.perf_counter()
+        asked, begun = datetime.now(UTC), time.perf_counter()
         closed = list(await engine.close_all())
-        return _Part(BareFigures(), closed, time.perf_counter() - begun)
+        # The engine's own word for the end: asking a hundred positions for theirs takes longer.
+        ended = max(position.close_time.ToDatetime(UTC) for position in closed)
+        return _Part(BareFigures(), closed, (ended - asked).total_seconds(), begun)
 
 
 def _add_lives(report: Report, name: str, text: str, part: _Part, found: LifeFigures) -> None:
@@ -206,6 +210,16 @@ def _add_closing(report: Report, part: _Part, found: LifeFigures) -> None:
         "between the same reaching the venue",
         _sample(found.arrivals, part.seconds),
     )
+    report.sample(
+        "close_all_way",
+        "an order leaving to its reaching the venue",
+        _sample(found.ways, part.seconds),
+    )
+    for key, row, at in (
+        ("first", "the call to the first order leaving, s", min(found.departures)),
+        ("last", "the call to the last order leaving, s", max(found.departures)),
+    ):
+        report.figure(f"close_all_{key}", row, at - part.begun)
     report.figure("close_all_seconds", "the call to the last one closed, s", part.seconds)
     skews = [position.dispatch_skew.ToTimedelta().total_seconds() for position in part.positions]
     report.figure(

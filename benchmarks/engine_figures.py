@@ -30,6 +30,10 @@ class LifeFigures:
     """Between the two orders of an exit leaving."""
     arrivals: list[float] = field(default_factory=list)
     """Between the same two reaching the venue."""
+    departures: list[float] = field(default_factory=list)
+    """When orders of exits left, on the monotonic clock."""
+    ways: list[float] = field(default_factory=list)
+    """From an order of an exit leaving the engine to its reaching the venue."""
     exits: list[float] = field(default_factory=list)
     """From the first order of an exit leaving to the last answer."""
     to_slower: list[float] = field(default_factory=list)
@@ -99,6 +103,8 @@ def _add_exit(found: LifeFigures, legs: Sequence[Sequence[Tap]], moments: Sequen
     whole = max(ended) - min(left)
     found.skews.append(max(left) - min(left))
     found.arrivals.append(abs(moments[0].arrived - moments[1].arrived))
+    found.departures.extend(left)
+    found.ways.extend(moment.arrived - at for moment, at in zip(moments, left, strict=True))
     found.exits.append(whole)
     found.to_slower.append(whole / max(times))
     found.to_sequence.append(sum(times) / whole)

@@ -152,12 +152,17 @@ class RunningEngine:
         """Leave every position and wait for the end of each."""
         request = engine_pb2.CloseAllHedgedPositionsRequest(request_id=str(uuid.uuid4()))
         answer = await self.stub.CloseAllHedgedPositions(request)
-        return [await self._at_rest(position) for position in answer.positions]
+        # One is asked for until it is closed, then each once: a pause for each would add up.
+        await self._at_rest(answer.positions[-1])
+        return [await self._at_rest(await self._get(one)) for one in answer.positions]
 
     async def _at_rest(self, position: engine_pb2.HedgedPosition) -> engine_pb2.HedgedPosition:
-        request = engine_pb2.GetHedgedPositionRequest(position_id=position.position_id)
         async with asyncio.timeout(_SETTLE_SECONDS):
             while position.state not in _AT_REST:
                 await asyncio.sleep(_POLL_SECONDS)
-                position = (await self.stub.GetHedgedPosition(request)).position
+                position = await self._get(position)
         return position
+
+    async def _get(self, position: engine_pb2.HedgedPosition) -> engine_pb2.HedgedPosition:
+        request = engine_pb2.GetHedgedPositionRequest(position_id=position.position_id)
+        return (await self.stub.GetHedgedPosition(request)).position

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Stage:
+class Stage(ABC):
     """Processes that live as long as the block, with a folder of its own below the given one."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,8 +44,9 @@ class Stage:
         """End all processes; what they write at their ends is whole after it."""
         await self._stack.aclose()
 
+    @abstractmethod
     async def _start_all(self) -> None:
-        raise NotImplementedError
+        """Start what lives as long as the block."""
 
     async def _start(self, module: str, name: str, *arguments: str) -> Started:
         """Start a process that is told by an argument where to write its address."""

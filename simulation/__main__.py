@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.replay is not None:
         return _replay(asked.replay)
-    run = Run(system_stage, asked.seeds, asked.first, asked.workers)
+    run = Run(system_stage, asked.seeds, asked.first, asked.workers, asked.within)
     if asked.plants is not None:
         names = asked.plants or list(PLANTS)
         places = [(name, stages_of(PLANTS[name].part)) for name in names]
@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _die(asked)
     tally, seconds = swarm(run)
     _tell(swarm_lines(tally, seconds, _REPLAY))
-    return int(bool(tally.failed))
+    if tally.lives < run.seeds:
+        _tell([f"{run.seeds - tally.lives} of {run.seeds} seeds were left: the time was up"])
+    # What had no time to be judged is not sound.
+    return int(bool(tally.failed) or not tally.lives)
 
 
 def _die(asked: argparse.Namespace) -> int:
@@ -76,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes that share the seeds"
+    )
+    parser.add_argument(
+        "--within", type=float, metavar="SECONDS", help="begin no life after so many seconds"
     )
     parser.add_argument("--replay", type=int, help="live one seed again and tell all of it")
     parser.add_argument(

@@ -212,6 +212,6 @@ def _worst_case(books: VenueBooks, price: Decimal) -> Decimal:
         prices[place] = order.arrival.worst_price or prices.get(place, price)
     dearer: dict[str, Decimal] = {}
     for place, quantity in legs.items():
-        notional = abs(quantity) * prices[place]
+        notional = abs(quantity + books.taken.get(place, _ZERO)) * prices[place]
         dearer[place[0]] = max(dearer.get(place[0], _ZERO), notional)
     return sum(dearer.values(), _ZERO)

@@ -172,6 +172,7 @@ class SimLoop(asyncio.BaseEventLoop):
     # Names of asyncio's own class, which its type stubs leave out.
     _ready: Any
     _scheduled: list[tuple[float, int, SimHandle]]
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,7 +181,6 @@ class SimLoop(asyncio.BaseEventLoop):
         self._timer_count = 0
         self.callbacks = 0
         self.problems: list[str] = []
-        self.set_task_factory(_make_task)
         self.set_exception_handler(self._note_problem)
 
     def time(self) -> float:
@@ -213,8 +213,14 @@ class SimLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> SimHandle:
         """Run a callback after so many virtual seconds."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        own = copy_context() if context is None else context
+        when = self._now + delay
+        handle = SimHandle(callback, args, own, when)
+        self._timer_count += 1
+        heapq.heappush(self._scheduled, (when, self._timer_count, handle))
+        return handle
 
+    # Written out twice: a call more for each timer is felt.
     def call_at(  # type: ignore[override]  # the handle is this loop's own
         self,
         when: float,
@@ -241,23 +247,47 @@ class SimLoop(asyncio.BaseEventLoop):
             future.set_exception(error)
         return future
 
+    def create_task(
+        self, coro: Any, *, name: Any = None, context: Context | None = None, **_more: Any
+    ) -> asyncio.Task[Any]:
+        """Return a task that belongs to the process of its context."""
+        if context is None:
+            process = PROCESS.get()
+        else:
+            # One that says nothing of a process forgets what was set, not where it runs.
+            if PROCESS not in context:
+                context.run(PROCESS.set, PROCESS.get())
+            process = context[PROCESS]
+        task: asyncio.Task[Any] = SimTask(coro, loop=self, name=name, context=context)
+        if process is not None:
+            process.keep(task)
+        return task
+
     def _run_once(self) -> None:
-        """Run what is ready, after a jump to the next timer where nothing is."""
+        """Run what is ready, after a jump to the next timer where nothing is, until stopped."""
         ready, scheduled = self._ready, self._scheduled
-        while scheduled and scheduled[0][2]._is_cancelled:
-            heapq.heappop(scheduled)
-        if not ready:
-            if not scheduled:
-                raise DeadlockError(f"nothing is left to wait for at {self._now:.6f} s")
-            self._now = max(self._now, scheduled[0][0])
-            if self.end is not None and self._now > self.end:
-                raise TimeLimitError(f"not done at {self._now:.6f} s")
-        while scheduled and scheduled[0][0] <= self._now:
-            ready.append(heapq.heappop(scheduled)[2])
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._is_cancelled:
-                self._run_handle(handle)
+        next_handle, next_timer = ready.popleft, heapq.heappop
+        # asyncio asks to be called for each turn: most have one callback, and cost as much.
+        while not self._stopping:
+            while scheduled and scheduled[0][2]._is_cancelled:
+                next_timer(scheduled)
+            if not ready:
+                self._jump()
+            now, run = self._now, self._run_handle
+            while scheduled and scheduled[0][0] <= now:
+                ready.append(next_timer(scheduled)[2])
+            for _ in range(len(ready)):
+                handle = next_handle()
+                if not handle._is_cancelled:
+                    run(handle)
+
+    def _jump(self) -> None:
+        scheduled = self._scheduled
+        if not scheduled:
+            raise DeadlockError(f"nothing is left to wait for at {self._now:.6f} s")
+        self._now = max(self._now, scheduled[0][0])
+        if self.end is not None and self._now > self.end:
+            raise TimeLimitError(f"not done at {self._now:.6f} s")
 
     def _run_handle(self, handle: SimHandle) -> None:
         process = handle._context.get(PROCESS)
@@ -293,6 +323,9 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _check_closed(self) -> None:
         """Let what is buried speak to a closed loop: it is heard by nobody."""
+
+    # Asked of the loop by each task and future that is made: bool() is False, and quick.
+    get_debug = staticmethod(bool)
 
     def _write_to_self(self) -> None:
         """Wake nobody: the loop never sleeps."""
@@ -341,24 +374,6 @@ class SimLoop(asyncio.BaseEventLoop):
     ) -> NoReturn:
         """Refuse: signals are the interpreter's, not a simulated process's."""
         raise OutsideError("a signal was to be handled")
-
-
-def _make_task(
-    loop: asyncio.AbstractEventLoop,
-    coroutine: Any,
-    **named: Any,
-) -> asyncio.Task[Any]:
-    context = named.get("context")
-    process = PROCESS.get()
-    if context is not None:
-        # One that says nothing of a process forgets what was set, not where it runs.
-        if PROCESS not in context:
-            context.run(PROCESS.set, process)
-        process = context[PROCESS]
-    task: asyncio.Task[Any] = SimTask(coroutine, loop=loop, **named)
-    if process is not None:
-        process.keep(task)
-    return task
 
 
 def run_simulated(main: Coroutine[Any, Any, T], *, seconds: float | None = None) -> T:

@@ -25,6 +25,7 @@ START: Final = datetime(2026, 3, 20, 0, 5, tzinfo=UTC)
 """Mid-hour, so that no funding falls due in a run of minutes."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _FIRST: Final = "abcdefghijklmnopqrsuvwxyz"
 _REST: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -35,18 +36,22 @@ class SimClock:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._began = loop.time()
-        self._last = (self._began, 0.0, START)
+        # When, and by which error: the wall time then, and the same in nanoseconds.
+        self._last = (self._began, 0.0, START, 0)
 
     def now(self) -> datetime:
         """Return the wall time as the asking process has it."""
+        return self._instant()[2]
+
+    def _instant(self) -> tuple[float, float, datetime, int]:
         process = PROCESS.get()
         offset = 0.0 if process is None else process.wall_offset
-        time = self._loop.time()
+        time, last = self._loop.time(), self._last
         # Asked for many times in one instant: the last answer is kept.
-        if self._last[:2] != (time, offset):
+        if last[0] != time or last[1] != offset or not last[3]:
             wall = START + timedelta(seconds=time - self._began + offset)
-            self._last = (time, offset, wall)
-        return self._last[2]
+            self._last = last = (time, offset, wall, (wall - _EPOCH) // _MICROSECOND * 1_000)
+        return last
 
     def monotonic(self) -> float:
         """Return the loop's seconds."""
@@ -58,7 +63,7 @@ class SimClock:
 
     def nanoseconds(self) -> int:
         """Return the wall time in nanoseconds since 1970, by whole microseconds."""
-        return (self.now() - _EPOCH) // timedelta(microseconds=1) * 1_000
+        return self._instant()[3]
 
 
 class SeededIds:

@@ -30,7 +30,7 @@ from simulation.swarm_account import BOUNDS, AccountBooks
 from simulation.swarm_strikes import KINDS_OF_STRIKE, Strikes
 from simulation.swarm_witness import DurableEvents, VenueWitness
 from simulation.world import ENGINE, KINDS, DiedError, World, WorldConfig
-from simulation.world_markets import API_SECRET
+from simulation.world_markets import API_SECRET, SYMBOLS
 from simulation.world_trace import TraceEvent
 
 T = TypeVar("T")
@@ -70,8 +70,6 @@ _DISK_SECONDS: Final = 0.5
 KNOWN_KINDS: Final = frozenset(_ACTIONS) | _DISKS | {"channel_cut"} | KINDS_OF_STRIKE
 """Kinds of fault that this world can do."""
 
-_SYMBOL: Final = "BTCUSDT"
-_OTHER_SYMBOL: Final = "ETHUSDT"
 _SILENCES: Final = frozenset({"channel_cut", "engine_paused", "connector_paused"})
 _LARGEST_LOT: Final = Decimal("0.001")
 _ENTRIES_WITHIN: Final = Decimal("1.5")
@@ -215,7 +213,7 @@ class SystemLife:
             ]
 
     async def _try_open(
-        self, request_id: str = "first", symbol: str = _SYMBOL
+        self, request_id: str = "first", symbol: str = SYMBOLS[0]
     ) -> PositionView | None:
         return await self._try(
             self.world.open(
@@ -252,7 +250,7 @@ class SystemLife:
                 # Of the first command: it must be answered, not done again.
                 await self._try_open()
             case Deed.OPEN:
-                symbol = self._mix.random.choice((_SYMBOL, _OTHER_SYMBOL))
+                symbol = self._mix.random.choice(SYMBOLS)
                 await self._try_open(f"open {world.loop.time()}", symbol)
 
     async def _shrink(self, deed: Deed) -> None:

@@ -10,13 +10,21 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
 from services.simulator.core.positions import Position
+from services.simulator.market.source import Kind
 from simulation.loop import Process, context_of
 from simulation.swarm import FaultMix
 from simulation.world import ENGINE, KINDS, DiedError, World
-from simulation.world_markets import ACCOUNT
+from simulation.world_markets import ACCOUNT, SYMBOLS
 
 KINDS_OF_STRIKE: Final = frozenset(
-    {"clock_jump", "engine_paused", "connector_paused", "position_taken", "fsync_slow"}
+    {
+        "clock_jump",
+        "engine_paused",
+        "connector_paused",
+        "position_taken",
+        "price_moves",
+        "fsync_slow",
+    }
 )
 _MOST_WAIT_SECONDS: Final = 0.5
 _LOT: Final = Decimal("0.001")
@@ -39,6 +47,7 @@ class Strikes:
             "engine_paused": self._pause_engine,
             "connector_paused": self._pause_connector,
             "position_taken": self._take,
+            "price_moves": self._move,
             "fsync_slow": self._slow,
         }
         for name, strike in kinds.items():
@@ -122,6 +131,12 @@ class Strikes:
             )
 
         context_of(self._world.venue).run(close)
+
+    async def _move(self, ratio: float) -> None:
+        """Move a symbol at once: both of its books alike, or the perpetual away from spot."""
+        random = self._mix.random
+        kinds = random.choice(((Kind.SPOT, Kind.PERPETUAL), (Kind.PERPETUAL,)))
+        self._world.market.move(kinds, random.choice(SYMBOLS), Decimal(str(round(ratio, 4))))
 
     async def _slow(self, seconds: float) -> None:
         self._world.journal.slow_seconds = seconds

@@ -41,12 +41,16 @@ Stage = Callable[[], Lives]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What to live: seeds from `first` on, over so many processes."""
+    """What to live: seeds from `first` on, over so many processes.
+
+    With `within` no life begins after so many seconds.
+    """
 
     stage: Stage
     seeds: int
     first: int = 0
     workers: int = 2
+    within: float | None = None
 
 
 def swarm(run: Run) -> tuple[SwarmTally, float]:
@@ -57,7 +61,8 @@ def swarm(run: Run) -> tuple[SwarmTally, float]:
         for begin in range(run.first, run.first + run.seeds, _CHUNK)
     ]
     tally = SwarmTally()
-    for part in _over(partial(_live_chunk, run.stage), chunks, run.workers):
+    until = None if run.within is None else started + run.within
+    for part in _over(partial(_live_chunk, run.stage, until), chunks, run.workers):
         tally.merge(part)
     return tally, time.monotonic() - started
 
@@ -124,9 +129,12 @@ def _over(work: Callable[[_In], _Out], parts: Sequence[_In], workers: int) -> It
             yield done.result()
 
 
-def _live_chunk(stage: Stage, seeds: range) -> SwarmTally:
+def _live_chunk(stage: Stage, until: float | None, seeds: range) -> SwarmTally:
     lives, tally = stage(), SwarmTally()
     for seed in seeds:
+        # One clock for all processes of the machine.
+        if until is not None and time.monotonic() > until:
+            break
         report = live(seed, lives.make, lives.kinds)
         if seed % _TWICE_EVERY == 0:
             again = live(seed, lives.make, lives.kinds)

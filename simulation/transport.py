@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -23,6 +22,7 @@ from simulation.loop import Process, context_of
 from simulation.transport_network import Fate, Network
 from simulation.transport_sockets import ClientSocket, SocketDoor
 
+_API_KEY_HEADER: Final = API_KEY_HEADER.lower()
 _LONGEST_SECONDS: Final = 300.0
 Tell = Callable[[str, str], None]
 """Told of every arrival and every answer, as (kind, text)."""
@@ -172,16 +172,15 @@ class SimSession:
         self, method: str, url: Any, *, data: bytes | None, headers: Any, timeout: Any
     ) -> _Exchange:
         """Return the request as a context, as aiohttp does."""
-        told = {str(name): str(value) for name, value in (headers or {}).items()}
-        parts = urlsplit(str(url))
+        told = {str(name).lower(): str(value) for name, value in (headers or {}).items()}
         request = Request(
             method,
-            parts.path,
-            parts.query,
+            url.raw_path,
+            url.raw_query_string,
             "" if data is None else data.decode(),
-            told.get(API_KEY_HEADER),
+            told.get(_API_KEY_HEADER),
             f"address-of-{self.link}",
-            {name.lower(): value for name, value in told.items()},
+            told,
         )
         return _Exchange(self, request, timeout.total or _LONGEST_SECONDS)
 

@@ -49,6 +49,13 @@ class LinkFaults:
     request_cut: float = 0.0
     reply_lost: float = 0.0
     reply_cut: float = 0.0
+    faulty: float = field(init=False)
+    """The share of requests that any of these strikes."""
+
+    def __post_init__(self) -> None:
+        """Sum the shares: each request asks."""
+        faulty = self.request_lost + self.request_cut + self.reply_lost + self.reply_cut
+        object.__setattr__(self, "faulty", faulty)
 
 
 CALM: Final = LinkFaults()
@@ -89,6 +96,8 @@ class Network:
             return self._note(Fate.REQUEST_LOST)
         told = self.links.get(link, CALM)
         drawn = self.chance.random()
+        if drawn >= told.faulty:
+            return Fate.WHOLE
         for fate in (Fate.REQUEST_LOST, Fate.REQUEST_CUT, Fate.REPLY_LOST, Fate.REPLY_CUT):
             drawn -= getattr(told, fate.value)
             if drawn < 0:

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from services.engine import commands as cmd
 from services.engine.engine import Engine
@@ -28,8 +28,10 @@ from services.engine.views import PositionStatus, PositionView
 from services.simulator.bootstrap import make_simulation
 from services.simulator.core.events import Event as VenueEvent
 from services.simulator.core.events import OrderEvent
+from services.simulator.market.source import MarketSource
 from simulation.loop import PROCESS, Process, SimLoop, context_of
 from simulation.loop_time import SeededIds, SimClock, own_time
+from simulation.moved_market import MovedMarket
 from simulation.transport_network import Network
 from simulation.world_config import ENGINE, KINDS, PERPETUAL, SPOT, DiedError, WorldConfig, link_to
 from simulation.world_connectors import Connector, Connectors, Wires
@@ -71,12 +73,15 @@ class World:
         self.entries: list[tuple[float, bool]] = []
         self._past: list[Process] = []
         self._venue = Process("venue")
+        source = market_source(self.config.symbol_count, self.config.market_seed)
+        self.market = MovedMarket(source)
         self.simulation = make_simulation(
             simulator_settings(
                 self.config.symbol_count, self.config.market_seed, self.config.processing
             ),
             wire=self.clock,
-            source=market_source(self.config.symbol_count, self.config.market_seed),
+            # The methods it does not name are the source's own.
+            source=cast("MarketSource", self.market),
         )
         self.wires = Wires.of(self.simulation, self.network, self.trace, self._venue)
         self._connectors = Connectors(
@@ -349,8 +354,7 @@ class World:
             self.wires.sockets.close()
             asyncio.set_event_loop(None)
             self.loop.close()
-            gc.collect()
-            # What the last words of a coroutine brought back to life.
+            # What last words bring back to life is collected with the next world.
             gc.collect()
         # Of the living alone: the dead leave tasks that were never awaited.
         self.loop.problems = problems

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -116,8 +117,7 @@ class Connectors:
         serving: asyncio.Future[None] = loop.create_future()
 
         async def live() -> None:
-            metrics = ConnectorMetrics(ServiceMetrics("connector"))
-            async with bootstrap.open_servicer(connector.part, metrics, clock) as servicer:
+            async with bootstrap.open_servicer(connector.part, _metrics(), clock) as servicer:
                 connector.door.open(process, servicer)
                 serving.set_result(None)
                 await asyncio.Event().wait()
@@ -186,6 +186,12 @@ class Connectors:
             name,
             lambda: loaded_markets(name, config.symbol_count, config.market_seed),
         )
+
+
+@cache
+def _metrics() -> ConnectorMetrics:
+    """Return the metrics of all connectors: nobody reads them, and they are long in the making."""
+    return ConnectorMetrics(ServiceMetrics("connector"))
 
 
 def _part(name: str, folder: Path, config: WorldConfig) -> ConnectorPart:

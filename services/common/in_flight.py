@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.common.auth import OPEN_METHODS
+from services.common.ordered_set import OrderedSet
 from services.common.principals import ANYBODY, Principal
 
 
@@ -33,7 +34,7 @@ class CallsInFlight:
     """Counts calls, ends streams on drain, and says how many calls were cut off."""
 
     def __init__(self) -> None:
-        self._calls: set[Call] = set()
+        self._calls: OrderedSet[Call] = OrderedSet()
         self._idle = asyncio.Event()
         self._idle.set()
         self.is_draining = False

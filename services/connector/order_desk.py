@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import FatalError, OpensqtError, RejectedError
 from services.common.logs import bind_context, get_logger
+from services.common.ordered_set import OrderedSet
 from services.connector.ledger import Ledger, LedgerRow, Phase
 from services.connector.order_answer import await_answer
 from services.connector.order_mapping import to_state
@@ -82,7 +83,7 @@ class OrderDesk:
         self._metrics = metrics
         self.shelf = RecordShelf(options.kept_records)
         self._sender = OrderSender(venue, orders, ledger, stamps, self.shelf, metrics, gate)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: OrderedSet[asyncio.Task[None]] = OrderedSet()
 
     async def start(self) -> int:
         """Take up every order the ledger holds open, and return how many there are.

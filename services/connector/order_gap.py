@@ -93,7 +93,7 @@ class OrderGap:
             names.update(row.exchange_symbol for row in await self._orders.open_orders(None))
         if not traded.whole and len(venue.instruments) <= _FEW_SYMBOLS:
             names.update(one.symbol for one in venue.instruments)
-        found = {one.symbol: one for name in names if (one := venue.instruments.find(name))}
+        found = {one.symbol: one for name in sorted(names) if (one := venue.instruments.find(name))}
         return list(found.values())
 
     async def _read_symbol(

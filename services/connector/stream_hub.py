@@ -23,6 +23,7 @@ from services.common.errors import (
     UnreachableError,
 )
 from services.common.logs import get_logger
+from services.common.ordered_set import OrderedSet
 from services.connector.stream_queue import Subscriber
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class _Channel(Generic[T]):
     """A running source with its subscribers."""
 
     source: StreamSource[T]
-    subscribers: set[Subscriber[T]] = field(default_factory=set)
+    subscribers: OrderedSet[Subscriber[T]] = field(default_factory=OrderedSet)
     task: asyncio.Task[None] | None = None
     live: bool = False
     heard_at: float = 0.0

@@ -30,14 +30,16 @@ class Afterwards:
         self._waiting: deque[Work] = deque()
 
     def do(self, work: Work) -> None:
-        """Take work; it must not raise."""
+        """Take work; where it raises, the loop's handler is told and the next has its turn."""
         if not self._waiting:
             asyncio.get_running_loop().call_later(self._delay, self._do_next)
         self._waiting.append(work)
 
     def _do_next(self) -> None:
         # Kept in its place until it is done: what it gives us itself must not start a second row.
-        self._waiting[0]()
-        self._waiting.popleft()
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._do_next)
+        try:
+            self._waiting[0]()
+        finally:
+            self._waiting.popleft()
+            if self._waiting:
+                asyncio.get_running_loop().call_soon(self._do_next)

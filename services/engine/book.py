@@ -16,6 +16,7 @@ from services.engine.ledger import AcceptedCommand, EngineRecord, Ledger, joined
 from services.engine.ports import EngineObserver, PositionListener
 from services.engine.position import Position
 from services.engine.position_view import view_of
+from services.engine.views import PositionView
 
 _ENGINE_EVENTS = typing.get_args(ev.EngineEvent)
 
@@ -44,6 +45,7 @@ class PositionBook:
         self._clock = clock
         self._ledger = Ledger(clock.now())
         self._since: list[ev.EngineEvent] | None = None
+        self._views: dict[str, tuple[Position, PositionView]] = {}
         self.journal_problem = ""
         """Why the last durable write failed; empty once one succeeded again."""
         self.is_whole = True
@@ -94,7 +96,20 @@ class PositionBook:
 
     def tell(self, position: Position) -> None:
         """Tell the listener of a position as it is."""
-        self._listener.position_changed(view_of(position))
+        self._listener.position_changed(self.view(position))
+
+    def view(self, position: Position) -> PositionView:
+        """Return a position as the API shows it; one that has not changed is shown again."""
+        known = self._views.get(position.position_id)
+        if known is not None and known[0] is position:
+            return known[1]
+        view = view_of(position)
+        # Those that have ended are many, and change no more: they are not asked for in a row.
+        if position.status.is_final:
+            self._views.pop(position.position_id, None)
+        else:
+            self._views[position.position_id] = position, view
+        return view
 
     def check_whole(self) -> None:
         """Raise UnreachableError (JOURNAL_BEING_READ) until the journal was read to its end."""
@@ -165,8 +180,8 @@ class PositionBook:
     def _take(self, events: Sequence[ev.Event]) -> None:
         if self._since is not None:
             self._since += [e for e in events if isinstance(e, _ENGINE_EVENTS)]
-        changed = {self._ledger.take(event) for event in events}
-        for position_id in changed - {None}:
+        # Once each, in the order of the events: they are told so, and alike in every run.
+        for position_id in dict.fromkeys(self._ledger.take(event) for event in events):
             if position_id is not None:
                 # A view takes longer than the decision it would hold up.
                 self._later(partial(self.tell, self._ledger.positions[position_id]))

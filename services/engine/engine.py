@@ -228,11 +228,11 @@ class Engine:
 
     def get(self, position_id: str) -> PositionView:
         """Return one position; raises `NotFoundError`."""
-        return view_of(self._require(position_id))
+        return self._book.view(self._require(position_id))
 
     def positions(self) -> tuple[PositionView, ...]:
         """Return all positions, newest first."""
-        return tuple(view_of(p) for p in reversed(self._book.whole()))
+        return tuple([self._book.view(p) for p in reversed(self._book.whole())])
 
     async def halt(self, command: cmd.HaltCommand) -> StatusView:
         """Stop opening; durable, and never queued behind a position's work."""

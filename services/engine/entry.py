@@ -8,9 +8,10 @@ booked as dust; the next slice goes out; the position settles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import Final
 
 from services.engine.exit import signed
 from services.engine.instruments import LegSide
@@ -26,6 +27,8 @@ from services.engine.sizing import floor_to_lot, meets_minimum, scale_hedge_to_f
 from services.engine.steps import BookDust, EntryStep, Resolve, SendOrder, Settle, Wait, Withdraw
 from services.engine.views import PositionStatus
 
+NO_QUOTE: Final = QuoteFacts()
+"""What a run knows of a resting lead where none rests."""
 _ZERO = Decimal(0)
 
 
@@ -42,7 +45,7 @@ class EntryFacts:
     no_more_slices: bool = False
     in_flight: frozenset[LegSide] = frozenset()
     # Of a passive entry only.
-    quote: QuoteFacts = field(default_factory=QuoteFacts)
+    quote: QuoteFacts = NO_QUOTE
 
 
 def next_entry_step(position: Position, facts: EntryFacts, policy: EnginePolicy) -> EntryStep:

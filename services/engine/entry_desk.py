@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -18,6 +18,7 @@ from services.common.errors import (
 from services.common.trace_context import context_of_scan
 from services.common.tracing import link_present
 from services.engine.book import PositionBook
+from services.engine.claimed_funds import claimed_funds
 from services.engine.commands import OpenCommand
 from services.engine.guard_desk import GuardNeeds
 from services.engine.instruments import InstrumentKind, InstrumentRef, LegSide, PositionMode
@@ -123,8 +124,12 @@ class EntryDesk:
     ) -> CheckedEntry:
         """Read and check both legs; raises `EntryRefusedError` with every failure."""
         self._check_command(command)
-        long, short = await asyncio.gather(
-            self._read(LegSide.LONG, long_ref), self._read(LegSide.SHORT, short_ref)
+        before = self._risk.positions()
+        long, short = (
+            self._claimed(facts, before)
+            for facts in await asyncio.gather(
+                self._read(LegSide.LONG, long_ref), self._read(LegSide.SHORT, short_ref)
+            )
         )
         if failures := check_pair(long, short):
             raise EntryRefusedError(failures)
@@ -184,6 +189,11 @@ class EntryDesk:
             one_way=profile.position_mode is not PositionMode.HEDGE,
             room=room,
         )
+
+    def _claimed(self, facts: LegFacts, before: tuple[Position, ...]) -> LegFacts:
+        exchange, asset = facts.rules.ref.exchange, facts.rules.quote_asset
+        claimed = claimed_funds(exchange, asset, before, self._risk.positions())
+        return replace(facts, claimed_quote=claimed)
 
     async def _room(self, ref: InstrumentRef) -> MarginRoom | None:
         reader = None if self._guards is None else self._guards.readers.get(ref.exchange)

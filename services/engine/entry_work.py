@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from services.engine import events as ev
 from services.engine.drive_context import DriveContext
-from services.engine.entry import EntryFacts, exposure, next_entry_step
+from services.engine.entry import NO_QUOTE, EntryFacts, exposure, next_entry_step
 from services.engine.executor import Dispatch, PlaceResult
 from services.engine.exposure_meter import ExposureMeter
 from services.engine.instruments import LegSide
@@ -86,11 +86,10 @@ class EntryWork:
             self._context.later(partial(told, elapsed, self._desk.position.position_id))
             self._lead_known_at = None
         # No task that waits for it: each one between an answer and the hedge costs a turn.
-        answer = dispatch.call(plan.client_order_id)
-        answer.add_done_callback(self._answered)
+        dispatch.when_ending(plan.client_order_id, self._wake.set)
         if plan.post_only:
             self._quotes.sent_at = self._context.clock.monotonic()
-        self._flights[plan.leg] = _Flight(dispatch, plan, answer)
+        self._flights[plan.leg] = _Flight(dispatch, plan, dispatch.call(plan.client_order_id))
 
     def hear(self, event: OrderEvent) -> None:
         """Take what a venue told of an order of this position while its call may still be open."""
@@ -109,11 +108,8 @@ class EntryWork:
     def close(self) -> None:
         """Stop waiting for answers; the calls themselves go on."""
         for flight in self._flights.values():
-            flight.answer.remove_done_callback(self._answered)
+            flight.dispatch.tell_nobody(flight.plan.client_order_id)
         self._flights.clear()
-
-    def _answered(self, _: asyncio.Task[PlaceResult]) -> None:
-        self._wake.set()
 
     async def step(self) -> Settle | None:
         """Do the next thing; returns how the entry is to settle once nothing is left to do."""
@@ -155,7 +151,7 @@ class EntryWork:
             self.meter.stretch(now),
             self._opens_nothing(),
             frozenset(self._flights),
-            self._quotes.facts(position, now),
+            self._quotes.facts(position, now) if position.intent.passive else NO_QUOTE,
         )
         return next_entry_step(position, facts, self._context.policy)
 

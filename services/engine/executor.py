@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.common.clock import Clock
+from services.engine.deadlines import Deadlines
 from services.engine.orders import OrderClass, OrderOutcome, OrderPlan
 from services.engine.ports import VenueGateway
 
@@ -33,7 +34,8 @@ class Dispatch:
         self._count = count
         self._tasks: dict[str, asyncio.Task[PlaceResult]] = {}
         self._sent: dict[str, float] = {}
-        self._all_sent = asyncio.Event()
+        self._told: dict[str, Callable[[], None]] = {}
+        self._all_sent: asyncio.Event | None = None
 
     def add(self, client_order_id: str, task: asyncio.Task[PlaceResult]) -> None:
         """Take an order's call."""
@@ -42,12 +44,29 @@ class Dispatch:
     def mark_sent(self, client_order_id: str, at: float) -> None:
         """Note that one order is being handed to its gateway."""
         self._sent[client_order_id] = at
-        if len(self._sent) == self._count:
+        if self._all_sent is not None and len(self._sent) == self._count:
             self._all_sent.set()
 
+    def mark_ending(self, client_order_id: str) -> None:
+        """Note that an order's call ends with the present step of its task."""
+        tell = self._told.pop(client_order_id, None)
+        if tell is not None:
+            tell()
+
     def call(self, client_order_id: str) -> asyncio.Task[PlaceResult]:
-        """Return an order's call itself, for who is told of its end; only its owner cancels it."""
+        """Return an order's call itself; only its owner cancels it."""
         return self._tasks[client_order_id]
+
+    def when_ending(self, client_order_id: str, tell: Callable[[], None]) -> None:
+        """Have `tell` called as the order's call ends: it is done in the loop's next turn.
+
+        A callback of the task itself would be called a turn later, between an answer and a hedge.
+        """
+        self._told[client_order_id] = tell
+
+    def tell_nobody(self, client_order_id: str) -> None:
+        """Have nothing called any more when the order's call ends."""
+        self._told.pop(client_order_id, None)
 
     async def result(self, client_order_id: str) -> PlaceResult:
         """Wait for one order; a caller that gives up does not cancel it."""
@@ -56,7 +75,9 @@ class Dispatch:
 
     async def started(self) -> None:
         """Return once every order has been handed to its gateway."""
-        await self._all_sent.wait()
+        if len(self._sent) < self._count:
+            self._all_sent = self._all_sent or asyncio.Event()
+            await self._all_sent.wait()
 
     @property
     def skew(self) -> timedelta:
@@ -90,6 +111,7 @@ class ParallelExecutor:
         self._timeout = place_timeout.total_seconds()
         self._on_send = on_send
         self._running: set[asyncio.Task[PlaceResult]] = set()
+        self._deadlines = Deadlines()
         # A lane per venue: one that hangs holds up nobody's exits elsewhere.
         self._lanes = {name: asyncio.Semaphore(exits_at_once) for name in gateways}
 
@@ -99,7 +121,7 @@ class ParallelExecutor:
         for plan in plans:
             # A task runs to its first wait before any answer can be read: all requests are on the
             # wire first.
-            task = asyncio.create_task(self._place(plan, dispatch))
+            task = asyncio.create_task(self._call(plan, dispatch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
             dispatch.add(plan.client_order_id, task)
@@ -112,6 +134,12 @@ class ParallelExecutor:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         return len(running)
+
+    async def _call(self, plan: OrderPlan, dispatch: Dispatch) -> PlaceResult:
+        try:
+            return await self._place(plan, dispatch)
+        finally:
+            dispatch.mark_ending(plan.client_order_id)
 
     async def _place(self, plan: OrderPlan, dispatch: Dispatch) -> PlaceResult:
         if plan.order_class is not OrderClass.EXIT:
@@ -126,7 +154,7 @@ class ParallelExecutor:
         answer: OrderOutcome | Exception
         try:
             # The gateway has the same bound; this one holds where a gateway forgets it.
-            async with asyncio.timeout(self._timeout):
+            with self._deadlines.within(self._timeout):
                 answer = await self._gateways[plan.instrument.exchange].place(plan)
         except Exception as error:
             answer = error

@@ -7,20 +7,24 @@ the order was handed over leaves its outcome unknown: the connector keeps it by 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import grpc.aio
+from google.protobuf import duration_pb2
 
-from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2
+from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2, types_pb2
 from services.common.call_errors import from_call_error, from_status
 from services.common.engine_epoch import epoch_metadata
 from services.common.errors import OpensqtError, OutcomeUnknownError
 from services.common.logs import get_logger
 from services.common.time_codec import to_duration
 from services.common.tracing import present_traceparent
+from services.engine.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 MOST_PAUSE_SECONDS: Final = 1.0
+# From the answer to the drive, to the hedge's own task, and to gRPC.
+_TURNS_OF_A_HEDGE: Final = 5
 
 _Response = order_entry_pb2.EnterOrdersResponse
 _log = get_logger(__name__)
@@ -52,6 +58,8 @@ class OrderEntry:
         self._ids = count(1)
         self._requests = _Requests()
         self._waiting: dict[int, asyncio.Future[_Response]] = {}
+        self._leads: set[int] = set()
+        self._deadlines = Deadlines()
         self.is_open = False
 
     @property
@@ -69,16 +77,18 @@ class OrderEntry:
         entry = next(self._ids)
         answer = asyncio.get_running_loop().create_future()
         self._waiting[entry] = answer
+        if request.order_class == types_pb2.ORDER_CLASS_ENTRY:
+            self._leads.add(entry)
         self._requests.put(
             order_entry_pb2.EnterOrdersRequest(
                 entry_id=entry,
                 order=request,
-                timeout=to_duration(timedelta(seconds=seconds)),
+                timeout=_timeout_of(seconds),
                 traceparent=present_traceparent(),
             )
         )
         try:
-            async with asyncio.timeout(seconds):
+            with self._deadlines.within(seconds):
                 response: _Response = await answer
         except TimeoutError:
             problem = f"no answer from {self._venue} in time"
@@ -87,6 +97,7 @@ class OrderEntry:
             raise _unknown(request, error.message) from error
         finally:
             self._waiting.pop(entry, None)
+            self._leads.discard(entry)
         if response.HasField("error"):
             raise from_status(response.error, client_order_id=request.client_order_id)
         return response.order
@@ -110,7 +121,10 @@ class OrderEntry:
                 if not was_open:
                     was_open = self.is_open = True
                     _log.info("order_entry_open", venue=self._venue)
+                is_lead = response.entry_id in self._leads
                 self._answer(response)
+                if is_lead:
+                    await _let_hedge_leave()
         except grpc.aio.AioRpcError as error:
             return was_open, from_call_error(error)
         except asyncio.CancelledError:
@@ -165,24 +179,45 @@ class _Requests:
     """
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[order_entry_pb2.EnterOrdersRequest | None] = asyncio.Queue()
+        # No asyncio.Queue: it is bounded, joined and shared, and costs as much as the encoding.
+        self._entries: deque[order_entry_pb2.EnterOrdersRequest | None] = deque()
+        self._taker: asyncio.Future[None] | None = None
 
     def put(self, request: order_entry_pb2.EnterOrdersRequest) -> None:
         """Hand one entry over."""
-        self._queue.put_nowait(request)
+        self._add(request)
 
     def end(self) -> None:
         """Let whoever waits for the next entry go."""
-        self._queue.put_nowait(None)
+        self._add(None)
+
+    def _add(self, entry: order_entry_pb2.EnterOrdersRequest | None) -> None:
+        self._entries.append(entry)
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
 
     def __aiter__(self) -> _Requests:
         return self
 
     async def __anext__(self) -> order_entry_pb2.EnterOrdersRequest:
-        request = await self._queue.get()
+        while not self._entries:
+            self._taker = asyncio.get_running_loop().create_future()
+            await self._taker
+        request = self._entries.popleft()
         if request is None:
             raise StopAsyncIteration
         return request
+
+
+async def _let_hedge_leave() -> None:
+    """Ask gRPC for the next answer only when the hedge of this one can be on the wire."""
+    for _ in range(_TURNS_OF_A_HEDGE):
+        await asyncio.sleep(0)
+
+
+@lru_cache(maxsize=16)
+def _timeout_of(seconds: float) -> duration_pb2.Duration:
+    return to_duration(timedelta(seconds=seconds))
 
 
 def _unknown(request: resources_pb2.PlaceOrderRequest, problem: str) -> OutcomeUnknownError:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from services.common.errors import OpensqtError
 from services.common.logs import get_logger
+from services.common.ordered_set import OrderedSet
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
@@ -18,7 +19,7 @@ class OwnedTasks:
     """A set of background tasks; a bug in one is logged even where nobody waits for it."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: OrderedSet[asyncio.Task[Any]] = OrderedSet()
 
     def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
         """Start a task that this owner ends."""

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from services.engine import events as ev
+from services.engine.evolve import evolved
 from services.engine.gone_record import GoneRecord, joined
 from services.engine.instruments import InstrumentRules, LegSide
 from services.engine.neutrality import residual, signed_change, tolerance
@@ -94,8 +95,12 @@ class Position:
     dispatch_skew: timedelta | None = None
     close_time: datetime | None = None
     reason: str = ""
-    # What was traded of each leg, summed when first asked for: a decision asks ten times.
+    # What was traded and what is held of each leg, summed when first asked for: a decision asks
+    # ten times.
     _sums: dict[LegSide, Decimal] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    _holdings: dict[LegSide, Decimal] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
 
@@ -166,18 +171,24 @@ class Position:
         Below 0 where an order brought more than was needed and nobody has booked that yet: an
         account that pays its fees in another coin gets the whole of a buy that was grossed up.
         """
-        sign = 1 if leg is LegSide.LONG else -1
-        return sign * (self.quantity(leg) - self.dust.get(leg, _ZERO))
+        known = self._holdings.get(leg)
+        if known is None:
+            signed = self.quantity(leg) - self.dust.get(leg, _ZERO)
+            known = self._holdings[leg] = signed if leg is LegSide.LONG else -signed
+        return known
 
     def of(
         self, leg: LegSide | None = None, order_class: OrderClass | None = None
     ) -> tuple[OrderRecord, ...]:
         """Return the orders of a leg and class, oldest first."""
+        # No generator: one costs more than the few orders there are.
         return tuple(
-            r
-            for r in self.orders.values()
-            if (leg is None or r.plan.leg is leg)
-            and (order_class is None or r.plan.order_class is order_class)
+            [
+                r
+                for r in self.orders.values()
+                if (leg is None or r.plan.leg is leg)
+                and (order_class is None or r.plan.order_class is order_class)
+            ]
         )
 
     def unresolved(self, leg: LegSide | None = None) -> tuple[str, ...]:
@@ -289,7 +300,8 @@ def _intend(position: Position, event: ev.OrderIntended) -> Position:
     record = OrderRecord(event.plan, event.at, position.pass_number)
     is_unwind = event.plan.order_class is OrderClass.UNWIND
     opening = position.status is PositionStatus.OPENING
-    return replace(
+    # It has traded nothing: what was summed of the legs holds on.
+    return evolved(
         position,
         orders=_with(position.orders, key, record),
         status=PositionStatus.UNWINDING if is_unwind and opening else position.status,
@@ -306,8 +318,8 @@ def _join(record: OrderRecord, event: ev.OrderObserved) -> OrderRecord:
         outcome.executed == record.executed and outcome.net > record.net
     )
     if known_better:
-        return replace(record, state=state)
-    return replace(
+        return evolved(record, state=state)
+    return evolved(
         record,
         state=state,
         executed=outcome.executed,
@@ -414,7 +426,7 @@ def _order(position: Position, key: str, change: Callable[[OrderRecord], OrderRe
     changed = change(record)
     if changed == record:
         return position
-    return replace(position, orders=_with(position.orders, key, changed))
+    return evolved(position, orders=_with(position.orders, key, changed), _sums={}, _holdings={})
 
 
 def _with(mapping: Mapping[_K, _V], key: _K, value: _V) -> Mapping[_K, _V]:

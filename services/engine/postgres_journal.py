@@ -92,7 +92,9 @@ class PostgresJournal:
         except JournalError:
             raise
         except Exception as error:
-            raise JournalError(f"cannot open the journal {self._book}: {error}") from error
+            # A timeout has no words of its own.
+            problem = str(error) or type(error).__name__
+            raise JournalError(f"cannot open the journal {self._book}: {problem}") from error
         self._writer = asyncio.get_running_loop().create_task(self._run())
 
     async def keep(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from services.engine.claimed_funds import funds_needed
 from services.engine.instruments import Book, InstrumentRules, LegSide
 from services.engine.margin_room import MarginRoom
 from services.engine.neutrality import is_neutral
@@ -14,7 +15,7 @@ from services.engine.policy import EngineLimits
 from services.engine.position import opening_side
 from services.engine.pricing import depth_within, is_crossed
 from services.engine.risk_failure import CheckFailure
-from services.engine.sizing import gross_up, meets_minimum, order_quantity
+from services.engine.sizing import meets_minimum, order_quantity
 
 _ZERO = Decimal(0)
 
@@ -24,8 +25,9 @@ class LegFacts:
     """What was read of one leg just before the decision.
 
     `held` is the account's signed position in the perpetual, 0 for spot; `own` is what positions
-    of this engine hold of it. `free_quote` is what is free of the quote asset. `one_way` is false
-    for an account that books both directions apart.
+    of this engine hold of it. `free_quote` is what is free of the quote asset, `claimed_quote` what
+    other entries under way will still take of it. `one_way` is false for an account that books both
+    directions apart.
     """
 
     leg: LegSide
@@ -35,6 +37,7 @@ class LegFacts:
     free_quote: Decimal
     held: Decimal = _ZERO
     own: Decimal = _ZERO
+    claimed_quote: Decimal = _ZERO
     one_way: bool = True
     # Of a perpetual's account, where its venue tells of it.
     room: MarginRoom | None = None
@@ -151,15 +154,15 @@ def _check_size(facts: LegFacts, proposal: Proposal) -> list[CheckFailure]:
 
 
 def _check_funds(facts: LegFacts, proposal: Proposal) -> list[CheckFailure]:
-    rules = facts.rules
-    ratio = rules.initial_margin_ratio if rules.is_perpetual else Decimal(1)
+    rules, free = facts.rules, facts.free_quote - facts.claimed_quote
     # The dearer of the two: funds that only just suffice fail in the middle of a pair.
     price = max(proposal.worst_prices[facts.leg], proposal.references[facts.leg])
-    gross = gross_up(proposal.quantity, rules.base_fee_ratio)
-    needed = gross * price * (ratio + rules.taker_fee_ratio)
-    if facts.free_quote >= needed:
+    needed = funds_needed(rules, proposal.quantity, price)
+    if free >= needed:
         return []
-    text = f"{facts.free_quote} {rules.quote_asset} free, about {needed:.2f} needed"
+    text = f"{free} {rules.quote_asset} free, about {needed:.2f} needed"
+    if facts.claimed_quote:
+        text += f"; other entries under way take {facts.claimed_quote:.2f}"
     return [CheckFailure("BALANCE_INSUFFICIENT", facts.leg, text)]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 from services.engine.instruments import Book, BookLevel
 from services.engine.orders import OrderSide
 
-_PRECISION = 60
+_EXACT = Context(prec=60)
+_ONE = Decimal(1)
 
 
 def worst_price(
@@ -18,14 +19,13 @@ def worst_price(
     Rounded to the tick towards the reference, so that the bound holds: buys down, sells up. Never
     below one tick.
     """
-    with localcontext() as context:
-        context.prec = _PRECISION
-        buying = side is OrderSide.BUY
-        raw = reference * (1 + bound_ratio if buying else 1 - bound_ratio)
-        rounding = ROUND_FLOOR if buying else ROUND_CEILING
-        ticks = (raw / tick_size).to_integral_value(rounding=rounding)
-        # A sale bounded at zero would be refused by the venue, and with it the exit.
-        return max(ticks, Decimal(1)) * tick_size
+    buying = side is OrderSide.BUY
+    share = _EXACT.add(_ONE, bound_ratio) if buying else _EXACT.subtract(_ONE, bound_ratio)
+    raw = _EXACT.multiply(reference, share)
+    rounding = ROUND_FLOOR if buying else ROUND_CEILING
+    ticks = _EXACT.divide(raw, tick_size).to_integral_value(rounding, _EXACT)
+    # A sale bounded at zero would be refused by the venue, and with it the exit.
+    return _EXACT.multiply(max(ticks, _ONE), tick_size)
 
 
 def is_within(side: OrderSide, price: Decimal, bound: Decimal) -> bool:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from services.common.clock import Clock
 from services.common.errors import Code, RetryableError, UnreachableError
+from services.common.ordered_set import OrderedSet
 from services.common.watch_hub import SUBSCRIBER_TOO_SLOW
 from services.engine.guard_facts import GuardFinding
 
@@ -31,7 +32,7 @@ class AlertFeed:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._listeners: set[asyncio.Queue[RiskAlert | None]] = set()
+        self._listeners: OrderedSet[asyncio.Queue[RiskAlert | None]] = OrderedSet()
         self._closed = False
         self.recent: deque[RiskAlert] = deque(maxlen=_MOST_RECENT)
         """The last alerts of this process, the oldest first; for whoever looks now and then."""

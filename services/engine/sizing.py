@@ -6,23 +6,23 @@ Quantities are base units. Rounding is always down, so that it never adds exposu
 from __future__ import annotations
 
 import math
-from decimal import ROUND_FLOOR, Decimal, localcontext
+from decimal import ROUND_FLOOR, Context, Decimal
 
 from services.engine.instruments import InstrumentRules
 from services.engine.orders import OrderSide
 
-_PRECISION = 60
+# 28 digits are too few for a large quantity over a lot of 18 places. One for all calls: to make the
+# context of a block costs more than what is computed in it.
+_EXACT = Context(prec=60)
+_DOWN = Context(prec=60, rounding=ROUND_FLOOR)
 
 
 def floor_to_lot(quantity: Decimal, lot_size: Decimal) -> Decimal:
     """Return the largest whole number of lots within `quantity`; 0 for a quantity below one lot."""
     if quantity <= 0:
         return Decimal(0)
-    with localcontext() as context:
-        # 28 digits are too few for a large quantity over a lot of 18 places.
-        context.prec = _PRECISION
-        lots = (quantity / lot_size).to_integral_value(rounding=ROUND_FLOOR)
-        return lots * lot_size
+    lots = _EXACT.divide(quantity, lot_size).to_integral_value(ROUND_FLOOR, _EXACT)
+    return _EXACT.multiply(lots, lot_size)
 
 
 def common_lot(first: Decimal, second: Decimal) -> Decimal:
@@ -44,10 +44,7 @@ def gross_up(net: Decimal, base_fee_ratio: Decimal) -> Decimal:
     """Return what must be bought so that `net` is left after a fee taken in the base coin."""
     if base_fee_ratio == 0:
         return net
-    with localcontext() as context:
-        context.prec = _PRECISION
-        context.rounding = ROUND_FLOOR
-        return net / (1 - base_fee_ratio)
+    return _DOWN.divide(net, _DOWN.subtract(Decimal(1), base_fee_ratio))
 
 
 def order_quantity(need: Decimal, side: OrderSide, rules: InstrumentRules) -> Decimal:

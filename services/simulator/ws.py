@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from services.common.ordered_set import OrderedSet
 from services.simulator.core.clock import millis
 from services.simulator.core.errors import VenueError
 from services.simulator.core.orders import Product
@@ -59,7 +60,7 @@ class StreamHandlers:
         self._orders = WebSocketOrders(gateway, before)
         self._user_streams = user_streams
         self._outbox_size = outbox_size
-        self._connections: set[Connection] = set()
+        self._connections: OrderedSet[Connection] = OrderedSet()
 
     @property
     def count(self) -> int:

@@ -19,7 +19,7 @@ from services.common.channels import open_channel
 from tests.support.echo_service import Number, method, raw, unary
 
 ROOT = Path(__file__).parents[2]
-WAIT = 20.0
+WAIT = 60.0
 Process = asyncio.subprocess.Process
 
 

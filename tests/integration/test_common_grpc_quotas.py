@@ -16,7 +16,7 @@ from services.common.scopes import Role
 from services.common.settings import PrincipalSettings, ServerSettings
 from tests.support.echo_service import Number, echo_server, method, raw, unary
 
-WAIT = 10.0
+WAIT = 60.0
 ONE, OTHER = "the-one-token-0123456789", "the-other-token-0123456789"
 NUMBER = Number(value="1")
 

@@ -23,7 +23,7 @@ from tests.support.echo_service import Number, echo_server, unary
 
 FIRST, SECOND, THIRD = (f"{name}-token-0123456789" for name in ("first", "second", "third"))
 OK, DENIED = grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED
-WAIT = 10.0
+WAIT = 60.0
 
 
 async def code_of(channel: grpc.aio.Channel, token: str) -> grpc.StatusCode:

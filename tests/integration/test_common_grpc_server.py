@@ -49,7 +49,7 @@ from tests.support.echo_service import (
 )
 
 GARBAGE = b"\xff\xff\xff\xff"
-WAIT = 10.0
+WAIT = 60.0
 
 
 async def failed(call: Any) -> grpc.aio.AioRpcError:

@@ -352,7 +352,7 @@ async def test_a_forced_fill_is_told_as_such_in_base_units(
     """A close that nobody here ordered is on the stream, marked, with its quantity."""
     await bench.stub.PlaceOrder(order(BUY, "0.03"), timeout=5)
     call = bench.stub.SubscribeOrders(exchange_pb2.SubscribeOrdersRequest())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         async for update in call:
             if update.caught_up:
                 await bench.control.post(action, {"account": ACCOUNT, "symbol": "BTCUSDT"})

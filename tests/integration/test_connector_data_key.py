@@ -60,7 +60,7 @@ async def test_a_venue_that_does_not_tell_stops_no_start(
     fault: dict[str, Any] = {"type": "http_status", "status": 503, "body": ""}
     await control.fault(fault, path="/sapi/v1/account/apiRestrictions")
     part = connector_part("binance", simulator.address, tmp_path)
-    async with asyncio.timeout(15), running_connector(part) as running:
+    async with asyncio.timeout(60), running_connector(part) as running:
         assert (await running.stub.GetName(exchange_pb2.GetNameRequest())).name == "binance"
 
 

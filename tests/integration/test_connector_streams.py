@@ -62,7 +62,7 @@ def control(simulator: Application) -> Control:
     return Control(simulator.address)
 
 
-async def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:
+async def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
     """Poll until a condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - polls what has no event
@@ -276,7 +276,7 @@ async def test_a_stream_whose_venue_is_down_at_first_starts_when_it_is_back(
     await wait_for(lambda: data_of(perpetual).market_streams.prices.stats.drops >= 2)
     assert not reading.done()
     await control.delete("faults")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await reading).symbol == "BTCUSDT"
     call.cancel()
 

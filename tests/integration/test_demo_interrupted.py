@@ -39,7 +39,7 @@ def _wait_for(folder: Path, count: int) -> None:
 
 
 # Starting five services costs many seconds on a busy machine.
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("number", "presses"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)]
 )

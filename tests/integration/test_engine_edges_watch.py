@@ -28,7 +28,7 @@ from services.engine.watching import PositionFeed
 from tests.support.engine_api import served_engine
 from tests.support.engine_views import CREATED, position_view
 
-WAIT = 10.0
+WAIT = 60.0
 Response = engine_pb2.WatchHedgedPositionsResponse
 
 

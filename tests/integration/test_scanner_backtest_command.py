@@ -100,7 +100,7 @@ def test_arb_runs_the_backtest(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=120,
         check=True,
     )
     [recording] = json.loads(done.stdout)["recordings"]

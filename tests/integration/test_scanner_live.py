@@ -18,7 +18,7 @@ QUICK = {"refresh_seconds": 0.02, "silence_seconds": 0.6, "book_seconds": 0.1}
 
 async def upsert_where(watch: Any, wanted: Callable[[Any], bool]) -> Any:
     """Read a watch stream up to an opportunity that is wanted."""
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while True:
             event = await watch.read()
             if event.WhichOneof("event") == "upsert" and wanted(event.upsert):
@@ -27,16 +27,20 @@ async def upsert_where(watch: Any, wanted: Callable[[Any], bool]) -> Any:
 
 async def removal(watch: Any) -> str:
     """Read a watch stream up to a removal."""
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while True:
             event = await watch.read()
             if event.WhichOneof("event") == "removed_opportunity_id":
                 return str(event.removed_opportunity_id)
 
 
-def watched(stub: Stub) -> Any:
-    """Watch all opportunities."""
-    return stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
+async def watched(stub: Stub) -> Any:
+    """Watch all opportunities, from now on: what there is already has been read."""
+    watch: Any = stub.WatchOpportunities(scanner_pb2.WatchOpportunitiesRequest())
+    async with asyncio.timeout(60):
+        while (await watch.read()).WhichOneof("event") != "caught_up":
+            pass
+    return watch
 
 
 def current(opportunity: Any) -> Decimal:
@@ -49,7 +53,7 @@ async def test_rates_and_prices_between_scans_change_what_is_published() -> None
     spot, perpetual = streaming_markets()
     async with scanning(spot, perpetual, live=QUICK) as stub:
         (first,) = await after_scan(stub)
-        watch = watched(stub)
+        watch = await watched(stub)
         await until(are_open(spot, perpetual))
         perpetual.move("AAAUSDT", next_rate="0.0007")
         faster = await upsert_where(watch, lambda each: current(each) == Decimal("0.7665"))
@@ -93,7 +97,7 @@ async def test_a_silent_stream_marks_its_opportunity_and_lets_it_expire() -> Non
     spot, perpetual = streaming_markets()
     async with scanning(spot, perpetual, lifetime_seconds=2, live=QUICK) as stub:
         (first,) = await after_scan(stub)
-        watch = watched(stub)
+        watch = await watched(stub)
         await until(are_open(spot, perpetual))
         perpetual.is_mute = True
         perpetual.cut()
@@ -109,7 +113,7 @@ async def test_streams_resume_after_a_gap_and_the_mark_goes() -> None:
     spot, perpetual = streaming_markets()
     async with scanning(spot, perpetual, live=QUICK) as stub:
         await scanned(stub)
-        watch = watched(stub)
+        watch = await watched(stub)
         await until(are_open(spot, perpetual))
         perpetual.is_mute = True
         perpetual.cut()
@@ -127,7 +131,7 @@ async def test_a_pair_that_no_longer_pays_is_withdrawn_until_it_does() -> None:
     spot, perpetual = streaming_markets()
     async with scanning(spot, perpetual, live=QUICK) as stub:
         (first,) = await after_scan(stub)
-        watch = watched(stub)
+        watch = await watched(stub)
         await until(are_open(spot, perpetual))
         perpetual.move("AAAUSDT", bid="90", ask="110")
         assert await removal(watch) == first.opportunity_id
@@ -143,7 +147,7 @@ async def test_unsound_rows_are_not_taken() -> None:
     spot, perpetual = streaming_markets()
     async with scanning(spot, perpetual, live={**QUICK, "silence_seconds": 5}) as stub:
         (first,) = await after_scan(stub)
-        watch = watched(stub)
+        watch = await watched(stub)
         await until(are_open(spot, perpetual))
         for changes in (
             {"bid": "120", "ask": "100"},
@@ -183,7 +187,7 @@ async def test_a_venue_without_streams_costs_its_opportunities_a_mark_only() -> 
         setattr(perpetual, name, None)
     async with scanning(spot, perpetual, live=QUICK) as stub:
         (first,) = await after_scan(stub)
-        watch = watched(stub)
+        watch = await watched(stub)
         marked = await upsert_where(watch, lambda each: "STREAM_STALE" in each.caveats)
         assert marked.net_apr == first.net_apr
         watch.cancel()

@@ -48,7 +48,7 @@ async def test_process_serves_and_stops_in_order(tmp_path: Path) -> None:
         )
         process = await start(config)
         try:
-            await until(ready.exists, seconds=20)
+            await until(ready.exists, seconds=60)
             told = json.loads(ready.read_text())
             assert (told["service"], told["pid"]) == ("scanner", process.pid)
             async with open_channel(told["grpc_address"]) as channel:
@@ -60,7 +60,7 @@ async def test_process_serves_and_stops_in_order(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGTERM)
                 with pytest.raises(UnreachableError), translated():
                     await watch.read()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert await process.wait() == 0
             assert not ready.exists()
         finally:

@@ -19,6 +19,7 @@ from opensqt.market_maker.v1 import scanner_pb2, scanner_pb2_grpc
 from services.common.channels import open_channel
 from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
+from services.connector.settings import ConnectorPart
 from services.scanner.bootstrap import scanner
 from services.scanner.history_store import MemoryHistoryStore
 from services.scanner.settings import ScannerSettings
@@ -31,7 +32,12 @@ SUCCEEDED = scanner_pb2.SCAN_STATE_SUCCEEDED
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = (("binance", "spot"), ("binanceusdm", "perpetual"))
 # Starting three processes and a cold scan on a busy machine.
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
+
+
+def _part(code: str, venue: str, folder: Path) -> ConnectorPart:
+    # A cold scan keeps all processes busy: a request may wait for long before the venue reads it.
+    return connector_part(code, venue, folder, recv_window_ms=20_000)
 
 
 @asynccontextmanager
@@ -43,10 +49,8 @@ async def running_scanner(
     """
     async with (
         simulator_process(folder, ("[market]", *market)) as venue,
-        connector_process(connector_part("binance", venue.address, folder), folder) as spot,
-        connector_process(
-            connector_part("binanceusdm", venue.address, folder), folder
-        ) as perpetual,
+        connector_process(_part("binance", venue.address, folder), folder) as spot,
+        connector_process(_part("binanceusdm", venue.address, folder), folder) as perpetual,
     ):
         venues = tuple(
             VenueSettings(

@@ -188,7 +188,7 @@ async def test_the_process_says_where_it_listens_and_goes_away(tmp_path: Path) -
         assert document["service"] == "simulator"
         assert document["pid"] == started.process.pid
         started.process.terminate()
-        assert await asyncio.wait_for(started.process.wait(), 10) == 0
+        assert await asyncio.wait_for(started.process.wait(), 60) == 0
     assert not (tmp_path / "simulator.ready").exists()
 
 

@@ -144,7 +144,7 @@ async def test_a_post_only_order_that_would_take_is_cancelled_after_the_reply(
 
 async def test_public_streams_bring_ticker_book_and_candles(exchange: Any) -> None:
     """The watch methods of ccxt.pro get tickers, books and candles of both categories."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for symbol in (SPOT, LINEAR):
             ticker = await exchange.watch_ticker(symbol)
             book = await exchange.watch_order_book(symbol, 50)
@@ -164,7 +164,7 @@ async def test_the_private_stream_tells_orders_fills_positions_and_wallet(
         heard = (await control.get("streams"))["user_streams"] > 0
         return heard and len(_subscribed(exchange)) == 4
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         watching = [
             tasks.create_task(call)
             for call in (

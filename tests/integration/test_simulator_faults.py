@@ -56,7 +56,7 @@ async def venue() -> AsyncIterator[Venue]:
 
 async def eventually(venue: Venue, client_order_id: str) -> dict[str, Any]:
     """Return the venue's order of an id, polled for until it is there."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             for row in await venue.control.get("orders"):
                 if row["client_order_id"] == client_order_id:
@@ -89,11 +89,11 @@ async def test_delay_on_either_side_of_the_venue(
     venue: Venue, when: str, booked: list[str]
 ) -> None:
     """The caller gives up in both cases; what the venue has done by then differs."""
-    await venue.fault({"type": "delay", "seconds": 3, "when": when})
+    await venue.fault({"type": "delay", "seconds": 20, "when": when})
     started = time.monotonic()
     with pytest.raises(ccxt.RequestTimeout):
         await venue.buy()
-    assert 1.5 < time.monotonic() - started < 2.9
+    assert 1.5 < time.monotonic() - started < 19
     assert (await venue.witness())[1] == booked
 
 

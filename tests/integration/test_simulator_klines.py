@@ -15,7 +15,7 @@ TICKS = 10
 
 
 async def _candle(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "k" not in (message := await socket.receive_json()):
             # The answer to the subscription comes among the candles.
             continue

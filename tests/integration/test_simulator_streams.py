@@ -21,7 +21,7 @@ from tests.support.simulator import (
 SYMBOLS = {"binance": "BTC/USDT", "binanceusdm": "BTC/USDT:USDT"}
 OTHERS = {"binance": "ETH/USDT", "binanceusdm": "ETH/USDT:USDT"}
 OPTIONS = {"fetchCurrencies": False, "fetchMargins": False}
-PATIENCE = 8.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

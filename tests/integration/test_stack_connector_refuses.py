@@ -31,7 +31,7 @@ from tests.support.stack import (
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Five processes are started first, on cores that other tests share.
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 LIMITED = "LTCUSDT"

@@ -30,7 +30,7 @@ pytest_plugins = ("tests.support.stack_fixture",)
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Five processes are started first, on cores that other tests share.
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 SETTLE_SECONDS = 15.0

@@ -44,7 +44,7 @@ from tests.support.stack import (
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Five processes are started first, on cores that other tests share.
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 OWN_COINS = {"BTC": "0.5", "ETH": "3", "PEPE": "1234567", "LINK": "7.777", "BNB": "1"}

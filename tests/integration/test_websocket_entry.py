@@ -71,7 +71,7 @@ async def test_silence_is_an_unknown_outcome(bench: FaultBench) -> None:
     await bench.silence_events()
     await bench.fault({"type": "delay", "seconds": 1.8, "when": "after"}, "place_order")
     with pytest.raises(OutcomeUnknownError):
-        await bench.place("ws4", seconds=0.5)
+        await bench.place("ws4", seconds=1.0)
     assert executed_of(await bench.get("ws4")) == QUANTITY
     await only(bench)
 

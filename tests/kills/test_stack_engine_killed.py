@@ -25,7 +25,7 @@ pytest_plugins = ("tests.support.stack_fixture",)
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Five processes are started, killed and started again, on cores that other tests share.
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 WITHIN_WINDOW = 0.4

@@ -26,7 +26,7 @@ from tests.support.pair_rig import (
     state_word,
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from opensqt.market_maker.v1 import engine_pb2, exchange_pb2
 from tests.support.pair_rig import CLOSED, OPEN, SHORT, PairRig, running_pairs
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 PAIR = ("binanceusdm", "binance", "ETHUSDT")
 VENUES = PAIR[:2]

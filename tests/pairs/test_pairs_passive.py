@@ -23,7 +23,7 @@ from tests.support.pair_rig import (
     seen_row,
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 VENUES = ("binance", "binanceusdm", "okx-swap", "bybit-linear")
 CASES = [

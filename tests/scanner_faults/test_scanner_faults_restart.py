@@ -25,7 +25,7 @@ from tests.support.scan_faults_rig import (
 )
 
 DAY_MS = 86_400_000
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

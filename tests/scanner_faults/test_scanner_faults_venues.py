@@ -22,7 +22,7 @@ from tests.support.scan_faults_rig import (
     until,
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 PREMIUM = "/fapi/v1/premiumIndex"
 

@@ -49,7 +49,7 @@ async def running(config: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proces
         sys.executable, "-m", "services.scanner", "--config", str(config)
     )
     try:
-        await until(ready.exists, seconds=20)
+        await until(ready.exists, seconds=60)
         async with open_channel(json.loads(ready.read_text())["grpc_address"]) as channel:
             yield process, scanner_pb2_grpc.ScannerServiceStub(channel)
     finally:
@@ -96,7 +96,7 @@ def hang_after(perpetual: FakeExchange, count: int, gate: asyncio.Event) -> None
     perpetual.on_call = count_reads
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("has_bulk", [True, False])
 async def test_killed_scanner_goes_on_with_the_history_it_had(
     tmp_path: Path, has_bulk: bool
@@ -112,7 +112,7 @@ async def test_killed_scanner_goes_on_with_the_history_it_had(
         hang_after(perpetual, 30, gate)
         async with running(config) as (process, stub):
             await started(stub)
-            await until(lambda: asyncio.to_thread(row_count, path), seconds=20)
+            await until(lambda: asyncio.to_thread(row_count, path), seconds=60)
             process.kill()
             await process.wait()
         gate.set()

@@ -30,7 +30,7 @@ WATCHERS = 1000
 SYMBOLS = 4
 SMALL_WINDOW = [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
 # The processes of other tests may have the cores too; alone it takes a third.
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 @asynccontextmanager

@@ -264,6 +264,11 @@ def test_limits_count_live_orders_as_filled() -> None:
     large = judged(arrival(LEAD, Decimal(2)), books(), limits, Decimal(100))
     assert rules_of(live) == ["I11"]
     assert rules_of(large) == ["I12", "I11"]
+    hedged = books((HEDGE, ONE))
+    assert rules_of(judged(arrival(LEAD), hedged, limits, Decimal(100))) == ["I11"]
+    # What the venue closed by force is on no more.
+    hedged.take(KEY, LegSide.SHORT, ONE)
+    assert judged(arrival(LEAD), hedged, limits, Decimal(100)) == []
 
 
 def test_a_halt_stops_what_is_decided_after_it() -> None:

@@ -141,7 +141,7 @@ def number(field: decimal_pb2.Decimal) -> Decimal:
     return Decimal(field.value)
 
 
-async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Poll until `check` holds; fails when it does not within the time."""
     for _ in range(round(seconds / 0.02)):
         if await check():

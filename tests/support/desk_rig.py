@@ -185,8 +185,8 @@ async def open_desk(
 
 async def sent_one(orders: HandOrders) -> None:
     """Wait until the venue has seen an order."""
-    async with asyncio.timeout(2):
-        for _ in range(100):
+    async with asyncio.timeout(60):
+        for _ in range(1_000):
             if orders.sent:
                 return
             await asyncio.sleep(0.01)

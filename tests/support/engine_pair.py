@@ -23,8 +23,8 @@ from tests.support.stalling_proxy import StallingProxy, stalling_proxy
 FIRST, SECOND = "engine", "engine-second"
 ENGINES = (FIRST, SECOND)
 PASSWORD = "not so secret"
-TERM_SECONDS = 2.0
-TAKEOVER_SECONDS = 15.0
+TERM_SECONDS, CALL_SECONDS = 5.0, 2.0
+TAKEOVER_SECONDS = 30.0
 """A term, the start of what an engine has, and the pauses of a machine that is shared."""
 
 
@@ -53,6 +53,7 @@ class PairStack(LocalStack):
             "password_file": self._password_file,
             "holder": name,
             "lease_term": TERM_SECONDS,
+            "call_timeout": CALL_SECONDS,
         }
         return {**table, "shared_journal": shared}
 

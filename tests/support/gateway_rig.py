@@ -37,7 +37,7 @@ from tests.support.scripted_service import (
 
 NAME = "binanceusdm"
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
-WAIT = 10.0
+WAIT = 60.0
 Answer = Any
 
 

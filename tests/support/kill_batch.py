@@ -32,12 +32,13 @@ from tests.support.kill_keeper import Keeper, Striker
 from tests.support.kill_plan import VICTIMS, draw_episode
 from tests.support.kill_tally import Tally
 from tests.support.kill_traffic import Trader
+from tests.support.pace import measured_pace
 from tests.support.stack import StackDriver, running_stack
 
 RECV_WINDOW, PROCESSING, CLOCK_BOUND = 0.5, 0.4, 0.1
 FENCE_SECONDS: Final = RECV_WINDOW + PROCESSING + CLOCK_BOUND
-SETTLE_SECONDS: Final = FENCE_SECONDS + 5.0
-"""Longest time from the last start until every position is hedged or flat."""
+RECOVERY_SECONDS: Final = 5.0
+"""Longest time from the last start until all is hedged or flat, beyond the fence; if idle."""
 GIVE_UP_SECONDS: Final = 60.0
 EPISODE_SECONDS: Final = 180.0
 KILLS_AN_EPISODE: Final = 10
@@ -146,13 +147,14 @@ class Batch:
         for keeper in self.keepers.values():
             await keeper.serving.wait()
         began = loop.time()
-        while not await self._is_at_rest():
-            if loop.time() - began > GIVE_UP_SECONDS:
-                raise AssertionError(f"not at rest:\n{await self._moving()}")
-            await asyncio.sleep(_POLL_SECONDS)
+        async with measured_pace() as pace:
+            while not await self._is_at_rest():
+                if loop.time() - began > GIVE_UP_SECONDS:
+                    raise AssertionError(f"not at rest:\n{await self._moving()}")
+                await asyncio.sleep(_POLL_SECONDS)
         took = loop.time() - began
         self.tally.settles.append(took)
-        if took > SETTLE_SECONDS:
+        if took > FENCE_SECONDS + pace.factor * RECOVERY_SECONDS:
             self.tally.findings.append(f"at rest only {took:.1f} s after the last start")
 
     async def _is_at_rest(self) -> bool:

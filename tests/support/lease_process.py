@@ -24,7 +24,7 @@ from tests.support.journal_images import halted
 from tests.support.postgres_server import WireSession
 
 OVERTAKEN = 3
-TERM = timedelta(milliseconds=600)
+TERM = timedelta(seconds=2)
 _PACE_SECONDS = 0.01
 
 

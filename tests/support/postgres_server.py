@@ -25,7 +25,7 @@ from typing import Any
 _NUMBERS = frozenset({20, 21, 23})
 """Type numbers of bigint, smallint and integer; all else is read as text."""
 
-_READY_SECONDS = 20.0
+_READY_SECONDS = 60.0
 
 
 class PostgresError(Exception):

@@ -98,7 +98,7 @@ async def scanner_process(
             sys.executable, "-m", "services.scanner", "--config", str(config), stderr=written
         )
     try:
-        await until(lambda: ready.exists() or process.returncode is not None, seconds=20)
+        await until(lambda: ready.exists() or process.returncode is not None, seconds=90)
         assert process.returncode is None, log.read_text()
         async with open_channel(json.loads(ready.read_text())["grpc_address"]) as channel:
             yield ScannerProcess(process, scanner_pb2_grpc.ScannerServiceStub(channel), log)

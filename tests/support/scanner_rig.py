@@ -81,7 +81,7 @@ async def status(stub: Stub, scan_id: str = "") -> scanner_pb2.Scan:
     return scan
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait for a condition, plain or asynchronous, with a deadline."""
     async with asyncio.timeout(seconds):
         while True:

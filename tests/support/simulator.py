@@ -24,7 +24,7 @@ from services.simulator.settings import SimulatorSettings
 API_KEY = "test-api-key"
 API_SECRET = "test-api-secret"
 ACCOUNT = "trader"
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 
 def simulator_settings(**changes: Any) -> SimulatorSettings:

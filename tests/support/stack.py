@@ -18,12 +18,15 @@ from cli.demo.stack import PERPETUAL, SPOT, LocalStack, StackOptions
 from cli.trading import SETTLED_STATES, EntryOrder, entry_request
 from opensqt.market_maker.v1 import engine_pb2, engine_pb2_grpc, exchange_pb2
 from services.common.codec import decimal_from_proto, decimal_to_proto
+from tests.support.pace import Pace, measured_pace
 
 # The window must outlast a pause of a process on shared cores, else the venue refuses its requests.
 RECV_WINDOW, PROCESSING, CLOCK_BOUND = 1.0, 0.5, 0.1
 FENCE_SECONDS = RECV_WINDOW + PROCESSING + CLOCK_BOUND
-SETTLE_SECONDS = FENCE_SECONDS + 5.0
-"""Longest time from a start until every position is hedged or flat."""
+RECOVERY_SECONDS = 5.0
+"""Longest time from a start until every position is hedged or flat, beyond the fence."""
+PATIENCE_SECONDS = 30.0
+"""How long to wait for what has no bound of its own."""
 POLL_SECONDS = 0.02
 NOTIONAL = Decimal(400)
 _MIN_NOTIONAL = Decimal(5)
@@ -209,20 +212,24 @@ class StackDriver:
         return (await self.engine.GetHedgedPosition(request)).position
 
     async def settled(
-        self, position: engine_pb2.HedgedPosition, seconds: float = SETTLE_SECONDS
+        self, position: engine_pb2.HedgedPosition, seconds: float = PATIENCE_SECONDS
     ) -> engine_pb2.HedgedPosition:
         """Wait until a position rests; fails with its whole text when it does not in time."""
-        deadline = asyncio.get_running_loop().time() + seconds
+        return await self._resting(position, asyncio.get_running_loop().time(), lambda: seconds)
+
+    async def _resting(
+        self, position: engine_pb2.HedgedPosition, began: float, bound: Callable[[], float]
+    ) -> engine_pb2.HedgedPosition:
         while True:
             position = await self.get(position.position_id)
             if position.state in SETTLED_STATES:
                 return position
-            if asyncio.get_running_loop().time() > deadline:
-                raise AssertionError(f"not settled within {seconds:.1f} s:\n{position}")
+            if asyncio.get_running_loop().time() - began > bound():
+                raise AssertionError(f"not settled within {bound():.1f} s:\n{position}")
             await asyncio.sleep(POLL_SECONDS)
 
     async def until(
-        self, holds: Callable[[], Awaitable[bool]], what: str, seconds: float = 10.0
+        self, holds: Callable[[], Awaitable[bool]], what: str, seconds: float = PATIENCE_SECONDS
     ) -> None:
         """Poll until the awaited condition holds; fails naming it when it does not in time."""
         deadline = asyncio.get_running_loop().time() + seconds
@@ -281,17 +288,20 @@ class StackDriver:
     ) -> list[engine_pb2.HedgedPosition | AssertionError]:
         """Wait until all rest, at most the fence and 5 s from `started` (the loop's time).
 
-        One that does not has its failure in its place, so that each case tells of itself.
+        The 5 s are of an idle machine. A position that does not rest in time has its failure in its
+        place, so that each case tells of itself.
         """
-        left = started + SETTLE_SECONDS - asyncio.get_running_loop().time()
-        waits = (self._settled_or_late(position, left) for position in positions)
-        return await asyncio.gather(*waits)
+        async with measured_pace() as pace:
+            waits = (self._settled_or_late(position, started, pace) for position in positions)
+            return await asyncio.gather(*waits)
 
     async def _settled_or_late(
-        self, position: engine_pb2.HedgedPosition, seconds: float
+        self, position: engine_pb2.HedgedPosition, started: float, pace: Pace
     ) -> engine_pb2.HedgedPosition | AssertionError:
         try:
-            return await self.settled(position, seconds)
+            return await self._resting(
+                position, started, lambda: FENCE_SECONDS + pace.factor * RECOVERY_SECONDS
+            )
         except AssertionError as late:
             return late
 

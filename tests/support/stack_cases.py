@@ -10,7 +10,7 @@ from cli.demo.books import Books
 from opensqt.market_maker.v1 import engine_pb2
 from tests.support.stack import CLOSED, StackDriver, in_time
 
-HELD_SECONDS = 4.0
+HELD_SECONDS = 8.0
 """How long the venue holds what is in flight: long enough to bring all cases to their moment."""
 NO_MARGIN = {"type": "reject", "code": -2019, "msg": "Margin is insufficient."}
 

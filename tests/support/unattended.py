@@ -21,7 +21,7 @@ from tests.support.fading_market import INTERVAL, START, write_fading_market
 from tests.support.stack import StackDriver, stack_options
 
 Position = engine_pb2.HedgedPosition
-WAIT_SECONDS = 25.0
+WAIT_SECONDS = 60.0
 _PATIENCE = {"flip_patience": 2, "gone_patience": 2, "refusal_cooldown": 2, "decide_interval": 0.3}
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
+_MOST_THREADS = 64
 
 
 class VirtualClock:
@@ -63,6 +65,9 @@ class VirtualClock:
         """Run the loop until nothing is ready and no thread owes an answer."""
         loop = asyncio.get_running_loop()
         ready = loop._ready  # type: ignore[attr-defined]  # asyncio's queue
+        if loop._default_executor is None:  # type: ignore[attr-defined]  # set lazily by asyncio
+            # Where work waits for a thread, Python 3.11 counts more threads as idle than there are.
+            loop.set_default_executor(ThreadPoolExecutor(_MOST_THREADS))
         while True:
             await asyncio.sleep(0)
             # Asked first: what ends after this has its answer among what is ready.

@@ -18,7 +18,7 @@ from tests.support.stack_cases import Position, held
 pytestmark = [
     pytest.mark.system,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(180),
 ]
 ENGINE, CONNECTOR = "engine", f"connector-{PERPETUAL}"
 PATIENCE_SECONDS = 20.0

@@ -29,7 +29,7 @@ from tests.support.journal_images import (
     write_journal,
 )
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 FLIPS = 10_000
 _LEAF, _INTERIOR = 13, 5
 

@@ -20,7 +20,7 @@ from tests.support.stack_cases import Position, held
 pytestmark = [
     pytest.mark.system,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(180),
 ]
 PAUSE_SECONDS = 10.0
 NOTICED_SECONDS = 7.0

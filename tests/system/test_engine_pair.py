@@ -49,7 +49,7 @@ pytestmark = [
     pytest.mark.skipif(not has_postgres(), reason="PostgreSQL's server is not installed"),
     pytest.mark.asyncio(loop_scope="module"),
     # Seven processes are started, stopped, killed and started again on shared cores.
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 LATER_CASES = {
     "ETHUSDT": lead_filled_unheard,
@@ -194,7 +194,7 @@ async def test_without_the_database_a_lead_is_hedged_and_all_else_waits(
     await pair.until_standing_by(pair.other)
 
 
-@pytest.mark.timeout(60 + 60 * ROUNDS)
+@pytest.mark.timeout(180 + 120 * ROUNDS)
 async def test_takeovers_at_random_moments_work_nothing_twice(pair: EnginePair) -> None:
     """Opens and closes under way, a stop or a kill at any moment of them, round after round."""
     dice = Random(ROUNDS)

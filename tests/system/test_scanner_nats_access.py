@@ -125,7 +125,7 @@ async def test_a_lease_runs_out_with_its_holder(tmp_path: Path) -> None:
         settings = NatsSettings(servers=(server.address,))
         async with open_link(settings, clock) as link:
             first, second, again = (
-                NatsLease(link, names, owner, clock, is_wanted=lambda: True, lease_seconds=0.6)
+                NatsLease(link, names, owner, clock, is_wanted=lambda: True, lease_seconds=3)
                 for owner in ("first", "second", "first")
             )
             await first.prepare()
@@ -136,7 +136,7 @@ async def test_a_lease_runs_out_with_its_holder(tmp_path: Path) -> None:
             assert await again.take()
             assert not await first.take()
             assert not first.is_mine
-            await until(second.take, seconds=5)
+            await until(second.take, seconds=60)
             assert second.is_mine
             assert not again.is_mine
 

@@ -19,7 +19,7 @@ Told = Callable[[str, object], None]
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(PROGRAM is None, reason="needs nats-server (Debian package nats-server)"),
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(300),
 ]
 
 

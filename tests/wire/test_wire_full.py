@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -39,7 +40,7 @@ from tests.support.wire_stage import (
 COUNT = 100_000
 RAW_COUNT = 100
 HANGING = 10_000
-TURNS = 5
+TURNS, SOUND_SECONDS = 8, 5
 AT_ONCE = 32
 PAUSE = 0.01
 MAX_RATIO = 2.0
@@ -97,22 +98,22 @@ async def test_a_hundred_thousand_malformed_requests(tmp_path: Path, say: Say) -
         call = symbol_info(stage.stub)
         _, idle = await steady(call, asyncio.sleep(5), PAUSE)
         before = stage.resident_mib()
-        # In turns: whatever else the machine does falls on both alike.
+        # In turns: whatever else the machine does falls on all alike, or on few of the turns.
         sound, bad, counts, seconds = Latencies(), Latencies(), Counter[str](), 0.0
+        raw, beside_raw, ratios = Counter[str](), Latencies(), list[float]()
         for turn in range(TURNS):
-            _, beside = await flooded(stage, turn, malformed=False, seconds=8)
+            _, beside = await flooded(stage, turn, malformed=False, seconds=SOUND_SECONDS)
             sound.add(beside)
-            (ends, took), beside = await flooded(stage, turn, malformed=True, seconds=1_000)
-            bad.add(beside)
+            (ends, took), worse = await flooded(stage, turn, malformed=True, seconds=1_000)
+            bad.add(worse)
+            ratios.append(worse.percentile(0.99) / beside.percentile(0.99))
             counts.update(ends)
             seconds += took
-        between = stage.resident_mib()
-        raw: Counter[str] = Counter()
-        beside_raw = Latencies()
-        for name in ATTACKS:
-            ends, during = await steady(call, attack(stage.address, name, RAW_COUNT, seed=1), PAUSE)
-            raw += ends
-            beside_raw.add(during)
+            for name in list(ATTACKS)[turn::TURNS]:
+                attacking = attack(stage.address, name, RAW_COUNT, seed=1)
+                ends, during = await steady(call, attacking, PAUSE)
+                raw += ends
+                beside_raw.add(during)
         after = stage.resident_mib()
         await call()
     codes: Counter[str] = Counter()
@@ -126,14 +127,12 @@ async def test_a_hundred_thousand_malformed_requests(tmp_path: Path, say: Say) -
     say(f"  good caller beside valid flood       {figures(sound)}")
     say(f"  good caller beside malformed flood   {figures(bad)}")
     say(f"  good caller beside raw attacks       {figures(beside_raw)}")
-    ratio = bad.percentile(0.99) / sound.percentile(0.99)
+    ratio = statistics.median(ratios)
     raw_ratio = beside_raw.percentile(0.99) / sound.percentile(0.99)
-    say(f"  p99 ratio to the valid flood: malformed {ratio:.2f}, raw {raw_ratio:.2f}")
+    of_turns = " ".join(f"{one:.2f}" for one in sorted(ratios))
+    say(f"  p99 ratio to the valid flood: malformed {ratio:.2f} ({of_turns}), raw {raw_ratio:.2f}")
     say(f"  p99 ratio to the idle server: {bad.percentile(0.99) / idle.percentile(0.99):.2f}")
-    say(
-        f"  resident memory: {before:.0f} MiB before, {between:.0f} MiB after the requests,"
-        f" {after:.0f} MiB after the connections"
-    )
+    say(f"  resident memory: {before:.0f} MiB before, {after:.0f} MiB after all of it")
     assert sum(codes.values()) == COUNT
     assert not {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"} & set(codes)
     assert sum((idle.failed + sound.failed + bad.failed + beside_raw.failed).values()) == 0

@@ -214,17 +214,15 @@ class Call:
 
 def is_match(match: Match, call: Call) -> bool:
     """Tell whether a call meets every stated condition, counting aside."""
-    return all(
-        wanted is None or wanted == actual
-        for wanted, actual in (
-            (match.method, call.method),
-            (match.path, call.path),
-            (match.operation, call.operation),
-            (match.venue, call.venue),
-            (match.symbol, call.symbol),
-            (match.side, call.side),
-            (match.reduce_only, call.reduce_only),
-        )
+    # Written out: each call of a venue meets each rule.
+    return (
+        (match.method is None or match.method == call.method)
+        and (match.path is None or match.path == call.path)
+        and (match.operation is None or match.operation == call.operation)
+        and (match.venue is None or match.venue == call.venue)
+        and (match.symbol is None or match.symbol == call.symbol)
+        and (match.side is None or match.side == call.side)
+        and (match.reduce_only is None or match.reduce_only == call.reduce_only)
     )
 
 
@@ -232,6 +230,7 @@ def is_match(match: Match, call: Call) -> bool:
 @dataclass(slots=True)
 class _Armed:
     rule: FaultRule
+    stage: Stage
     random: random.Random
     matched: int = 0
     applied: int = 0
@@ -263,7 +262,9 @@ class FaultBook:
         ids = {rule.id for rule in rules}
         self._armed = [armed for armed in self._armed if armed.rule.id not in ids]
         # A seeded generator is the point: the same seed must fail the same calls.
-        self._armed += [_Armed(rule, random.Random(rule.match.seed)) for rule in rules]  # noqa: S311 - not for secrets
+        for rule in rules:
+            chance = random.Random(rule.match.seed)  # noqa: S311 - not for secrets
+            self._armed.append(_Armed(rule, rule.stage, chance))
 
     def clear(self) -> None:
         """Disarm everything."""
@@ -277,7 +278,7 @@ class FaultBook:
         return [
             armed.rule.action
             for armed in self._armed
-            if armed.rule.stage is stage and is_match(armed.rule.match, call) and armed.applies()
+            if armed.stage is stage and is_match(armed.rule.match, call) and armed.applies()
         ]
 
     def counts(self) -> list[dict[str, object]]:

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
 
 COMMANDS = (
     *("scan", "watch", "workers", "enter", "exit", "reduce", "close-all", "positions", "halt"),
@@ -25,9 +28,14 @@ def _arb(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=120,
         check=False,
     )
+
+
+def _refused(*arguments: str) -> Result:
+    """Run a command that is refused before it begins, which needs no process of its own."""
+    return CliRunner().invoke(app, arguments)
 
 
 def _config(directory: Path) -> Path:
@@ -73,27 +81,25 @@ def test_wrong_settings_are_all_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("figure", ["NaN", "1e5", "1_000", "٣", ""])
-def test_a_figure_that_is_no_plain_decimal_is_refused_before_anything(
-    tmp_path: Path, figure: str
-) -> None:
+def test_a_figure_that_is_no_plain_decimal_is_refused_before_anything(figure: str) -> None:
     """The option is named; nothing is asked of any service."""
-    result = _arb(tmp_path, "enter", "some-id", "--yes", "--notional", figure)
-    assert result.returncode == 2
+    result = _refused("enter", "some-id", "--yes", "--notional", figure)
+    assert result.exit_code == 2
     assert "--notional" in result.stderr
 
 
 @pytest.mark.parametrize("symbol", ["btcusdt", "BTC/USDT", "BTC USDT", ""])
-def test_a_symbol_that_can_match_nothing_is_refused(tmp_path: Path, symbol: str) -> None:
+def test_a_symbol_that_can_match_nothing_is_refused(symbol: str) -> None:
     """It would look as if nothing qualified."""
-    result = _arb(tmp_path, "scan", "--symbol", symbol)
-    assert result.returncode == 2
+    result = _refused("scan", "--symbol", symbol)
+    assert result.exit_code == 2
     assert "as BTCUSDT" in result.stderr
 
 
-def test_json_asks_nobody(tmp_path: Path) -> None:
+def test_json_asks_nobody() -> None:
     """Without --yes a program's entry is refused, not left waiting for an answer."""
-    result = _arb(tmp_path, "enter", "some-id", "--notional", "10", "--json")
-    assert result.returncode == 2
+    result = _refused("enter", "some-id", "--notional", "10", "--json")
+    assert result.exit_code == 2
     assert "--yes" in result.stderr
 
 

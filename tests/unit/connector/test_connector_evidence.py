@@ -83,7 +83,7 @@ def fill(order_id: str = "77") -> VenueFill:
 
 async def until(check: Callable[[], bool]) -> None:
     """Poll until `check` holds, two seconds at most."""
-    for _ in range(400):
+    for _ in range(4_000):
         if check():
             return
         await asyncio.sleep(0.005)

@@ -39,7 +39,7 @@ async def test_no_row_is_left_behind_by_the_signals(tmp_path: Path) -> None:
             await ledger.update(name, Phase.CLOSED, state="{}", patient=step % 2 == 0)
 
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(write(number) for number in range(20)))
         assert await ledger.open_rows() == []
     finally:

@@ -88,6 +88,6 @@ async def test_a_further_request_of_a_call_takes_a_place_of_its_own() -> None:
     assert max(exchange.flying) == 1
     assert seen.index("sent b1") < seen.index("sent a2")
     # All places are back: another read needs no wait.
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         async with scanned.budget.take(EndpointClass.WEIGHT, 1, Priority.SCAN):
             pass

@@ -151,7 +151,7 @@ async def test_an_update_of_an_order_is_read(code: str, tmp_path: Path) -> None:
             watching = asyncio.get_running_loop().create_task(
                 venue.profile.calls.watch(venue.trading)
             )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await listener.done.wait()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

@@ -86,7 +86,7 @@ class Rig:
 
 async def take(rows: AsyncIterator[str], count: int) -> list[str]:
     """Return the next `count` rows; fail when they do not come."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         return [await anext(rows) for _ in range(count)]
 
 

@@ -136,7 +136,7 @@ async def reading(
 async def rows_until(subscription: Any, wanted: Callable[[Any], bool]) -> list[Any]:
     """Return what a stream tells up to the first row that is wanted."""
     found = []
-    async with asyncio.timeout(10), subscription as rows:
+    async with asyncio.timeout(60), subscription as rows:
         async for row in rows:
             found.append(row)
             if wanted(row):

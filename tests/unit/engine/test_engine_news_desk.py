@@ -177,3 +177,14 @@ async def test_news_of_a_position_nobody_knows_is_an_error(desk: Desk) -> None:
     stranger = replace(gone("0.4"), position_id="p999999999999999", at=START + timedelta(1))
     with pytest.raises(ValueError, match="nobody knows"):
         await desk.news.leg_gone(stranger)
+
+
+async def test_a_position_that_has_not_changed_is_shown_again(desk: Desk) -> None:
+    """Its view is made once for each of its states, and the newest state is what is shown."""
+    book = desk.book
+    before = book.view(book.all()[0])
+    assert book.view(book.all()[0]) is before
+    book.record_soon(gone("0.5"))
+    after = book.view(book.all()[0])
+    assert after.revision > before.revision
+    assert after.short_leg.quantity == before.short_leg.quantity + D("0.5")

@@ -278,6 +278,33 @@ async def test_two_entries_at_once_do_not_both_fit() -> None:
     await rig.close_rig()
 
 
+async def test_two_entries_at_once_do_not_both_take_the_same_funds() -> None:
+    """What an entry under way will still take is not free to the next one; what it took is gone."""
+    journal = HeldJournal()
+    rig = new_rig(journal)
+    rig.long_venue.funds = rig.short_venue.funds = D(150)
+    await rig.start()
+    journal.gate.clear()
+    first = asyncio.get_running_loop().create_task(rig.engine.open(rig.open_command()))
+    await rig.clock.run_until(lambda: journal.waiting == 1)
+    other = replace(
+        rig.open_command(),
+        long_leg=renamed(rig.long_venue.instrument.ref),
+        short_leg=renamed(rig.short_venue.instrument.ref),
+    )
+    with pytest.raises(EntryRefusedError) as caught:
+        await rig.call(rig.engine.open(other))
+    assert caught.value.metadata["failures"] == "BALANCE_INSUFFICIENT"
+    assert "other entries under way take" in caught.value.message
+    journal.gate.set()
+    await rig.clock.run_until(first.done)
+    await rig.settled(first.result().position_id)
+    assert rig.engine.positions()[0].status is PositionStatus.OPEN
+    # The rig's venues do not lower their funds: what is open claims nothing of them.
+    await rig.call(rig.engine.open(replace(other, validate_only=True)))
+    await rig.close_rig()
+
+
 def renamed(ref: InstrumentRef) -> InstrumentRef:
     """Return another coin on the same venue."""
     return replace(ref, symbol="ETHUSDT")

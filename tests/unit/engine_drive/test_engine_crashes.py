@@ -19,7 +19,7 @@ from tests.support.fake_venue import Fault
 from tests.support.virtual_clock import VirtualClock
 
 # A life per await of an entry and an exit: seconds alone, many under the tracing of coverage.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 D = Decimal
 FENCE_AND_ROOM = 8.0

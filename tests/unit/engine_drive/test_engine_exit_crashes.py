@@ -21,7 +21,7 @@ from tests.support.engine_rig import EngineRig, MemoryJournal
 from tests.support.fake_venue import Fault
 from tests.support.virtual_clock import VirtualClock
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 D = Decimal
 

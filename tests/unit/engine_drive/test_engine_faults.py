@@ -1,4 +1,4 @@
-"""Thousands of seeded lives of a position under random faults, commands and crashes."""
+"""A thousand seeded lives of a position under random faults, commands and crashes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.engine_lives import Life
 
-SEEDS = 2000
-CHUNK = 250
+SEEDS = 1000
+CHUNK = 125
 
 
 @pytest.mark.parametrize("start", range(0, SEEDS, CHUNK))

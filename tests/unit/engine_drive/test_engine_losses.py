@@ -19,7 +19,7 @@ from services.engine.views import PositionStatus
 from tests.support.engine_lives import Life
 from tests.support.fake_venue import FakeVenue, Fault
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 D = Decimal
 SEEDS_PER_TEST = 40

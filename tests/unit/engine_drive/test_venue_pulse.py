@@ -57,7 +57,7 @@ async def test_silence_is_a_problem_within_four_seconds(monkeypatch: pytest.Monk
 
     venue, told = Silent(), asyncio.Event()
     following = asyncio.create_task(follow_pulse(venue, venue, VirtualClock(), told.set))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await told.wait()
     following.cancel()
     assert venue.problems == ["NO_ANSWER_IN_TIME"]

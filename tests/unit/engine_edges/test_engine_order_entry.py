@@ -82,8 +82,8 @@ async def test_a_call_that_grpc_cancels_is_opened_again_and_sends_nothing_of_old
 
 async def until_open(entry: OrderEntry) -> None:
     """Wait until orders can be handed over."""
-    async with asyncio.timeout(5):
-        for _ in range(500):
+    async with asyncio.timeout(60):
+        for _ in range(2_000):
             if entry.is_open:
                 return
             await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ from services.engine.sqlite_journal import SqliteJournal
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - the loop does the work, no event tells of it
             await asyncio.sleep(0.001)
 
@@ -42,6 +42,25 @@ async def test_work_that_work_gives_is_done_after_what_waits() -> None:
     afterwards.do(partial(done.append, "second"))
     await _until(lambda: len(done) == 3)
     assert done == ["first", "second", "last"]
+
+
+async def test_what_fails_keeps_nothing_that_waits() -> None:
+    """The loop is told of a piece that raises, and the next pieces are done all the same."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: told.append(said["exception"]))
+    done: list[str] = []
+    failure = ValueError("planted")
+
+    def fail() -> None:
+        raise failure
+
+    afterwards = Afterwards(0)
+    afterwards.do(fail)
+    afterwards.do(partial(done.append, "second"))
+    await _until(lambda: bool(done))
+    afterwards.do(partial(done.append, "third"))
+    await _until(lambda: len(done) == 2)
+    assert told == [failure]
 
 
 async def test_without_delay_it_is_done_at_once() -> None:

@@ -93,7 +93,7 @@ async def test_an_early_reading_is_joined_and_never_made_twice() -> None:
 async def test_what_nobody_needs_is_not_waited_for() -> None:
     """The end of the scan is the end of its early readings, also of those that hang."""
     runner = Runner()
-    async with asyncio.timeout(5), EarlyReadings(runner, lambda: None) as early:
+    async with asyncio.timeout(60), EarlyReadings(runner, lambda: None) as early:
         early.begin([ReadDetail("binanceusdm", "BTCUSDT")])
         await runner.was_asked.wait()
 

@@ -227,7 +227,9 @@ class Story:
                 if asyncio.get_running_loop().time() > deadline:
                     raise StackError(f"the engine never booked the funding paid, {at_venue}")
                 await asyncio.sleep(POLL_SECONDS)
-                closed = (await engine.GetHedgedPosition(request)).position
+                # A connection that a busy machine makes late is no reason to end without a claim.
+                reply = await engine.GetHedgedPosition(request, wait_for_ready=True)
+                closed = reply.position
         return closed
 
     async def _leave(self, position: engine_pb2.HedgedPosition) -> engine_pb2.HedgedPosition:

@@ -29,7 +29,9 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # The default stops pinging an idle channel after two pings; its death would go unseen.
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Despite its name the least time that one attempt gets, with TLS and all: with less, a busy
+    # machine or a long way fails the call that opens the connection.
+    ("grpc.min_reconnect_backoff_ms", 3_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # gRPC would send a call again by itself; an order must never be.
     ("grpc.enable_retries", 0),

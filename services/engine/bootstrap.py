@@ -55,7 +55,7 @@ from services.engine.watching import PositionFeed
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from services.engine.guard_ports import RiskReader
     from services.engine.page.server import PageServer
@@ -166,31 +166,35 @@ async def engine_server(
         stack.push_async_callback(_stop, engine, leadership, settings.grpc.drain_seconds)
         strategy = _strategy(settings, engine, opportunities, clock)
         stack.push_async_callback(strategy.stop)
-        show_engine(page, engine, clock, opportunities, alerts, strategy)
+        gauges = EngineGauges(metrics)
+        show_engine(page, engine, clock, opportunities, alerts, strategy, gauges)
         # Streams must end before the server waits for its calls, else it waits for them in vain.
         stack.callback(feed.close)
         stack.callback(alerts.close)
         server = GrpcServer(settings.grpc, metrics=metrics, clock=clock, tracer=tracing.tracer)
         _register(server, engine, feed, alerts, scanner, strategy)
-        telling = _telling(engine, server, metrics, clock, leadership)
+        telling = _telling(engine, server, gauges, clock, leadership)
         stack.push_async_callback(telling.close)
         if owns_process:
-            keeper = GarbageKeeper(lambda: all(each.is_idle for each in gateways.values()), clock)
-            telling.spawn(keeper.run(), "garbage")
+            telling.spawn(_keeper(gateways, clock).run(), "garbage")
         yield server
+
+
+def _keeper(gateways: Mapping[str, ConnectorGateway], clock: Clock) -> GarbageKeeper:
+    return GarbageKeeper(lambda: all(each.is_idle for each in gateways.values()), clock)
 
 
 def _telling(
     engine: Engine,
     server: GrpcServer,
-    metrics: ServiceMetrics,
+    gauges: EngineGauges,
     clock: Clock,
     leadership: Leadership,
 ) -> OwnedTasks:
     tasks = OwnedTasks()
     tasks.spawn(_cut_when_lost(leadership, engine), "leadership")
-    gauges = EngineGauges(metrics).run(engine.ledger, engine.risk, engine.guards, clock)
-    tasks.spawn(gauges, "gauges")
+    showing = gauges.run(engine.ledger, engine.risk, engine.guards, clock)
+    tasks.spawn(showing, "gauges")
     tasks.spawn(tell_readiness(server, lambda: engine.takes_entries, clock), "readiness")
     return tasks
 

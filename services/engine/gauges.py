@@ -83,6 +83,8 @@ class EngineGauges:
             "1 once the journal was read to its end; before, nothing tells what was made.",
         )
         self._earnings = EarningsBook()
+        self.day_result: Decimal | None = None
+        """What was made since the UTC day's first look, as of the last refresh; None: unknown."""
 
     async def refresh(
         self, ledger: PositionBook, risk: RiskDesk, guards: GuardDesk | None, clock: Clock
@@ -109,6 +111,7 @@ class EngineGauges:
         await asyncio.sleep(0)
         # A sum without what has ended would look like a loss.
         self._show_earned(earned if is_whole else None)
+        self.day_result = risk.made_today(earned) if is_whole else None
         self._used.show(_by_one(risk.used_ratios(held, earned if is_whole else None)))
         self._breaks.set(len(ledger.engine.breaks))
         self._stopped.set(len(ledger.engine.breakers))

@@ -110,6 +110,11 @@ class RiskDesk:
         is_now = day is not None and utc_day(day.at) == utc_day(self._clock.now())
         return day if is_now else None
 
+    def made_today(self, earned: EarnedSum) -> Decimal | None:
+        """Return `day_result` where the sums of all positions are at hand."""
+        day = self._opened_day()
+        return None if day is None else sum(earned.results.values(), _ZERO) - day.result
+
     def used_ratios(self, held: HeldSum, earned: EarnedSum | None) -> dict[str, Decimal]:
         """Return how much of each bound of the whole engine is used by these sums.
 
@@ -117,9 +122,8 @@ class RiskDesk:
         """
         used: dict[str, Decimal] = {}
         if self._risk.max_daily_loss and earned is not None:
-            day = self._opened_day()
-            made = _ZERO if day is None else sum(earned.results.values(), _ZERO) - day.result
-            used["max_daily_loss"] = max(_ZERO, -made) / self._risk.max_daily_loss
+            lost = -(self.made_today(earned) or _ZERO)
+            used["max_daily_loss"] = max(_ZERO, lost) / self._risk.max_daily_loss
         if self._risk.max_daily_fees and earned is not None:
             used["max_daily_fees"] = earned.day_fees / self._risk.max_daily_fees
         if self._limits.max_total_notional:

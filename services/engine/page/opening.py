@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from opensqt.market_maker.v1 import scanner_pb2_grpc
     from services.common.clock import Clock
     from services.common.metrics import ServiceMetrics
+    from services.engine.gauges import EngineGauges
     from services.engine.page.server import PageServer
     from services.engine.page.source import PageEngine
     from services.engine.risk_alerts import AlertFeed
@@ -44,6 +45,7 @@ def show_engine(
     scanner: scanner_pb2_grpc.ScannerServiceAsyncStub | None,
     alerts: AlertFeed,
     strategy: StrategyDesk,
+    gauges: EngineGauges,
 ) -> None:
     """Show this engine on the page, if there is one."""
     if page is not None:
@@ -53,5 +55,6 @@ def show_engine(
             best=ScannerOffers(scanner, clock).best,
             alerts=lambda: alerts.recent,
             strategy=lambda: strategy.mode,
+            day_result=lambda: gauges.day_result,
         )
         page.show(source)

@@ -33,6 +33,7 @@ SUMMED_POSITIONS = 250
 SHOWN_ENDED = 8
 SHOWN_OFFERS = 10
 SHOWN_EVENTS = 30
+_LOOKED_AT_IN_A_TURN = 200
 _HOURS_A_YEAR = Decimal(8_760)
 
 
@@ -66,28 +67,24 @@ class PageSource:
         best: Callable[[int], Awaitable[Sequence[Offer]]],
         alerts: Callable[[], Iterable[RiskAlert]],
         strategy: Callable[[], StrategyMode],
+        day_result: Callable[[], Decimal | None],
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._best = best
         self._alerts = alerts
         self._strategy = strategy
+        self._day_result = day_result
 
     async def facts(self) -> PageFacts:
         """Return what stands now; a scanner that does not answer is told, not raised."""
         offers = await self._offers()
-        positions = self._engine.ledger.all()
-        live = [p for p in positions if not p.status.is_final]
+        live, ended = await self._sorted_out()
         # What is at rest and hedged can wait: what moves must not be pushed off the page by it.
         live.sort(key=lambda p: (not _is_calm(p), p.intent.at), reverse=True)
         is_summed = len(live) <= SUMMED_POSITIONS
         shown = tuple(live[:SHOWN_POSITIONS])
         rows = await self._rows(live if is_summed else shown)
-        ended = nlargest(
-            SHOWN_ENDED,
-            (p for p in positions if p.close_time is not None and p.status.is_final),
-            key=lambda p: p.update_time,
-        )
         alerts = [_alert_event(alert) for alert in self._alerts()]
         record = self._engine.ledger.engine
         now = self._clock.now()
@@ -95,7 +92,7 @@ class PageSource:
             now=now,
             status=self._engine.status(),
             strategy=self._strategy(),
-            day_result=self._engine.risk.day_result(),
+            day_result=self._day_result(),
             positions=rows[:SHOWN_POSITIONS],
             summed=rows if is_summed else None,
             unshown_count=len(live) - len(shown),
@@ -106,8 +103,25 @@ class PageSource:
             events=last_events((*shown, *ended), record, alerts, SHOWN_EVENTS),
         )
 
+    async def _sorted_out(self) -> tuple[list[Position], list[Position]]:
+        """Return what is not closed, and the last of what ended; of that there may be 100,000."""
+        live: list[Position] = []
+        ended: list[Position] = []
+        for number, position in enumerate(self._engine.ledger.all(), 1):
+            if not position.status.is_final:
+                live.append(position)
+            elif position.close_time is not None:
+                ended.append(position)
+            if number % _LOOKED_AT_IN_A_TURN == 0:
+                ended = nlargest(SHOWN_ENDED, ended, key=lambda p: p.update_time)
+                await asyncio.sleep(0)
+        return live, nlargest(SHOWN_ENDED, ended, key=lambda p: p.update_time)
+
     async def _rows(self, positions: Iterable[Position]) -> tuple[PositionRow, ...]:
-        marks, carries = self._engine.risk.marks(), self._engine.carries()
+        marks = self._engine.risk.marks()
+        await asyncio.sleep(0)
+        carries = self._engine.carries()
+        await asyncio.sleep(0)
         rows = []
         for position in positions:
             rows.append(_row(position, marks, carries.get(position.position_id)))

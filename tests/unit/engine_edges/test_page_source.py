@@ -33,6 +33,7 @@ async def facts_of(rig: EngineRig, alerts: AlertFeed | None = None, problem: str
         best=best,
         alerts=lambda: told.recent,
         strategy=lambda: StrategyMode.MANUAL,
+        day_result=lambda: None,
     )
     return await gathering.facts()
 

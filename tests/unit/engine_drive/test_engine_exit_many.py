@@ -26,10 +26,16 @@ def symbols(count: int) -> tuple[str, ...]:
     return tuple(f"C{index}USDT" for index in range(count))
 
 
+HOUR = timedelta(hours=1)
+
+
 async def open_many(policy: EnginePolicy | None = None, count: int = COUNT) -> EngineRig:
     """Return a rig with so many positions open, one per symbol."""
     limits = EngineLimits(max_open_positions=count)
-    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=policy, limits=limits)
+    # Bounds of calls are real seconds, in which nothing passes here but the machine's own work.
+    patient = replace(policy or EnginePolicy(), call_timeout=HOUR, place_timeout=HOUR)
+    patient = replace(patient, touch_timeout=HOUR)
+    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=patient, limits=limits)
     await rig.start()
     commands = [
         rig.engine.open(

@@ -19,14 +19,12 @@ from tests.support.virtual_clock import VirtualClock
 
 D = Decimal
 COUNT = 100
+HOUR = timedelta(hours=1)
 
 
 def symbols(count: int) -> tuple[str, ...]:
     """Return so many symbols."""
     return tuple(f"C{index}USDT" for index in range(count))
-
-
-HOUR = timedelta(hours=1)
 
 
 async def open_many(policy: EnginePolicy | None = None, count: int = COUNT) -> EngineRig:

@@ -177,6 +177,11 @@ class CountedIds:
         return f"uuid-{next(self._numbers)}"
 
 
+_HOUR = timedelta(hours=1)
+PATIENT = EnginePolicy(call_timeout=_HOUR, touch_timeout=_HOUR)
+"""The default, but for bounds in real seconds: in virtual time only a slow machine passes them."""
+
+
 class EngineRig:
     """Two venues, a journal and an engine; `long_venue` and `short_venue` are the witness."""
 
@@ -194,7 +199,7 @@ class EngineRig:
         short_rules = short_rules or make_rules("perp", InstrumentKind.PERPETUAL)
         self.clock = clock
         self.journal = journal
-        self.policy = policy or EnginePolicy()
+        self.policy = policy or PATIENT
         self.limits = limits or EngineLimits()
         self.recorder = Recorder()
         self.opportunities: OpportunitySource = NoOpportunities()

@@ -19,6 +19,7 @@ from tests.support.virtual_clock import VirtualClock
 
 D = Decimal
 COUNT = 100
+HOUR = timedelta(hours=1)
 
 
 def symbols(count: int) -> tuple[str, ...]:
@@ -29,7 +30,10 @@ def symbols(count: int) -> tuple[str, ...]:
 async def open_many(policy: EnginePolicy | None = None, count: int = COUNT) -> EngineRig:
     """Return a rig with so many positions open, one per symbol."""
     limits = EngineLimits(max_open_positions=count)
-    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=policy, limits=limits)
+    # Bounds of calls are real seconds, in which nothing passes here but the machine's own work.
+    patient = replace(policy or EnginePolicy(), call_timeout=HOUR, place_timeout=HOUR)
+    patient = replace(patient, touch_timeout=HOUR)
+    rig = EngineRig(VirtualClock(), MemoryJournal(), policy=patient, limits=limits)
     await rig.start()
     commands = [
         rig.engine.open(

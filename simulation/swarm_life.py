@@ -118,6 +118,7 @@ class SystemLife:
             ),
         )
         self._durable = durable
+        self._disks: list[asyncio.Handle] = []
         self._crashes = 0
         self._faults: Counter[str] = Counter()
         self._strikes = Strikes(self.world, mix, self._faults)
@@ -333,15 +334,20 @@ class SystemLife:
             begin = self._mix.random.uniform(0, _DISK_SECONDS)
             if name in self._mix.shares:
                 self._faults[name] += 1
-                world.loop.call_later(begin, setattr, disk, "is_full", True)
                 end = begin + self._mix.draw(name)
-                world.loop.call_later(end, setattr, disk, "is_full", False)
+                self._disks += [
+                    world.loop.call_later(begin, setattr, disk, "is_full", True),
+                    world.loop.call_later(end, setattr, disk, "is_full", False),
+                ]
 
     async def _heal(self) -> None:
         for row in self._counts():
             self._faults[str(row["rule"]["id"])] += int(row["applied"])
         self._faults.update({f"wire {k}": n for k, n in self.world.network.injected.items()})
         await self._strikes.end()
+        # A life without deeds heals before some disk was to fill.
+        for timer in self._disks:
+            timer.cancel()
         self._mix.heal()
         self.world.heal()
         for name in (*sorted(KINDS), ENGINE):

@@ -25,6 +25,7 @@ from simulation.invariants_service import (
     counts_are_bounded,
     entry_after_reconciliation,
 )
+from simulation.loop import SimHandle
 from simulation.swarm import Deed, DeedAt, FaultMix, LifeReport, Plan, settle_bound
 from simulation.swarm_account import BOUNDS, AccountBooks
 from simulation.swarm_strikes import KINDS_OF_STRIKE, Strikes
@@ -118,7 +119,7 @@ class SystemLife:
             ),
         )
         self._durable = durable
-        self._disks: list[asyncio.Handle] = []
+        self._disks: list[SimHandle] = []
         self._crashes = 0
         self._faults: Counter[str] = Counter()
         self._strikes = Strikes(self.world, mix, self._faults)

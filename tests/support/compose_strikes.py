@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 180.0
 """Far more than the venue's fence of 17 s, a takeover and a scan: cores are shared."""
 
+_SCAN_SECONDS = 420.0
+"""A new venue's histories are all read anew, and what fails is tried again later and later."""
+
 _NOT_YET = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 
 
@@ -71,7 +74,7 @@ async def next_symbol(stack: ComposeStack, driver: StackDriver) -> str:
         found[:] = [r.symbol for r in rows if r.long_leg.kind == spot and r.symbol not in traded]
         return bool(found)
 
-    await poll(published, "the scanner publishes an opportunity", SETTLE_SECONDS)
+    await poll(published, "the scanner publishes an opportunity", _SCAN_SECONDS)
     return found[0]
 
 

@@ -15,9 +15,9 @@ from tests.support.connector import (
     BUY,
     SELL,
     RunningConnector,
-    connector_part,
     number,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.simulator import running_simulator
@@ -36,7 +36,7 @@ async def families(tmp_path: Path) -> AsyncIterator[dict[str, RunningConnector]]
         simulator = await stack.enter_async_context(running_simulator())
         found = {}
         for code in CODES:
-            part = connector_part(code, simulator.address, tmp_path)
+            part = patient_part(code, simulator.address, tmp_path)
             found[code] = await stack.enter_async_context(running_connector(part))
         yield found
 

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 
 from opensqt.market_maker.v1 import exchange_pb2
 from services.simulator.app import Application
-from tests.support.connector import RunningConnector, connector_part, running_connector
+from tests.support.connector import RunningConnector, patient_part, running_connector
 from tests.support.connector_streams import data_of
 from tests.support.simulator import Control, running_simulator
 
@@ -31,7 +31,7 @@ async def simulator() -> AsyncIterator[Application]:
 @pytest.fixture
 async def perpetual(simulator: Application, tmp_path: Path) -> AsyncIterator[RunningConnector]:
     """A USD-M connector on it."""
-    part = connector_part("binanceusdm", simulator.address, tmp_path, request_timeout_seconds=1.0)
+    part = patient_part("binanceusdm", simulator.address, tmp_path, request_timeout_seconds=1.0)
     async with running_connector(part) as running:
         yield running
 

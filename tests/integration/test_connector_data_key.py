@@ -12,7 +12,7 @@ import pytest
 from opensqt.market_maker.v1 import exchange_pb2
 from services.common.errors import FatalError
 from services.simulator.app import Application
-from tests.support.connector import connector_part, connector_process, running_connector
+from tests.support.connector import connector_process, patient_part, running_connector
 from tests.support.simulator import Control, running_simulator, simulator_settings
 
 
@@ -30,7 +30,7 @@ async def test_the_process_ends_with_an_exit_code_and_says_what_to_do(
     simulator: Application, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 1, and a line that names the setting."""
-    part = connector_part("binanceusdm", simulator.address, tmp_path)
+    part = patient_part("binanceusdm", simulator.address, tmp_path)
     with pytest.raises(AssertionError, match="ended before it was ready"):
         async with connector_process(part, tmp_path):
             raise RuntimeError("the connector started")
@@ -43,7 +43,7 @@ async def test_it_starts_when_told_to_and_the_doctor_still_sees_it(
     simulator: Application, tmp_path: Path
 ) -> None:
     """The permission stays among the problems."""
-    part = connector_part("binance", simulator.address, tmp_path, allow_withdrawal_key=True)
+    part = patient_part("binance", simulator.address, tmp_path, allow_withdrawal_key=True)
     async with running_connector(part) as running:
         reply = await running.stub.GetAccountConfiguration(
             exchange_pb2.GetAccountConfigurationRequest()
@@ -59,7 +59,7 @@ async def test_a_venue_that_does_not_tell_stops_no_start(
     control = Control(simulator.address)
     fault: dict[str, Any] = {"type": "http_status", "status": 503, "body": ""}
     await control.fault(fault, path="/sapi/v1/account/apiRestrictions")
-    part = connector_part("binance", simulator.address, tmp_path)
+    part = patient_part("binance", simulator.address, tmp_path)
     async with asyncio.timeout(60), running_connector(part) as running:
         assert (await running.stub.GetName(exchange_pb2.GetNameRequest())).name == "binance"
 
@@ -69,7 +69,7 @@ async def test_the_refusal_is_a_fatal_error_with_its_reason(
     code: str, simulator: Application, tmp_path: Path
 ) -> None:
     """On each family, by its own words for the permission."""
-    part = connector_part(code, simulator.address, tmp_path)
+    part = patient_part(code, simulator.address, tmp_path)
     with pytest.raises(FatalError) as caught:
         async with running_connector(part):
             raise RuntimeError("the connector started")

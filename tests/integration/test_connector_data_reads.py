@@ -18,9 +18,9 @@ from services.simulator.market.source import Kind
 from tests.support.connector import (
     BUY,
     RunningConnector,
-    connector_part,
     number,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.connector_streams import data_of
@@ -39,7 +39,7 @@ async def simulator() -> AsyncIterator[Application]:
 @pytest.fixture
 async def perpetual(simulator: Application, tmp_path: Path) -> AsyncIterator[RunningConnector]:
     """A USD-M connector on it."""
-    part = connector_part("binanceusdm", simulator.address, tmp_path)
+    part = patient_part("binanceusdm", simulator.address, tmp_path)
     async with running_connector(part) as running:
         yield running
 
@@ -47,7 +47,7 @@ async def perpetual(simulator: Application, tmp_path: Path) -> AsyncIterator[Run
 @pytest.fixture
 async def spot(simulator: Application, tmp_path: Path) -> AsyncIterator[RunningConnector]:
     """A spot connector on it."""
-    part = connector_part("binance", simulator.address, tmp_path)
+    part = patient_part("binance", simulator.address, tmp_path)
     async with running_connector(part) as running:
         yield running
 

@@ -23,7 +23,7 @@ from services.engine.instruments import InstrumentKind
 from services.engine.ports import NEVER_SENT_REASON
 from tests.support.canned_markets import MARKETS, bitget
 from tests.support.canned_venue import KEY, WALLET, Answer, CannedVenue, open_responder
-from tests.support.connector import IOC, LIMIT, by_id, connector_part, order, running_connector
+from tests.support.connector import IOC, LIMIT, by_id, order, patient_part, running_connector
 from tests.support.error_rows import ORDER_PATHS
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ async def opened(code: str, venue: CannedVenue, folder: Path) -> AsyncIterator[A
     """Serve a connector of the venue and yield its stub."""
     hyperliquid = code == "hyperliquid"
     async with open_responder(venue) as port:
-        part = connector_part(
+        part = patient_part(
             code,
             f"127.0.0.1:{port}/fx",
             folder,

@@ -25,9 +25,9 @@ from tests.support.connector import (
     LIMIT,
     SELL,
     best_prices,
-    connector_part,
     eventually,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.simulator import Control, running_simulator
@@ -81,7 +81,7 @@ def bench_on(
 
     @asynccontextmanager
     async def run() -> AsyncIterator[Bench]:
-        part = connector_part(code, simulator, folder, limits=LimitsPart(**limits))
+        part = patient_part(code, simulator, folder, limits=LimitsPart(**limits))
         async with running_connector(part) as connector:
             halt_file = folder / f"{code}.ledger.halt"
             yield Bench(connector.stub, Control(simulator), halt_file)
@@ -218,7 +218,7 @@ async def test_an_operator_halts_and_resumes_one_venue(
     simulator: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What `arb halt --venue` and `arb resume --venue` do, and what they print."""
-    part = connector_part("binance", simulator, tmp_path)
+    part = patient_part("binance", simulator, tmp_path)
     async with running_connector(part) as connector:
         venue = VenueSettings(name="binance", kind="spot", address=connector.address)
         session = Session(ArbSettings(connectors=(venue,)), json=True)

@@ -17,8 +17,8 @@ from tests.support.connector import (
     GTC,
     LIMIT,
     RunningConnector,
-    connector_part,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.simulator import running_simulator
@@ -105,7 +105,7 @@ async def serving(code: str, folder: Path) -> AsyncIterator[RunningConnector]:
     """Serve one venue account on a simulator of its own."""
     async with (
         running_simulator() as simulator,
-        running_connector(connector_part(code, simulator.address, folder)) as running,
+        running_connector(patient_part(code, simulator.address, folder)) as running,
     ):
         yield running
 

@@ -15,7 +15,7 @@ from services.connector.bootstrap import open_servicer
 from services.connector.connector_metrics import ConnectorMetrics
 from services.connector.data_part import DataPart
 from services.simulator.app import Application
-from tests.support.connector import connector_part, eventually
+from tests.support.connector import eventually, patient_part
 from tests.support.simulator import Control, running_simulator
 
 
@@ -37,7 +37,7 @@ async def data(
     simulator: Application, metrics: ServiceMetrics, tmp_path: Path
 ) -> AsyncIterator[DataPart]:
     """The reading half of a connector whose readers may be one row behind."""
-    part = connector_part("binanceusdm", simulator.address, tmp_path, subscriber_queue_limit=1)
+    part = patient_part("binanceusdm", simulator.address, tmp_path, subscriber_queue_limit=1)
     async with open_servicer(part, ConnectorMetrics(metrics)) as servicer:
         yield servicer._data
 

@@ -16,10 +16,10 @@ from opensqt.market_maker.v1 import events_pb2, exchange_pb2, types_pb2
 from tests.support.connector import (
     BUY,
     SELL,
-    connector_part,
     eventually,
     number,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.simulator import ACCOUNT, Control, running_simulator, simulator_settings
@@ -41,7 +41,7 @@ class Bench:
 
     async def trade_elsewhere(self, symbol: str) -> None:
         """Trade on the same account past the connector: through another one."""
-        part = connector_part(self.code, self.address, self.folder / "elsewhere")
+        part = patient_part(self.code, self.address, self.folder / "elsewhere")
         async with running_connector(part) as other:
             await other.stub.PlaceOrder(order(BUY, "1", symbol=symbol), timeout=5)
 
@@ -84,7 +84,7 @@ async def open_bench(code: str, folder: Path, **rules: Any) -> AsyncIterator[Ben
     given = simulator_settings()
     settings = given.model_copy(update={"rules": given.rules.model_copy(update=rules)})
     async with running_simulator(settings) as simulator:
-        part = connector_part(code, simulator.address, folder)
+        part = patient_part(code, simulator.address, folder)
         async with running_connector(part) as connector:
             control = Control(simulator.address)
             made = Bench(code, simulator.address, folder, connector.stub, control)

@@ -22,8 +22,8 @@ from tests.support.connector import (
     LIMIT,
     MARKET,
     by_id,
-    connector_part,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.simulator import Control, running_simulator
@@ -42,7 +42,7 @@ class Bench:
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """Run a simulator and a connector of each kind on it."""
     async with running_simulator() as simulator:
-        part = connector_part(request.param, simulator.address, tmp_path)
+        part = patient_part(request.param, simulator.address, tmp_path)
         async with running_connector(part) as connector:
             yield Bench(request.param, connector.stub, Control(simulator.address))
 

@@ -27,9 +27,9 @@ from tests.support.connector import (
     SELL,
     RunningConnector,
     best_prices,
-    connector_part,
     eventually,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.connector_orders import order_request
@@ -108,7 +108,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     log = Log()
     async with running_simulator(settings) as simulator:
         log.watch(simulator)
-        part = connector_part("binanceusdm", simulator.address, tmp_path, allowance_scale=SCALE)
+        part = patient_part("binanceusdm", simulator.address, tmp_path, allowance_scale=SCALE)
         async with running_connector(part) as connector:
             yield Bench(connector, Control(simulator.address), log)
 
@@ -206,7 +206,7 @@ async def test_after_418_nothing_at_all_is_sent_until_the_ban_ends(
     state = await bench.stub.GetTradingState(trading_state_pb2.GetTradingStateRequest())
     assert state.state.HasField("banned_until")
     async with running_simulator() as other:
-        part = connector_part("binance", other.address, tmp_path)
+        part = patient_part("binance", other.address, tmp_path)
         async with running_connector(part) as second:
             with translated():
                 assert (await second.stub.PlaceOrder(order(BUY, "0.01"))).status == FILLED
@@ -220,7 +220,7 @@ async def test_a_start_during_a_ban_asks_the_venue_nothing_until_it_ends(tmp_pat
     log = Log()
     async with running_simulator() as simulator:
         log.watch(simulator)
-        part = connector_part("binance", simulator.address, tmp_path)
+        part = patient_part("binance", simulator.address, tmp_path)
         end = datetime.now(UTC) + timedelta(seconds=0.4)
         part.ledger_path.with_name(f"{part.ledger_path.name}.ban").write_text(
             json.dumps({"until": end.isoformat()})
@@ -244,7 +244,7 @@ async def test_position_mode_and_fees_are_asked_once_for_many_entries(tmp_path: 
     log = Log()
     async with running_simulator() as simulator:
         log.watch(simulator)
-        part = connector_part("binanceusdm", simulator.address, tmp_path)
+        part = patient_part("binanceusdm", simulator.address, tmp_path)
         async with running_connector(part) as connector:
             bench = Bench(connector, Control(simulator.address), log)
 
@@ -288,7 +288,7 @@ async def test_a_read_before_an_entry_passes_a_scan_that_waits(tmp_path: Path) -
     log, path = Log(), "GET /fapi/v1/depth"
     async with running_simulator(simulator_settings()) as simulator:
         log.watch(simulator)
-        part = connector_part("binanceusdm", simulator.address, tmp_path)
+        part = patient_part("binanceusdm", simulator.address, tmp_path)
         async with running_connector(part) as connector:
             await Control(simulator.address).fault({"type": "delay", "seconds": 1.0})
             asked = exchange_pb2.GetOrderBookRequest(symbol="BTCUSDT", depth=5)
@@ -315,7 +315,7 @@ async def test_an_exit_and_a_cancel_overtake_a_flood_of_entries_and_reads(tmp_pa
     log = Log()
     async with running_simulator(simulator_settings(rules=rules)) as simulator:
         log.watch(simulator)
-        part = connector_part(
+        part = patient_part(
             "binanceusdm",
             simulator.address,
             tmp_path,

@@ -19,9 +19,9 @@ from tests.support.connector import (
     BUY,
     SELL,
     RunningConnector,
-    connector_part,
     number,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.connector_streams import data_of, read_until
@@ -41,7 +41,7 @@ async def simulator() -> AsyncIterator[Application]:
 @pytest.fixture
 async def perpetual(simulator: Application, tmp_path: Path) -> AsyncIterator[RunningConnector]:
     """A USD-M connector on it."""
-    part = connector_part("binanceusdm", simulator.address, tmp_path)
+    part = patient_part("binanceusdm", simulator.address, tmp_path)
     async with running_connector(part) as running:
         yield running
 
@@ -51,7 +51,7 @@ async def either(
     request: pytest.FixtureRequest, simulator: Application, tmp_path: Path
 ) -> AsyncIterator[RunningConnector]:
     """A connector of each kind."""
-    part = connector_part(request.param, simulator.address, tmp_path)
+    part = patient_part(request.param, simulator.address, tmp_path)
     async with running_connector(part) as running:
         yield running
 

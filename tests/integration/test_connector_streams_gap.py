@@ -16,10 +16,10 @@ from tests.support.connector import (
     BUY,
     SELL,
     RunningConnector,
-    connector_part,
     eventually,
     number,
     order,
+    patient_part,
     running_connector,
 )
 from tests.support.connector_streams import data_of, read_until
@@ -50,7 +50,7 @@ async def serving(
     code: str, simulator: Application, folder: Path
 ) -> AsyncIterator[RunningConnector]:
     """Serve one account in this process."""
-    part = connector_part(code, simulator.address, folder, funding_poll_seconds=0.3)
+    part = patient_part(code, simulator.address, folder, funding_poll_seconds=0.3)
     async with running_connector(part) as running:
         yield running
 

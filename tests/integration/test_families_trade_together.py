@@ -21,7 +21,7 @@ from services.common.metrics import ServiceMetrics
 from services.common.settings import VenueSettings
 from services.engine.bootstrap import engine_server
 from services.engine.settings import EngineSettings
-from tests.support.connector import connector_part, running_connector
+from tests.support.connector import patient_part, running_connector
 from tests.support.simulator import Control, running_simulator, simulator_settings
 
 LONG = engine_pb2.LEG_SIDE_LONG
@@ -136,7 +136,7 @@ async def running_pair(long: str, short: str, folder: Path) -> AsyncIterator[Pai
         simulator = await stack.enter_async_context(running_simulator(settings))
         venues, stubs = [], []
         for name in (long, short):
-            part = connector_part(
+            part = patient_part(
                 name,
                 simulator.address,
                 folder,

@@ -323,6 +323,6 @@ async def test_a_connector_without_order_entry_gets_single_calls() -> None:
         stub: Any = exchange_pb2_grpc.ExchangeServiceStub(channel)
         async with open_order_entry("venue", stub, SystemClock()) as opened:
             with pytest.raises(grpc.aio.AioRpcError):
-                await stub.GetName(exchange_pb2.GetNameRequest())
+                await stub.GetName(exchange_pb2.GetNameRequest(), timeout=30)
             assert not opened.is_open
     await server.stop(None)

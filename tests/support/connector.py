@@ -57,6 +57,11 @@ def connector_part(code: str, simulator: str, folder: Path, **changes: Any) -> C
     return ConnectorPart(**{**values, **changes})
 
 
+def patient_part(code: str, simulator: str, folder: Path, **changes: Any) -> ConnectorPart:
+    """Return the same for tests in which no order is lost: with a window that no pause outlasts."""
+    return connector_part(code, simulator, folder, **{"recv_window_ms": 5000, **changes})
+
+
 @dataclass(frozen=True, slots=True)
 class RunningConnector:
     """A connector that serves; `servicer` is there when it runs in this process."""

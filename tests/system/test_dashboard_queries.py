@@ -92,8 +92,8 @@ async def scraping(stack: StackDriver, folder: Path) -> AsyncIterator[Prometheus
         yield server
 
 
-async def use(stack: StackDriver) -> str:
-    """Scan, enter with faults and without, earn funding, leave, halt; return what is still on."""
+async def use(stack: StackDriver) -> None:
+    """Scan, enter with faults and without, earn funding, leave, halt."""
     async with scanner_client(stack.stack.arb_settings().scanner) as scanner:
         await run_scan(scanner, str(uuid.uuid4()), lambda _: None)
     await stack.fault("partial", {"type": "partial", "ratio": "0.6"}, venue=SPOT)
@@ -117,7 +117,6 @@ async def use(stack: StackDriver) -> str:
     await stack.leave(left)
     reason = {"request_id": str(uuid.uuid4()), "reason": "shown on the dashboards"}
     await stack.engine.Halt(engine_pb2.HaltRequest(**reason))
-    return held.position_id
 
 
 async def stumble(stack: StackDriver) -> None:
@@ -188,7 +187,7 @@ async def test_every_question_of_every_dashboard_brings_series(
     """No panel, mark or variable of a system in use is empty."""
     start = time.time()
     async with scraping(stack, tmp_path / "prometheus") as server:
-        held = await use(stack)
+        await use(stack)
         wanted = list(questions(NAMES))
         rows: list[Row] = []
         deadline = time.monotonic() + TOLD_SECONDS
@@ -197,8 +196,11 @@ async def test_every_question_of_every_dashboard_brings_series(
             rows = [Row(one, await asked(server, one, start)) for one in wanted]
         unknown = await unknown_names(server, wanted)
         marked = await marked_positions(server, start)
+        listing = await stack.engine.ListHedgedPositions(engine_pb2.ListHedgedPositionsRequest())
     with capsys.disabled():
         sys.stdout.write(table(rows))
     assert unknown == set()
-    assert held in marked
+    # A bucket keeps its latest one alone: which of them a scrape finds is chance.
+    assert marked
+    assert marked <= {position.position_id for position in listing.positions}
     assert [row.question for row in rows if row.is_empty] == []

@@ -7,6 +7,7 @@ OutcomeUnknownError, unless the service itself said, with our ErrorInfo, that no
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,6 +127,16 @@ def translated(*, client_order_id: str | None = None) -> Iterator[None]:
         yield
     except grpc.aio.AioRpcError as error:
         raise from_call_error(error, client_order_id=client_order_id) from error
+
+
+def is_cancelled() -> bool:
+    """Whether the present task is asked to end.
+
+    gRPC raises CancelledError too when a call alone was cancelled; and a cancellation that meets
+    the end of a call it tells as that end. A task that goes on from call to call asks here.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def retry_read(

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from opensqt.market_maker.v1 import scanner_pb2, scanner_pb2_grpc
-from services.common.call_errors import from_call_error
+from services.common.call_errors import from_call_error, is_cancelled
 from services.common.clock import Clock
 from services.common.errors import (
     FatalError,
@@ -65,6 +65,8 @@ class OpportunityFollower:
                 error = from_call_error(failure)
             except OpensqtError as failure:
                 error = failure
+            if is_cancelled():
+                raise asyncio.CancelledError
             whole = self.board.caught_up
             self.board.dropped()
             self.problem = error.message

@@ -18,7 +18,7 @@ import grpc.aio
 from google.protobuf import duration_pb2
 
 from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2, types_pb2
-from services.common.call_errors import from_call_error, from_status
+from services.common.call_errors import from_call_error, from_status, is_cancelled
 from services.common.engine_epoch import epoch_metadata
 from services.common.errors import OpensqtError, OutcomeUnknownError
 from services.common.logs import get_logger
@@ -107,6 +107,8 @@ class OrderEntry:
         pause = FIRST_PAUSE_SECONDS
         while True:
             was_open, error = await self._session()
+            if is_cancelled():
+                raise asyncio.CancelledError
             self._break(error)
             pause = FIRST_PAUSE_SECONDS if was_open else min(pause * 2, MOST_PAUSE_SECONDS)
             await self._clock.sleep(pause)
@@ -129,8 +131,7 @@ class OrderEntry:
             return was_open, from_call_error(error)
         except asyncio.CancelledError:
             # gRPC says so too when the call alone was cancelled; only our own end is one.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_cancelled():
                 raise
         finally:
             self.is_open = False

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import grpc.aio
 
 from opensqt.market_maker.v1 import events_pb2, exchange_pb2, types_pb2
-from services.common.call_errors import from_call_error
+from services.common.call_errors import from_call_error, is_cancelled
 from services.common.errors import FatalError, OpensqtError
 from services.common.logs import get_logger
 from services.engine import wire_enums as wire
@@ -89,6 +89,8 @@ class OrderWatch:
         pause = FIRST_PAUSE_SECONDS
         while True:
             heard, error = await self._session()
+            if is_cancelled():
+                raise asyncio.CancelledError
             _log.debug("order_watch_down", venue=self._venue, reason=error.reason)
             pause = FIRST_PAUSE_SECONDS if heard else min(pause * 2, MOST_PAUSE_SECONDS)
             await self._clock.sleep(pause)
@@ -104,8 +106,7 @@ class OrderWatch:
             return heard, from_call_error(error)
         except asyncio.CancelledError:
             # gRPC says so too when the call alone was cancelled; only our own end is one.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_cancelled():
                 raise
         finally:
             call.cancel()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from opensqt.market_maker.v1 import events_pb2, exchange_pb2
-from services.common.call_errors import from_call_error
+from services.common.call_errors import from_call_error, is_cancelled
 from services.common.errors import InvalidFieldError, RejectedError, RetryableError
 from services.common.logs import get_logger
 from services.scanner.instruments import InstrumentKey, InstrumentKind
@@ -84,6 +84,8 @@ class LiveStream:
                 # The other streams must not end with this one.
                 _log.exception("live_stream_broken", exchange=self._feed.venue)
                 cause, least = "failed", self._rules.max_backoff_seconds
+            if is_cancelled():
+                raise asyncio.CancelledError
             failures = 0 if self._heard else failures + 1
             self._metrics.gaps.labels(self._feed.venue, self._feed.kind.value, cause).inc()
             await self._clock.sleep(max(least, self._backoff(failures)))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -326,3 +327,30 @@ async def test_a_connector_without_order_entry_gets_single_calls() -> None:
                 await stub.GetName(exchange_pb2.GetNameRequest(), timeout=30)
             assert not opened.is_open
     await server.stop(None)
+
+
+class SwallowedCall:
+    """A call that tells a cancellation as its own end, as gRPC does where both meet."""
+
+    def __aiter__(self) -> SwallowedCall:
+        """Be its own iterator."""
+        return self
+
+    async def __anext__(self) -> object:
+        """Wait for ever."""
+        try:
+            return await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            none = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNIMPLEMENTED, none, none) from None
+
+    def cancel(self) -> None:
+        """Take it."""
+
+
+async def test_an_entry_ends_although_its_call_ends_in_the_same_moment() -> None:
+    """Whoever stops is not kept by a call that took the word for its own end."""
+    stub: Any = SimpleNamespace(EnterOrders=lambda *_args, **_names: SwallowedCall())
+    async with asyncio.timeout(20), open_order_entry("venue", stub, SystemClock()):
+        for _ in range(5):
+            await asyncio.sleep(0)

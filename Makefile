@@ -20,7 +20,7 @@ KILL_SEQUENCES ?= 500
 KILLS ?= 1000
 # Lives beside test, as far as they fit into so many seconds: the whole is to stay under five minutes on two cores.
 LIVES ?= 2000
-LIVES_WITHIN ?= 265
+LIVES_WITHIN ?= 240
 # Lives of sim and of each planted bug of sim-plants; crash points of sim-crashes.
 SEEDS ?= 2000
 CRASHES ?= 20000

@@ -1,6 +1,6 @@
 """Write `deploy/packages.toml`: the names of the packages that each image needs.
 
-`python -m scripts.image_packages write` follows the requirements of an image's extra through the
+`python -m scripts.image_packages write` follows the requirements of an image's extras through the
 packages that are installed here; versions and hashes stay in `requirements.lock` alone. `check`
 fails when the file is not current.
 """
@@ -20,7 +20,15 @@ from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES_FILE: Final = ROOT / "deploy" / "packages.toml"
-EXTRAS: Final = ("connector", "scanner", "engine", "simulator", "cli")
+EXTRAS: Final = {
+    "connector": ("connector", "tracing"),
+    "scanner": ("scanner", "tracing"),
+    "engine": ("engine", "tracing"),
+    "simulator": ("simulator",),
+    "cli": ("cli",),
+}
+"""Images, and the extras of each; a service that is not told to trace imports nothing of it."""
+
 TOOLS: Final = {"secrets": ("cryptography",), "build": ("hatchling",)}
 """Images and stages that hold no service, and what they are for."""
 
@@ -72,7 +80,10 @@ def _requires(name: str) -> list[str]:
 def images(project: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the packages of every image, from the project's own table."""
     base, extras = project["dependencies"], project["optional-dependencies"]
-    services = {name: packages_of([*base, *extras[name]]) for name in EXTRAS}
+    services = {
+        name: packages_of([*base, *(one for part in parts for one in extras[part])])
+        for name, parts in EXTRAS.items()
+    }
     return {**services, **{name: packages_of(roots) for name, roots in TOOLS.items()}}
 
 

@@ -38,6 +38,7 @@ PARTS: Final = (
     "operator",
     "nats",
     "postgres",
+    "collector",
 )
 """Who gets a certificate; its names are the part's own, `localhost` and 127.0.0.1."""
 

@@ -37,6 +37,7 @@ _FILES: dict[str, tuple[type[SettingsRoot], str]] = {
     "scale/engine.toml": (EngineSettings, "engine"),
     "arb-inside.toml": (ArbSettings, "operator"),
 }
+_TRACED = ("connector-spot.toml", "connector-perp.toml", "scanner.toml", "engine.toml")
 # As docker-compose.yml gives them.
 _ENVIRONMENTS = {
     "scale/engine.toml": {"OPENSQT_ENGINE__SHARED_JOURNAL__HOLDER": "engine-a"},
@@ -73,6 +74,34 @@ def test_every_image_is_covered_by_the_lock() -> None:
     assert not {"ccxt", "numpy"} & set(images["engine"])
     with pytest.raises(ValueError, match="no-such-package"):
         select(lock, ["no-such-package"])
+
+
+@pytest.mark.parametrize("image", ["connector", "scanner", "engine"])
+def test_images_that_can_trace_hold_the_exporter(image: str) -> None:
+    """Whoever sets `[tracing]` in the stack needs no image of their own."""
+    images = tomllib.loads(PACKAGES_FILE.read_text(encoding="utf-8"))
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-grpc"} <= set(images[image])
+
+
+@pytest.mark.parametrize("name", _TRACED)
+def test_shipped_traces_are_sent_with_the_certificate_of_the_stack(
+    name: str, made: Path, tmp_path: Path
+) -> None:
+    """What deploy/traces.yml sets is sound beside the file that is mounted, as is its receiver."""
+    kind, part = _FILES[name]
+    text = (_CONFIG / name).read_text(encoding="utf-8").replace("/run/opensqt", str(made / part))
+    config = tmp_path / "settings.toml"
+    config.write_text(text, encoding="utf-8")
+    shipped = (ROOT / "deploy" / "traces.yml").read_text(encoding="utf-8")
+    told = {
+        key: value.replace("/run/opensqt", str(made / part))
+        for key, value in re.findall(r"^  (OPENSQT_[A-Z_]+): (\S+)$", shipped, re.MULTILINE)
+        if key.startswith(f"OPENSQT_{kind.service.upper()}__")
+    }
+    tracing = read_settings(kind, config, told).tracing  # type: ignore[attr-defined]
+    assert tracing.address == "collector:4317"
+    assert tracing.tls.certificate_file == made / part / "tls.pem"
+    assert (made / "collector" / "tls.key").exists()
 
 
 @pytest.mark.parametrize("name", _FILES)

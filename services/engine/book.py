@@ -149,11 +149,18 @@ class PositionBook:
         self._later(partial(self.tell, after))
 
     async def find_command(self, request_id: str) -> AcceptedCommand | None:
-        """Return a command that was taken; asks the journal while not all of it is in memory."""
+        """Return a command that was taken; asks the journal while not all of it is in memory.
+
+        None, too, where the journal cannot be asked then.
+        """
         done = self.engine.commands.get(request_id)
         if done is not None or self.is_whole or self._parts is None:
             return done
-        found = await self._parts.find_command(request_id)
+        try:
+            found = await self._parts.find_command(request_id)
+        except JournalError:
+            # No exit and no halt waits for it: the journal takes no request id twice.
+            found = None
         # Anew: the same command may have run while the journal answered.
         done = self.engine.commands.get(request_id)
         if done is not None or found is None:

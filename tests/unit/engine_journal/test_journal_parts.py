@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import UnreachableError
+from services.engine.commands import HaltCommand
 from services.engine.events import CommandAccepted, EngineHalted
+from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.journal import JournalError
 from services.engine.journal_file import read_events
 from services.engine.journal_parts import JournalPage
 from services.engine.ledger import Ledger
+from services.engine.owned_tasks import OwnedTasks
 from services.engine.sqlite_journal import SqliteJournal
 from services.engine.views import EngineMode
 from tests.support.journal_images import halted
@@ -96,6 +99,33 @@ def change(path: Path, statement: str, *values: object) -> None:
     """Change a journal from outside, and its mark with it as after a crash."""
     with closing(sqlite3.connect(path)) as made, made:
         assert made.execute(statement, values).rowcount > 0
+
+
+async def test_a_command_that_cannot_be_looked_up_keeps_no_exit_and_no_halt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is done as a new one, and by the journal's own word none is done twice."""
+
+    async def unreadable(_request_id: str) -> CommandAccepted | None:
+        raise JournalError("cannot be read")
+
+    path = tmp_path / "journal.db"
+    await write_past(path, 1)
+    async with opened(path) as journal:
+        monkeypatch.setattr(journal, "find_command", unreadable)
+        start = Start(journal)
+        await start.desk.load()
+        desk = CommandDesk(start.book, start.clock, OwnedTasks())
+
+        async def halt(stamp: Stamp) -> tuple[str, ...]:
+            await start.book.record(halted(1), stamp())
+            return ()
+
+        with pytest.raises(JournalError, match="request_id"):
+            await desk.run(HaltCommand("request-3", "of an earlier run"), halt)
+        assert start.book.engine.mode is EngineMode.ACTIVE
+        await desk.run(HaltCommand("new", "stop"), halt)
+        assert start.book.engine.mode is EngineMode.HALTED
 
 
 async def test_a_changed_row_of_a_closed_position_is_found_afterwards(tmp_path: Path) -> None:

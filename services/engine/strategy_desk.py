@@ -228,6 +228,10 @@ class StrategyDesk:
                 self._untradable[key] = self._clock.now() + self._policy.refusal_cooldown
                 self._tell_refusal(decision, error.reason, error.message)
             return False
+        except Exception:
+            # A bug about one position must not keep the others' exits waiting, round after round.
+            _log.exception("strategy_leaving_crashed", position_id=key)
+            return False
         return True
 
     def _is_put_off(self, decision: Decision) -> bool:

@@ -396,6 +396,26 @@ async def test_refused_reduction_keeps_no_exit(monkeypatch: pytest.MonkeyPatch) 
         assert len(stage.journaled(ev.EntryIntended)) == 1
 
 
+async def test_a_bug_about_one_position_keeps_no_other_exit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What stands before an exit breaks, and the exit leaves in that round."""
+    async with staged() as stage:
+        stage.offer()
+        await stage.round()
+        (view,) = stage.rig.engine.positions()
+        leaving = Decision(DecisionAction.EXIT, "CARRY_LOW", view.symbol, "", 0, view.position_id)
+        broken = replace(leaving, action=DecisionAction.REDUCE)
+        monkeypatch.setattr(stage.desk, "_reduce", _broken)
+        monkeypatch.setattr(strategy_desk, "decide", lambda *_: (broken, leaving))
+        assert len(await stage.round()) == 2
+        assert stage.statuses() == [PositionStatus.CLOSED]
+
+
+async def _broken(_decision: Decision) -> None:
+    raise ZeroDivisionError
+
+
 async def test_mode_is_switched_durably_until_the_setting_changes() -> None:
     """A command outlives a restart; an edited setting is the newer word."""
     async with staged(MANUAL) as stage:

@@ -123,9 +123,10 @@ async def test_a_command_that_cannot_be_looked_up_keeps_no_exit_and_no_halt(
 
         with pytest.raises(JournalError, match="request_id"):
             await desk.run(HaltCommand("request-3", "of an earlier run"), halt)
-        assert start.book.engine.mode is EngineMode.ACTIVE
+        modes = [start.book.engine.mode]
         await desk.run(HaltCommand("new", "stop"), halt)
-        assert start.book.engine.mode is EngineMode.HALTED
+        modes.append(start.book.engine.mode)
+        assert modes == [EngineMode.ACTIVE, EngineMode.HALTED]
 
 
 async def test_a_changed_row_of_a_closed_position_is_found_afterwards(tmp_path: Path) -> None:

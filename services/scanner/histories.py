@@ -13,6 +13,7 @@ from services.common.errors import (
     RejectedError,
     UnimplementedError,
 )
+from services.common.logs import get_logger
 from services.scanner.collect import failure
 from services.scanner.funding import MINUTE_MS
 from services.scanner.history_store import unknown_spans
@@ -27,6 +28,7 @@ from services.scanner.plan import (
     settles_within,
     wanted_span,
 )
+from services.scanner.sound_statistics import MAX_AHEAD_MINUTES
 from services.scanner.spans import Span
 from services.scanner.tasks import ReadHistory, VenueTask
 from services.scanner.venue_codec import HistoryRead
@@ -44,7 +46,9 @@ if TYPE_CHECKING:
     from services.scanner.task_runner import TaskEnd, TaskRunner
     from services.scanner.venue_codec import Reading
 
+_log = get_logger(__name__)
 _DAY_MS = 86_400_000
+_NOTHING = Span(0, 0)
 # Begun before it is known that history in bulk is the way of fewest calls: a wrong guess costs as
 # many, once in the life of a history file.
 _FIRST_READINGS = 24
@@ -189,15 +193,19 @@ class HistoryLoader:
         """Forget what a scan stands on no more, and what cannot be known yet."""
         wanted = wanted_span(venue_now(view) or now, self._rules.history)
         held = (self._store.settlements(view.venue, symbol).minutes for symbol in view.symbols)
-        last = max((int(minutes[-1]) * MINUTE_MS for minutes in held if minutes.size), default=None)
+        lasts = sorted(int(minutes[-1]) * MINUTE_MS for minutes in held if minutes.size)
         kept = wanted
+        if lasts and _is_unborn(lasts[len(lasts) // 2], view, now):
+            _log.warning("venue_began_anew", exchange=view.venue, forgotten=len(lasts))
+            kept = _NOTHING
         # A clock that jumped must not cost a month of history: as long is kept before the last
         # settlement, whatever the time. Known beyond that and the present is what such a clock
         # told.
-        if last is not None:
+        elif lasts:
             length = wanted.end_ms - wanted.start_ms
             kept = Span(
-                min(wanted.start_ms, last - length), max(wanted.end_ms, last + HOUR_MS // 2)
+                min(wanted.start_ms, lasts[-1] - length),
+                max(wanted.end_ms, lasts[-1] + HOUR_MS // 2),
             )
         await self._store.prune(view.venue, kept)
 
@@ -301,6 +309,18 @@ class HistoryLoader:
             if any(settles_within(gap, interval) for gap in unknown):
                 unread.add(symbol)
         return unread
+
+
+def _is_unborn(settled_ms: int, view: VenueView, now: datetime) -> bool:
+    """Tell whether a settlement is still to come by the venue's clock and by ours.
+
+    One clock alone may have been set wrong. Both together tell of another venue's life: a simulated
+    one that ran ahead and was started again.
+    """
+    told = venue_now(view)
+    if told is None:
+        return False
+    return settled_ms > max(told, now).timestamp() * 1000 + MAX_AHEAD_MINUTES * MINUTE_MS
 
 
 def _refuses_bulk(error: Exception | None) -> bool:

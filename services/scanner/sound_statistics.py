@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MINUTE = timedelta(minutes=1)
 # Rates and settlements are read one after the other, so a settlement may be newer than the present
 # of the rates; by more than an hour it cannot.
-_MAX_AHEAD_MINUTES = 60
+MAX_AHEAD_MINUTES = 60
 # Nobody pays more than the notional at one settlement; squares of such figures overflow.
 _MAX_POSSIBLE_RATE = 1.0
 
@@ -99,7 +99,7 @@ def _timing(candidate: Candidate, now_minute: float, rules: ScanRules) -> Exclus
     """Return why the last settlement does not fit the present; the rows are not empty."""
     last = int(candidate.rows.minutes[-1])
     ahead = last - now_minute
-    if ahead > _MAX_AHEAD_MINUTES:
+    if ahead > MAX_AHEAD_MINUTES:
         # Windows end at the last row: one row of another year would empty them all.
         detail = f"a settlement {ahead / 60:.1f} h after the venue's present"
         return Exclusion(candidate.key, ExclusionReason.SETTLEMENT_AHEAD, detail)

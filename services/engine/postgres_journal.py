@@ -40,6 +40,8 @@ from services.engine.postgres_lease import PostgresLease, lease_lost
 from services.engine.postgres_session import SessionSource
 
 _TAIL_ROWS: Final = 64
+_MIGRATING_SECONDS: Final = 600.0
+"""An index over all rows of months takes longer than any other statement may."""
 
 
 # Compared by identity: two appends of equal rows are two appends.
@@ -193,7 +195,7 @@ class PostgresJournal:
 
     async def _migrate(self) -> None:
         for statement in sql.BEGIN_MIGRATING:
-            await self._sessions.fetch(statement)
+            await self._sessions.fetch(statement, seconds=_MIGRATING_SECONDS)
         try:
             await self._bring_up()
         finally:
@@ -206,10 +208,8 @@ class PostgresJournal:
                 f"the journal has version {row[0]} of its tables, this release knows "
                 f"{len(sql.MIGRATIONS)}"
             )
-        for number, statements in enumerate(sql.MIGRATIONS[row[0] :], start=row[0] + 1):
-            for statement in statements:
-                await self._sessions.fetch(statement)
-            await self._sessions.fetch(sql.WRITE_VERSION, number)
+        for version in range(row[0] + 1, len(sql.MIGRATIONS) + 1):
+            await self._sessions.fetch(sql.migration(version), seconds=_MIGRATING_SECONDS)
 
     async def _run(self) -> None:
         stopping = False

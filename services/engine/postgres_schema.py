@@ -71,7 +71,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 BEGIN_MIGRATING: Final = (_TURN, _VERSIONS)
 END_MIGRATING: Final = _END_TURN
 READ_VERSION: Final = "SELECT coalesce(max(version), 0) FROM schema_version"
-WRITE_VERSION: Final = "INSERT INTO schema_version VALUES ($1)"
+
+
+def migration(version: int) -> str:
+    """Return the one statement that brings the tables to a version from the one before.
+
+    All or nothing: what a step that failed has left would stand in the way of the next start.
+    """
+    noted = f"INSERT INTO schema_version VALUES ({version})"  # noqa: S608 - a number of ours
+    steps = (*MIGRATIONS[version - 1], noted)
+    return f"DO $migration$ BEGIN {'; '.join(steps)}; END $migration$"
+
 
 # Milliseconds since 1970, so that a database begun anew is not below the one that was lost.
 GRANT: Final = """

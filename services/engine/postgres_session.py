@@ -32,11 +32,14 @@ class SessionSource:
         self._session: Session | None = None
         self._turn = asyncio.Lock()
 
-    async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
-        """Run a statement; whatever it raises ends the session, the next call opens another."""
+    async def fetch(self, query: str, *args: Any, seconds: float | None = None) -> Sequence[Any]:
+        """Run a statement; whatever it raises ends the session, the next call opens another.
+
+        `seconds` bound it in place of what bounds all others.
+        """
         async with self._turn:
             try:
-                async with asyncio.timeout(self._call_seconds):
+                async with asyncio.timeout(seconds or self._call_seconds):
                     if self._session is None:
                         self._session = await self._open()
                     return await self._session.fetch(query, *args)

@@ -17,6 +17,7 @@ import pytest
 
 from services.common.clock import SystemClock
 from services.engine import postgres_journal
+from services.engine import postgres_schema as sql
 from services.engine.journal import JournalError
 from services.engine.ledger import Ledger
 from services.engine.postgres_journal import PostgresJournal
@@ -220,6 +221,25 @@ async def test_a_start_in_two_parts_ends_where_a_whole_replay_does(
         await again.read_rest()
         with pytest.raises(JournalError, match="not as it was written"):
             again.desk.check()
+
+
+async def test_tables_that_could_not_be_made_are_made_by_the_next_start(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a step that failed in its middle had made is gone with it."""
+    other = await WireSession.connect(place.folder)
+    await other.fetch("DROP TABLE IF EXISTS schema_version, leases, journal, live")
+    await other.close()
+    with monkeypatch.context() as patched:
+        first, second = sql.MIGRATIONS
+        patched.setattr(sql, "MIGRATIONS", (first, (*second, "DROP TABLE nothing")))
+        broken = Engine(place, "one").journal
+        with pytest.raises(JournalError, match="nothing"):
+            await broken.open()
+        await broken.close()
+    async with opened(place, "one") as engine:
+        await engine.journal.append([halted(1)])
+        assert await engine.journal.load() == (halted(1),)
 
 
 async def test_an_engine_that_stops_hands_its_lease_over_at_once(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -55,14 +56,16 @@ def lease_on(answers: Answers, clock: HandClock) -> PostgresLease:
     return PostgresLease(SessionSource(connect, 60.0), clock, "main", "one", TERM)
 
 
-def journal_on(answers: Answers, leadership: Leadership) -> PostgresJournal:
+def journal_on(
+    answers: Answers, leadership: Leadership, call_seconds: float = 60.0
+) -> PostgresJournal:
     """Return the journal of the engine "one"; its pages are those that `answers` has."""
 
     async def connect() -> Answers:
         return answers
 
     lease = lease_on(answers, HandClock())
-    return PostgresJournal(SessionSource(connect, 60.0), lease, "main", leadership)
+    return PostgresJournal(SessionSource(connect, call_seconds), lease, "main", leadership)
 
 
 async def test_an_engine_waits_for_its_turn_and_names_who_has_it() -> None:
@@ -136,6 +139,22 @@ async def test_a_refused_append_ends_the_leadership() -> None:
         await journal.append([halted(1)])
     await journal.close()
     assert leadership.is_lost
+
+
+async def test_tables_of_a_long_journal_are_made_however_long_it_takes() -> None:
+    """An index over all its rows takes longer than any other statement may."""
+
+    class Slow(Answers):
+        async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
+            await asyncio.sleep(0.3 if query == sql.migration(1) else 0)
+            return await super().fetch(query, *args)
+
+    answers = Slow({sql.READ_VERSION: [[(0,)]], sql.GRANT: [[(7, "one")]]})
+    journal = journal_on(answers, Leadership(), call_seconds=0.1)
+    await journal.open()
+    await journal.close()
+    made = [sql.migration(number) for number in range(1, len(sql.MIGRATIONS) + 1)]
+    assert [query for query in answers.asked if query.startswith("DO ")] == made
 
 
 async def test_a_journal_is_read_over_a_new_connection_where_the_old_one_has_ended() -> None:

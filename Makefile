@@ -80,10 +80,6 @@ typecheck: $(STAMP) ## mypy, strict
 figures: $(STAMP) ## Measure the code against its style targets
 	@$(PY) -m scripts.style_figures
 
-.PHONY: metrics-reference
-metrics-reference: $(STAMP) ## Write docs/metrics.md anew from the code
-	@$(PY) -m scripts.metrics_reference generate
-
 .PHONY: proto
 proto: $(STAMP) ## Generate the package opensqt from the .proto files
 	@$(PY) -m scripts.protos generate
@@ -110,6 +106,7 @@ reference: $(STAMP) ## Write the pages that come from code: configuration, API, 
 reference-check: $(STAMP) ## Fail where such a page is not what the code says
 	@$(PY) -m scripts.settings_reference check
 	@$(PY) -m scripts.api_reference check
+	@$(PY) -m scripts.metrics_reference check
 
 .PHONY: docs
 docs: $(STAMP) ## Build docs/ as a site in build/site; a dead link fails
@@ -224,7 +221,7 @@ demo: $(STAMP) ## Scan, enter, hold and exit on a simulated exchange; DATA=DIR f
 
 .PHONY: image-packages
 image-packages: $(STAMP) ## Write deploy/packages.toml, what each image installs
-	@$(PY) -m scripts.image_packages write
+	@$(PY) -m scripts.image_packages generate
 
 .PHONY: up
 up: ## Start the stack of containers and wait until it is healthy: no keys, no account

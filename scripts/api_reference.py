@@ -6,7 +6,6 @@ page and place where they are described.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import tempfile
@@ -24,7 +23,8 @@ from google.protobuf.descriptor_pb2 import (
     ServiceDescriptorProto,
 )
 
-from scripts.protos import ROOT, build_descriptor_set
+from scripts.protos import build_descriptor_set
+from scripts.written_files import ROOT, run
 
 INDEX: Final = ROOT / "docs" / "api.md"
 FOLDER: Final = ROOT / "docs" / "api"
@@ -216,35 +216,5 @@ def pages() -> dict[Path, str]:
     return {INDEX: index(sources), **{FOLDER / f"{one.name}.md": page(one) for one in sources}}
 
 
-def findings(made: Mapping[Path, str]) -> list[str]:
-    """Return the paths of the tree that are not what was made; also those left over."""
-    held = {
-        path: path.read_text(encoding="utf-8")
-        for path in [*FOLDER.glob("*.md"), INDEX]
-        if path.is_file()
-    }
-    stale = [path for path in {*held, *made} if held.get(path) != made.get(path)]
-    return sorted(str(path.relative_to(ROOT)) for path in stale)
-
-
-def main() -> int:
-    """Write the pages, or with `check` compare them; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["generate", "check"])
-    wanted, made = parser.parse_args().what, pages()
-    if wanted == "check":
-        stale = findings(made)
-        sys.stderr.write(
-            "".join(f"{one} is not what the contract says: make reference\n" for one in stale)
-        )
-        return 1 if stale else 0
-    FOLDER.mkdir(exist_ok=True)
-    for left_over in set(FOLDER.glob("*.md")) - set(made):
-        left_over.unlink()
-    for path, text in made.items():
-        path.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "reference", pages, FOLDER))

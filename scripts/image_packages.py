@@ -1,8 +1,7 @@
 """Write `deploy/packages.toml`: the names of the packages that each image needs.
 
-`python -m scripts.image_packages write` follows the requirements of an image's extras through the
-packages that are installed here; versions and hashes stay in `requirements.lock` alone. `check`
-fails when the file is not current.
+`generate` follows the requirements of an image's extras through the packages that are installed
+here; versions and hashes stay in `requirements.lock` alone. `check` fails when it is not current.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Final
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+from scripts.written_files import ROOT, run
+
 PACKAGES_FILE: Final = ROOT / "deploy" / "packages.toml"
 EXTRAS: Final = {
     "connector": ("connector", "tracing"),
@@ -97,17 +96,5 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def main() -> int:
-    """Write the file, or with `check` compare it; return the exit code."""
-    text = render()
-    if sys.argv[1:] == ["check"]:
-        if PACKAGES_FILE.read_text(encoding="utf-8") == text:
-            return 0
-        sys.stderr.write("deploy/packages.toml is not current: make image-packages\n")
-        return 1
-    PACKAGES_FILE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "image-packages", lambda: {PACKAGES_FILE: render()}))

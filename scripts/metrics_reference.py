@@ -6,7 +6,6 @@ below, or a name against Prometheus' conventions, is refused.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
@@ -14,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.written_files import ROOT, UnwritableError, run
+
 PAGE = ROOT / "docs" / "metrics.md"
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 SERVICES = ("common", "connector", "engine", "scanner")
@@ -55,7 +55,7 @@ LABELS: dict[str, tuple[str, int]] = {
 _UNITS = ("_seconds", "_ratio", "_notional", "_count", "_length")
 _INTRODUCTION = """# Metrics
 
-Written by `make metrics-reference` from the code; do not edit. Names are
+Written by `make reference` from the code; do not edit. Names are
 `opensqt_<service>_<thing>_<unit>`, in base units (seconds, ratios; money in the quote asset);
 counters end in `_total` and count since the start. Every process serves them at
 `http://HOST:PORT/metrics` of its `[metrics]` table, with the usual `process_` and `python_` figures
@@ -71,7 +71,7 @@ them.
 the label `exchange` of its target. [The runbook](runbook.md) says what to do about each alert."""
 
 
-class UnknownMetricError(Exception):
+class UnknownMetricError(UnwritableError):
     """The code makes a metric that cannot be documented; the text says which and why."""
 
 
@@ -194,19 +194,5 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """Write the page, or with `check` compare it; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["generate", "check"])
-    wanted = parser.parse_args().what
-    text = page()
-    if wanted == "generate":
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        sys.stderr.write("docs/metrics.md is not what the code says: make metrics-reference\n")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "reference", lambda: {PAGE: page()}))

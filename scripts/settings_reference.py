@@ -7,7 +7,6 @@ setting, is refused.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import sys
@@ -23,13 +22,13 @@ from pydantic.fields import FieldInfo
 
 from cli.settings import ArbSettings
 from scripts.settings_words import bounds_of, default_of, type_of
+from scripts.written_files import ROOT, UnwritableError, run
 from services.common.settings import ServiceSettings, SettingsRoot
 from services.connector.settings import ConnectorSettings
 from services.engine.settings import EngineSettings
 from services.scanner.settings import ScannerSettings
 from services.simulator.settings import SimulatorSettings
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "configuration.md"
 MEANINGS: Final = Path(__file__).with_name("settings_meanings.toml")
 ROOTS: Final[tuple[type[SettingsRoot], ...]] = (
@@ -55,7 +54,7 @@ is lost; a *duration* as seconds or in ISO 8601 (`"PT1H"`; in the environment on
 file* may not be readable by everybody."""
 
 
-class UnexplainedError(Exception):
+class UnexplainedError(UnwritableError):
     """A setting without a meaning, with two, or a meaning of no setting; the text names it."""
 
 
@@ -172,23 +171,5 @@ def _plain_anchors(lines: list[str]) -> list[str]:
     return named
 
 
-def main() -> int:
-    """Write the page, or with `check` compare it; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["generate", "check"])
-    wanted = parser.parse_args().what
-    try:
-        text = page()
-    except UnexplainedError as error:
-        sys.stderr.write(f"settings-reference: {error}\n")
-        return 1
-    if wanted == "generate":
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        sys.stderr.write("docs/configuration.md is not what the code says: make reference\n")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "reference", lambda: {PAGE: page()}))

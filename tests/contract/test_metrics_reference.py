@@ -18,7 +18,7 @@ ALERTS = metrics_reference.alerts()
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    """A new metric shows there; `make metrics-reference` writes it."""
+    """A new metric shows there; `make reference` writes it."""
     assert metrics_reference.PAGE.read_text(encoding="utf-8") == metrics_reference.page()
 
 

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -15,7 +16,7 @@ from services.common.tracing_settings import TracingSettings
 from services.connector.limits_settings import LimitsPart
 from services.connector.profile import Credentials, Fence
 from services.connector.rate_lanes import CALLS_AT_ONCE, SCAN_CALLS_AT_ONCE
-from services.connector.venues import KNOWN_VENUES, PAPER_VENUES, find_profile
+from services.connector.venues import KNOWN_VENUES, PAPER_DOMAINS, PAPER_VENUES, find_profile
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 _BASE_URL = re.compile(r"https?://[^/\s]+(/\S*)?")
@@ -105,8 +106,17 @@ class ConnectorPart(SettingsPart):
         if self.exchange not in PAPER_VENUES:
             raise ValueError(f"paper trading mirrors {', '.join(PAPER_VENUES)} alone")
         # A key beside it is one that somebody believes to be in use, or to be out of use.
-        if self.base_url is not None or self.has_own_key:
+        secrets = (self.api_secret, self.api_secret_file)
+        phrases = (self.api_passphrase, self.api_passphrase_file)
+        others = (self.base_url, self.api_key, self.api_key_file, *secrets, *phrases)
+        if any(one is not None for one in others):
             raise ValueError("paper trades without keys and without base_url; set paper_url alone")
+        host = (urlsplit(self.paper_url).hostname or "").rstrip(".")
+        # Orders signed for paper would leave for the venue, and be refused there by luck alone.
+        if any(f".{host}".endswith(f".{domain}") for domain in PAPER_DOMAINS):
+            raise ValueError(
+                f"{host} is the venue itself; paper_url names a simulator with [mirror]"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
@@ -35,11 +36,20 @@ FILLED = types_pb2.ORDER_STATUS_FILLED
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[PaperVenue]:
-    """Run a venue whose market stands still, and its mirror."""
+async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PaperVenue]:
+    """Run a venue whose market stands still, and its mirror; nobody connects to anywhere else."""
+    hosts: set[str | None] = set()
+    connect = aiohttp.TCPConnector.connect
+
+    async def noted(self: aiohttp.TCPConnector, request: Any, *rest: Any, **named: Any) -> Any:
+        hosts.add(request.url.host)
+        return await connect(self, request, *rest, **named)
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", noted)
     async with paper_venue() as running:
         running.venue.simulation.clock.set_speed(Decimal(0))
         yield running
+    assert hosts == {"127.0.0.1"}
     assert running.log.requests
     assert running.log.forbidden() == []
     assert running.venue.simulation.arrivals == []
@@ -66,13 +76,14 @@ def trade_at_venue(rig: PaperVenue, code: str, side: Side, quantity: Decimal) ->
 
 
 @pytest.mark.parametrize("code", list(KINDS))
+@pytest.mark.parametrize("entry", ["rest", "websocket"])
 async def test_a_taker_walks_the_venues_book_and_pays_its_fee(
-    rig: PaperVenue, tmp_path: Path, code: str
+    rig: PaperVenue, tmp_path: Path, code: str, entry: str
 ) -> None:
     """An order that is more than the best level fills level by level, as the book stands there."""
     asks = ladder(rig, code, Side.BUY)
     quantity = asks[0].quantity + asks[1].quantity
-    async with running_connector(rig.part(code, tmp_path)) as connector:
+    async with running_connector(rig.part(code, tmp_path, order_entry=entry)) as connector:
         placed = await connector.stub.PlaceOrder(order(BUY, str(quantity)), timeout=20)
     fills = [(number(row.price), number(row.quantity)) for row in placed.trades]
     assert placed.status == FILLED

@@ -25,6 +25,8 @@ KNOWN_VENUES: Final = tuple(_MODULES)
 """Codes of venue account and product that have a profile."""
 PAPER_VENUES: Final = ("binance", "binanceusdm")
 """Those of which a paper venue can be had."""
+PAPER_DOMAINS: Final = ("binance.com", "binance.vision", "binancefuture.com", "binance.us")
+"""Where these venues are themselves: no paper venue is there."""
 
 
 def find_profile(code: str) -> VenueProfile:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from services.common.logs import get_logger
 from services.engine import postgres_schema as sql
 from services.engine.events import CommandAccepted, Event
 from services.engine.journal import JournalError
@@ -42,6 +43,7 @@ from services.engine.postgres_session import SessionSource
 _TAIL_ROWS: Final = 64
 _MIGRATING_SECONDS: Final = 600.0
 """An index over all rows of months takes longer than any other statement may."""
+_logger = get_logger(__name__)
 
 
 # Compared by identity: two appends of equal rows are two appends.
@@ -162,16 +164,25 @@ class PostgresJournal:
         return OpenPart(tuple(events), upto, is_whole=False)
 
     async def load_page(self, after: ChainHead | None, upto: int) -> JournalPage:
-        """Read on; see `JournalParts.load_page`."""
+        """Read on; see `JournalParts.load_page`. A database that is away is waited for."""
         head = after or first_head(self._book)
+        found = await self._page(head.sequence, upto)
         try:
-            found = await self._sessions.read(sql.PAGE, self._book, head.sequence, upto, PAGE_ROWS)
             if not found and head.sequence < upto:
                 raise ChainBrokenError(f"row {head.sequence + 1} is not as it was written")
             events, head = await asyncio.to_thread(_decode, head, found)
         except Exception as error:
             raise self._unread(error) from error
         return JournalPage(tuple(events), head)
+
+    async def _page(self, after: int, upto: int) -> Sequence[Any]:
+        while True:
+            try:
+                return await self._sessions.read(sql.PAGE, self._book, after, upto, PAGE_ROWS)
+            except Exception as error:
+                # Nobody reads the rest again: given up here, no entry would be taken in this life.
+                _logger.warning("journal_awaited", book=self._book, problem=str(error))
+                await self._lease.until_back()
 
     async def find_command(self, request_id: str) -> CommandAccepted | None:
         """Look a command up; see `JournalParts.find_command`."""

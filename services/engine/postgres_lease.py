@@ -68,11 +68,12 @@ class PostgresLease:
                 was_away = False
             except Exception as error:
                 _logger.warning("lease_not_asked", book=self._book, problem=str(error))
-                await self._until_back()
+                await self.until_back()
                 # For the engine at work it was perhaps away as well: that one renews first.
                 was_away = True
 
-    async def _until_back(self) -> None:
+    async def until_back(self) -> None:
+        """Return once the database answers; it is asked four times a term, and not at once."""
         while True:
             await self._clock.sleep(self._pause())
             # A question that takes nothing.

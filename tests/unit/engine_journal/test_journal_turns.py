@@ -166,6 +166,16 @@ async def test_a_journal_is_read_over_a_new_connection_where_the_old_one_has_end
         await journal_on(broken, Leadership()).load()
 
 
+async def test_the_rest_of_a_journal_is_waited_for() -> None:
+    """An outage while it is read is no damage: the page comes once the database is back."""
+    answers = Answers({sql.PAGE: [AWAY, AWAY, []], sql.HOLDER: [AWAY, [("one",)]]})
+    page = await journal_on(answers, Leadership()).load_page(None, 0)
+    assert page.events == ()
+    assert (answers.asked.count(sql.HOLDER), answers.asked[-1]) == (2, sql.PAGE)
+    with pytest.raises(JournalError, match="row 1 is not as it was written"):
+        await journal_on(Answers({}), Leadership()).load_page(None, 1)
+
+
 def test_a_halt_of_before_another_engine_worked_means_nothing(tmp_path: Path) -> None:
     """Nor does a missing flag; one that cannot be read is a halt all the same."""
     path = tmp_path / "journal.db.halt"

@@ -7,7 +7,7 @@ with a virtual clock sees the same history as one with a real clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -277,17 +277,22 @@ class Exchange:
                 order, price, total(take(levels, request.side, order.remaining, price))
             )
 
-    def trade_through(self, kind: Kind, symbol: str, trades: Sequence[Match]) -> None:
+    def trade_through(
+        self, kind: Kind, symbol: str, trades: Sequence[Match], resting_before: Collection[int]
+    ) -> None:
         """Fill what rests where trades of others, on the venue that is mirrored, went through it.
 
-        Who asks the best price gets first of what was traded.
+        Only orders whose ids are in `resting_before` stood there when those trades were made. Who
+        asks the best price gets first of what was traded.
         """
         self.advance()
         for side in Side:
             resting = [
                 (order.request.price or ZERO, order)
                 for order in self.store.open_orders(symbol=symbol)
-                if order.request.product.kind is kind and order.request.side is side
+                if order.request.product.kind is kind
+                and order.request.side is side
+                and order.order_id in resting_before
             ]
             given = ZERO
             for price, order in sorted(resting, key=lambda row: -row[0] * side.sign):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from services.common.logs import get_logger
@@ -18,6 +19,14 @@ _logger = get_logger(__name__)
 _RETRY_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """How far the trades of a symbol were read, and the orders that rested before they were."""
+
+    newest: int
+    order_ids: frozenset[int]
+
+
 class Follower:
     """Reads again and again until cancelled; where the venue is away, what is known grows old."""
 
@@ -26,7 +35,7 @@ class Follower:
         self._exchange = exchange
         self._pace = pace
         self._away: dict[str, str] = {}
-        self._last_trades: dict[tuple[Kind, str], int] = {}
+        self._followed: dict[tuple[Kind, str], _Followed] = {}
 
     @property
     def away(self) -> dict[str, str]:
@@ -52,7 +61,7 @@ class Follower:
             (order.request.product.kind, order.request.symbol)
             for order in self._exchange.store.open_orders()
         }
-        self._last_trades = {k: v for k, v in self._last_trades.items() if k in resting}
+        self._followed = {key: held for key, held in self._followed.items() if key in resting}
         # one after the other: a burst would take the weight that the connector's orders need
         await _each(partial(self._follow_one, kind, symbol) for kind, symbol in sorted(resting))
 
@@ -67,16 +76,19 @@ class Follower:
         await self._match_trades(kind, symbol)
 
     async def _match_trades(self, kind: Kind, symbol: str) -> None:
+        order_ids = frozenset(
+            order.order_id
+            for order in self._exchange.store.open_orders(symbol=symbol)
+            if order.request.product.kind is kind
+        )
         trades = await self._reader.read_trades(kind, symbol)
         newest = max((trade.trade_id for trade in trades), default=0)
-        before = self._last_trades.get((kind, symbol))
-        self._last_trades[kind, symbol] = max(newest, before or 0)
-        # the first reading only says where to begin: its trades may be older than the order
-        if before is None:
-            return
-        fresh = [trade.execution for trade in trades if trade.trade_id > before]
-        if fresh:
-            self._exchange.trade_through(kind, symbol, fresh)
+        before = self._followed.get((kind, symbol), _Followed(newest, frozenset()))
+        self._followed[kind, symbol] = _Followed(max(newest, before.newest), order_ids)
+        # the first reading with an order only says where to begin: its trades may be older
+        fresh = [trade.execution for trade in trades if trade.trade_id > before.newest]
+        if fresh and before.order_ids:
+            self._exchange.trade_through(kind, symbol, fresh, before.order_ids)
 
     async def _instruments(self, kind: Kind) -> None:
         count = await self._reader.read_instruments(kind)

@@ -32,7 +32,8 @@ def read_secret_lines(path: Path) -> tuple[SecretStr, ...]:
         raise ValueError("the secret file is not UTF-8 text") from None
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not lines:
-        raise ValueError("the secret file is empty")
+        # A path that is a file is no secret that stands where its file should.
+        raise ValueError(f"{path} is empty: the secret goes into that file, alone on a line")
     for line in lines:
         register_secret(line)
     return tuple(SecretStr(line) for line in lines)

@@ -231,6 +231,21 @@ def test_a_secret_file_is_read_without_its_newline(tmp_path: Path) -> None:
         DemoSettings(account="a", key_file=tmp_path / "none")
 
 
+def test_an_empty_secret_file_is_named(tmp_path: Path) -> None:
+    """Whoever starts a container with no key in place sees where it belongs."""
+    path = tmp_path / "key"
+    path.touch()
+    with pytest.raises(ValidationError, match=f"{path} is empty"):
+        DemoSettings(account="a", key_file=path)
+
+
+def test_a_secret_in_the_place_of_its_file_is_not_told() -> None:
+    """What stands there may be the key itself."""
+    with pytest.raises(ValidationError, match="cannot read the secret file: No such") as caught:
+        DemoSettings(account="a", key_file=Path(SECRET))
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "http://127.0.0.1:1", "", ":5001", "a b:1"])
 def test_a_venue_address_is_host_and_port(address: str) -> None:
     """Anything else is refused at load."""

@@ -16,8 +16,7 @@ from typing import Any
 
 import grpc
 
-from services.common.errors import FatalError
-from services.common.status_details import known_error
+from services.common.errors import FatalError, OpensqtError
 from simulation.loop import Process, context_of
 from simulation.transport_network import Fate, Network
 from simulation.transport_status import (
@@ -50,12 +49,6 @@ class SimContext:
     def invocation_metadata(self) -> tuple[Any, ...]:
         """Return what the caller told."""
         return self._told
-
-    def set_code(self, code: object) -> None:
-        """Take no code: what the method raises says it, as from the server's interceptor."""
-
-    def set_details(self, details: str) -> None:
-        """Take no text, as no code."""
 
     def peer(self) -> str:
         """Return where the caller is."""
@@ -148,14 +141,13 @@ class CallDoor:
             return await work()
         except TimeoutError:
             return LATE
+        except OpensqtError as error:
+            return status_of(error)
         # As the server's own interceptor: a bug goes out as an internal error.
         except Exception as error:
-            known = known_error(error)
-            if known is None:
-                told = {"message": "a method broke", "exception": error}
-                self.network.loop.call_exception_handler(told)
-                known = FatalError("internal error")
-            return status_of(known)
+            told = {"message": "a method broke", "exception": error}
+            self.network.loop.call_exception_handler(told)
+            return status_of(FatalError("internal error"))
 
     async def _answer(self, call: UnaryCall, name: str, raw: bytes) -> Ended:
         context = SimContext(self.network.loop, call.deadline, call.metadata)

@@ -14,7 +14,7 @@ from services.common.auth import OPEN_METHODS
 from services.common.errors import Code, FatalError, OpensqtError
 from services.common.logs import get_logger
 from services.common.principals import ANYBODY
-from services.common.status_details import known_error, to_grpc_status
+from services.common.status_details import to_grpc_status
 from services.common.trace_context import TRACEPARENT
 from services.common.tracing import NULL_TRACER, SPAN, TRACER, Span, Tracer, problem_of
 
@@ -114,9 +114,8 @@ class Observation:
         return True
 
     def _answer(self, error: BaseException | None) -> OpensqtError | None:
-        known = known_error(error)
-        if known is not None:
-            return known
+        if isinstance(error, OpensqtError):
+            return error
         # An abort by the handler (the health service's own) has set its status already.
         if isinstance(error, Exception) and not isinstance(
             error, grpc.aio.AbortError | CallerGoneError

@@ -9,13 +9,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from services.common.errors import (
-    DOMAIN,
-    InvalidFieldError,
-    OpensqtError,
-    RetryableError,
-    UnimplementedError,
-)
+from services.common.errors import DOMAIN, InvalidFieldError, OpensqtError, RetryableError
 from services.common.masking import mask_text
 from services.common.time_codec import to_duration
 
@@ -26,16 +20,6 @@ MAX_TEXT = 512
 """Characters of a message or metadata value sent: all must fit a caller's 8 KiB of headers."""
 
 MAX_METADATA_KEYS = 16
-
-
-def known_error(error: BaseException | None) -> OpensqtError | None:
-    """Return the error of ours that ends a handler's call, None for a bug and for what is none."""
-    if isinstance(error, OpensqtError):
-        return error
-    if isinstance(error, NotImplementedError):
-        # What the generated base class of a servicer raises for a method left out.
-        return UnimplementedError("the service does not offer this method")
-    return None
 
 
 def to_status_proto(error: OpensqtError) -> status_pb2.Status:

@@ -5,16 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc
-from services.common.call_errors import translated
-from services.common.errors import OpensqtError, UnimplementedError
+from services.common.errors import OpensqtError
 from services.engine.views import PositionStatus
-from simulation.loop import Process
-from simulation.transport_calls import CallDoor, ConnectorStub
 from simulation.transport_network import LinkFaults
 from simulation.world import ENGINE, PERPETUAL, SPOT, DiedError, World
 from simulation.world_config import link_to
@@ -58,24 +53,6 @@ def test_an_order_whose_reply_is_lost_is_not_sent_again() -> None:
     assert world.network.injected["reply_lost"] > 0
     ids = _sent_ids(world)
     assert len(ids) == len(set(ids))
-
-
-def test_a_method_left_out_is_unimplemented_as_on_the_wire() -> None:
-    """The generated base class answers for it, and that is no bug of the service."""
-
-    async def scenario(world: World) -> str:
-        process = Process("caller")
-        door = CallDoor(world.network)
-        base: Any = exchange_pb2_grpc.ExchangeServiceServicer
-        door.open(Process("service"), base())
-        stub = ConnectorStub("a link", world.network, door, process)
-        with pytest.raises(UnimplementedError) as refused, translated():
-            await stub.GetName(exchange_pb2.GetNameRequest(), timeout=5.0)
-        return refused.value.reason
-
-    world = World(11)
-    assert world.run(scenario) == UnimplementedError.default_reason
-    assert not world.loop.problems
 
 
 def test_a_partition_refuses_entries_until_it_heals() -> None:

@@ -23,7 +23,7 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 SIGNED_PARAMETERS: Final = frozenset({"signature", "timestamp", "recvWindow", "listenKey"})
 TOLD_HEADERS: Final = ("X-MBX-USED-WEIGHT-1M", "Retry-After")
 """What a client's own rate budget lives on; the rest of the headers ends here."""
-SILENCES: Final = {418: 120.0, 429: 10.0}
+SILENCES: Final = {403: 60.0, 418: 120.0, 429: 10.0}
 """Statuses by which the venue asks for silence, and the seconds where it names none."""
 
 
@@ -76,10 +76,16 @@ class DataClient:
             return silence
         answer = await self._get(f"{address}{path}{'?' if query else ''}{query}", path)
         if answer.status in SILENCES:
-            named = answer.headers.get("Retry-After", "")
-            seconds = float(named) if named.isdecimal() else SILENCES[answer.status]
-            self._silences[address] = (self._monotonic() + seconds, answer)
+            self._keep_silent(address, answer)
         return answer
+
+    def _keep_silent(self, address: str, answer: DataAnswer) -> None:
+        named = answer.headers.get("Retry-After", "")
+        seconds = float(named) if named.isdecimal() else 0.0
+        end = self._monotonic() + (seconds or SILENCES[answer.status])
+        # what was under way is answered in any order: the longest silence holds
+        if end > self._silences.get(address, (0.0, answer))[0]:
+            self._silences[address] = (end, answer)
 
     def _silence(self, address: str) -> DataAnswer | None:
         end, answer = self._silences.get(address, (0.0, None))

@@ -12,12 +12,17 @@ LEASE_LOST: Final = "LEASE_LOST"
 """Reason of the journal's word that another engine has taken it over."""
 EPOCH_SUPERSEDED: Final = "EPOCH_SUPERSEDED"
 """Reason of a connector's word that it was shown a higher epoch."""
+JOURNAL_AHEAD: Final = "JOURNAL_AHEAD"
+"""Reason of a journal that has rows which this engine takes for lost: only a start reads them."""
 
 _logger = get_logger(__name__)
 
 
 class Leadership:
-    """Held from the start; lost at the first word of another engine at work, and for good."""
+    """Held from the start; lost for good at the first word that this engine must not go on.
+
+    Another one works, or is to: this one again after a start, where its journal knows more.
+    """
 
     def __init__(self) -> None:
         self._lost = asyncio.Event()
@@ -31,7 +36,7 @@ class Leadership:
         return self._lost.is_set()
 
     def lose(self, reason: str, problem: str) -> None:
-        """Take note that another engine works; the first word is kept."""
+        """Take note that this engine must not go on; the first word is kept."""
         if self.is_lost:
             return
         self.reason, self.problem = reason, problem

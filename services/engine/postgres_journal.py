@@ -36,7 +36,7 @@ from services.engine.journal_parts import (
     event_beside,
     live_changes,
 )
-from services.engine.leadership import LEASE_LOST, Leadership
+from services.engine.leadership import JOURNAL_AHEAD, LEASE_LOST, Leadership
 from services.engine.postgres_lease import PostgresLease, lease_lost
 from services.engine.postgres_session import SessionSource
 
@@ -53,6 +53,18 @@ class _Write:
 
     rows: tuple[JournalRow, ...]
     done: asyncio.Future[None] | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """An attempt that may have taken effect after all, by the head that tells of it then.
+
+    Of what was kept since, so many writes were in it; `is_told`: so were some whose callers heard
+    that they are not in the journal.
+    """
+
+    kept: int = 0
+    is_told: bool = False
 
 
 class PostgresJournal:
@@ -72,6 +84,7 @@ class PostgresJournal:
         self._queue: asyncio.Queue[_Write | None] = asyncio.Queue()
         self._kept: list[_Write] = []
         self._head: ChainHead | None = None
+        self._doubts: dict[ChainHead, _Doubt] = {}
         self._writer: asyncio.Task[None] | None = None
 
     @property
@@ -233,7 +246,7 @@ class PostgresJournal:
 
     async def _write(self, batch: list[_Write]) -> None:
         writes = self._kept + batch
-        problem = await self._try([row for write in writes for row in write.rows])
+        problem = await self._try(writes)
         self._kept = [] if problem is None else [write for write in writes if write.done is None]
         for write in writes:
             if write.done is None or write.done.done():
@@ -243,21 +256,35 @@ class PostgresJournal:
             else:
                 write.done.set_exception(problem)
 
-    async def _try(self, rows: list[JournalRow]) -> JournalError | None:
-        if not rows:
+    async def _try(self, writes: list[_Write]) -> JournalError | None:
+        if not any(write.rows for write in writes):
             return None
         head, self._head = self._head, None
         try:
             head = head or await self._read_head()
+            doubt = self._doubts.get(head, _Doubt())
+            if doubt.is_told:
+                return self._lose(JOURNAL_AHEAD, f"{self._book} took rows that were told as lost")
+            # What is kept comes first, in the order in which it was tried.
+            rows = [row for write in writes[doubt.kept :] for row in write.rows]
             end, text = _encode(head, rows)
         except Exception as error:
             return _unwritten(error)
-        problem = await self._append(head, end, text)
+        problem = await self._append(head, end, text) if rows else None
         if problem is None:
             self._head = end
+            self._doubts.clear()
         elif problem.reason == LEASE_LOST:
-            self._leadership.lose(problem.reason, problem.message)
+            self._lose(problem.reason, problem.message)
+        else:
+            kept = sum(write.done is None for write in writes)
+            is_told = any(write.done is not None and write.rows for write in writes)
+            self._doubts[end] = _Doubt(kept, is_told)
         return problem
+
+    def _lose(self, reason: str, problem: str) -> JournalError:
+        self._leadership.lose(reason, problem)
+        return JournalError(problem, reason=reason)
 
     async def _append(
         self, head: ChainHead, end: ChainHead, text: tuple[str, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 
 from services.common.errors import PreconditionError
 from services.engine import postgres_schema as sql
+from services.engine.events import Event
 from services.engine.halt_flag import HaltFlagFile
 from services.engine.journal import JournalError
-from services.engine.leadership import LEASE_LOST, Leadership
+from services.engine.journal_chain import first_head, follow, row_of
+from services.engine.leadership import JOURNAL_AHEAD, LEASE_LOST, Leadership
 from services.engine.postgres_journal import PostgresJournal
 from services.engine.postgres_lease import PostgresLease
 from services.engine.postgres_session import SessionSource
@@ -32,10 +35,13 @@ class Answers:
     def __init__(self, answers: dict[str, list[Any]]) -> None:
         self._answers = answers
         self.asked: list[str] = []
+        self.written: list[str] = []
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
         """Give or raise the next answer to a statement."""
         self.asked.append(query)
+        if query == sql.APPEND:
+            self.written.append(args[2])
         answers = self._answers.get(query, [[]])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
@@ -45,6 +51,20 @@ class Answers:
 
     async def close(self) -> None:
         """Hang up."""
+
+
+OPENED: dict[str, list[Any]] = {
+    sql.READ_VERSION: [[(len(sql.MIGRATIONS),)]],
+    sql.GRANT: [[(7, "one")]],
+}
+
+
+def head_after(*events: Event) -> tuple[int, str]:
+    """Return the last row of a journal of these events, as the database tells of it."""
+    head = first_head("main")
+    for event in events:
+        head = follow(head, row_of(event))
+    return head.sequence, head.digest.hex()
 
 
 def lease_on(answers: Answers, clock: HandClock) -> PostgresLease:
@@ -130,9 +150,7 @@ async def test_the_first_word_of_another_engine_is_kept() -> None:
 async def test_a_refused_append_ends_the_leadership() -> None:
     """No row was taken: the lease is another's."""
     leadership = Leadership()
-    answers = Answers(
-        {sql.READ_VERSION: [[(len(sql.MIGRATIONS),)]], sql.GRANT: [[(7, "one")]], sql.APPEND: [[]]}
-    )
+    answers = Answers({**OPENED, sql.APPEND: [[]]})
     journal = journal_on(answers, leadership)
     await journal.open()
     with pytest.raises(JournalError):
@@ -164,6 +182,43 @@ async def test_a_journal_is_read_over_a_new_connection_where_the_old_one_has_end
     broken = Answers({sql.ROWS: [AWAY]})
     with pytest.raises(JournalError, match="away"):
         await journal_on(broken, Leadership()).load()
+
+
+async def test_a_write_that_was_told_as_lost_and_is_there_ends_the_engine() -> None:
+    """The journal says what the engine does not know: only a start reads it."""
+    leadership, heads = Leadership(), [[], AWAY, AWAY, [head_after(halted(1))]]
+    answers = Answers({**OPENED, sql.HEAD: heads, sql.APPEND: [AWAY, [(2,)]]})
+    journal = journal_on(answers, leadership)
+    await journal.open()
+    heard = []
+    for _ in range(3):
+        with pytest.raises(JournalError) as told:
+            await journal.append([halted(1)])
+        heard.append((told.value.reason, leadership.reason))
+    await journal.close()
+    assert heard == [("JOURNAL_UNAVAILABLE", ""), *[(JOURNAL_AHEAD, JOURNAL_AHEAD)] * 2]
+    assert answers.asked.count(sql.APPEND) == 1
+
+
+async def test_rows_that_nobody_waited_for_are_not_written_twice() -> None:
+    """Those of an attempt that took effect are there; what came since follows them."""
+    leadership = Leadership()
+    first, second = head_after(halted(1)), head_after(halted(1), halted(2))
+    heads = [[], AWAY, AWAY, [first], AWAY, AWAY, [second]]
+    answers = Answers({**OPENED, sql.HEAD: heads, sql.APPEND: [AWAY, AWAY, [(3,)]]})
+    journal = journal_on(answers, leadership)
+    await journal.open()
+    for number in (1, 2):
+        journal.append_soon([halted(number)])
+        with pytest.raises(JournalError):
+            await journal.append([])
+    await journal.append([])
+    assert answers.asked.count(sql.APPEND) == 2
+    await journal.append([halted(3)])
+    await journal.close()
+    assert not leadership.is_lost
+    written = [[row["sequence"] for row in json.loads(rows)] for rows in answers.written]
+    assert written == [[1], [2], [3]]
 
 
 async def test_the_rest_of_a_journal_is_waited_for() -> None:

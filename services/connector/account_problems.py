@@ -9,6 +9,8 @@ from typing import Final
 MAX_CLOCK_SKEW: Final = timedelta(seconds=1)
 """Beyond this the venue's window for signed requests is at risk."""
 
+_ALLOWANCE: Final = "VENUE_RATE_LIMITED"
+
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
@@ -45,5 +47,10 @@ def find_problems(facts: AccountFacts) -> list[str]:
     if facts.clock_skew is not None and abs(facts.clock_skew) > MAX_CLOCK_SKEW:
         seconds = facts.clock_skew.total_seconds()
         problems.append(f"This host's clock differs by {seconds:.1f} s: synchronize it.")
-    problems.extend(f"Could not read {what}: check the key and the venue." for what in facts.unread)
+    problems.extend(f"Could not read {what}: {_remedy(what)}." for what in facts.unread)
     return problems
+
+
+def _remedy(unread: str) -> str:
+    # A scan holds the venue's allowance for a minute at most, and nothing is wrong with the key.
+    return "ask again in a minute" if _ALLOWANCE in unread else "check the key and the venue"

@@ -280,6 +280,8 @@ def test_unknown_settings_are_no_problems_of_their_own() -> None:
         ({"margin_type": "isolated"}, "cross margin"),
         ({"clock_skew": timedelta(seconds=-3)}, "-3.0 s"),
         ({"unread": ("the position mode (VENUE_UNREACHABLE)",)}, "the position mode"),
+        ({"unread": ("the position mode (VENUE_UNREACHABLE)",)}, "check the key"),
+        ({"unread": ("the position mode (VENUE_RATE_LIMITED)",)}, "again in a minute"),
     ],
 )
 def test_each_wrong_setting_is_one_sentence(changes: dict[str, Any], word: str) -> None:

@@ -175,6 +175,19 @@ class MirrorSettings(SettingsPart):
             raise ValueError("stale_seconds must be above follow_seconds and price_seconds")
         return self
 
+    @model_validator(mode="after")
+    def _no_faster_than_the_venue_takes(self) -> Self:
+        paces = (
+            ("follow_seconds", self.follow_seconds, 0.5),
+            ("price_seconds", self.price_seconds, 1.0),
+            ("reload_seconds", self.reload_seconds, 60.0),
+        )
+        for name, seconds, least in paces:
+            # Faster readings alone use up what the venue allows an address in a minute.
+            if self.base_url is None and seconds < least:
+                raise ValueError(f"{name} must be {least:g} or more on the venue itself")
+        return self
+
     def addresses(self) -> Addresses:
         """Return where the venue's public data is."""
         return Addresses.of(self.base_url)

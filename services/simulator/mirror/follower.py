@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from services.common.logs import get_logger
@@ -12,11 +13,10 @@ from services.simulator.core.exchange import Exchange
 from services.simulator.core.late_funding import LateFundingDesk
 from services.simulator.market.source import Kind
 from services.simulator.mirror.data_client import DataAwayError
-from services.simulator.mirror.pace import MirrorPace
+from services.simulator.mirror.pace import MirrorPace, retry_seconds, settlement_pause
 from services.simulator.mirror.reader import MirrorReader
 
 _logger = get_logger(__name__)
-_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Follower:
         self._pace = pace
         self._away: dict[str, str] = {}
         self._followed: dict[tuple[Kind, str], _Followed] = {}
+        self._asked: dict[tuple[str, datetime], datetime] = {}
 
     @property
     def away(self) -> dict[str, str]:
@@ -67,9 +68,19 @@ class Follower:
 
     async def settle(self) -> None:
         """Read the rates of the settlements that are owed or due."""
-        desk = self._exchange.funding
-        if isinstance(desk, LateFundingDesk):
-            await _each(partial(self._reader.read_settlement, *row) for row in desk.unpaid)
+        desk, now = self._exchange.funding, self._exchange.market.now()
+        owed = desk.unpaid if isinstance(desk, LateFundingDesk) else []
+        self._asked = {row: asked for row, asked in self._asked.items() if row in owed}
+        due = [
+            row
+            for row in owed
+            if now - self._asked.get(row, row[1]) >= settlement_pause(now - row[1])
+        ]
+        await _each(partial(self._settle_one, *row, now) for row in due)
+
+    async def _settle_one(self, symbol: str, time: datetime, now: datetime) -> None:
+        await self._reader.read_settlement(symbol, time)
+        self._asked[symbol, time] = now
 
     async def _follow_one(self, kind: Kind, symbol: str) -> None:
         await self._reader.read_book(kind, symbol)
@@ -95,17 +106,20 @@ class Follower:
         _logger.info("instruments_mirrored", kind=kind.value, count=count)
 
     async def _keep(self, name: str, read: Callable[[], Awaitable[None]], seconds: float) -> None:
+        failures = 0
         while True:
             wait = seconds
             try:
                 await read()
             except DataAwayError as error:
                 self._tell_away(name, str(error))
-                wait = min(seconds, _RETRY_SECONDS)
+                failures += 1
+                wait = retry_seconds(seconds, failures)
             except Exception:
                 # a reading that broke must not end the others, nor itself for ever
                 _logger.exception("mirror_reading_broke", what=name)
             else:
+                failures = 0
                 if self._away.pop(name, None) is not None:
                     _logger.info("venue_data_back", what=name)
             await asyncio.sleep(wait)

@@ -26,7 +26,7 @@ SEEDS ?= 2000
 CRASHES ?= 20000
 # Both understand docker-compose.yml: the current plugin, and docker-compose 1.29.
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-# Of e2e: default or scale. Folder of certs.
+# Of e2e: default, scale or paper. Folder of certs.
 PROFILE ?= default
 OUT ?= secrets
 # Recorded market data for the demo, for example: make demo DATA=../shared/data
@@ -249,7 +249,7 @@ images-compare: ## Build every image twice from nothing and name each difference
 	@python3 -m scripts.images_compare $(if $(BUILD_NETWORK),--network $(BUILD_NETWORK))
 
 .PHONY: e2e
-e2e: $(STAMP) ## The stack in containers: a trade, then kills, cuts and pauses; PROFILE=scale for pairs
+e2e: $(STAMP) ## The stack in containers: a trade, then kills, cuts and pauses; PROFILE=scale for pairs, PROFILE=paper
 	@E2E_PROFILE=$(PROFILE) $(PY) -m pytest -q -m system tests/e2e/test_compose_$(PROFILE).py
 
 .PHONY: clean

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.compose_stack import ComposeStack
+from tests.support.compose_stack import ComposeStack, running
 
 _LINES: list[str] = []
 
@@ -27,18 +25,8 @@ def compose_stack(
 ) -> Iterator[ComposeStack]:
     """A healthy stack of the profile that E2E_PROFILE names (default)."""
     profile = os.environ.get("E2E_PROFILE", "default")
-    stack = ComposeStack(tmp_path_factory.mktemp("stack"), profile)
-    stack.down()
-    try:
-        told.append(f"images built in {stack.build():.0f} s")
-        started = time.monotonic()
-        stack.up()
-        asyncio.run(stack.until_healthy())
-        seconds = time.monotonic() - started
-        told.append(f"{len(stack.containers())} containers, all healthy {seconds:.0f} s after `up`")
+    with running(ComposeStack(tmp_path_factory.mktemp("stack"), profile), told) as stack:
         yield stack
-    finally:
-        stack.down()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -15,7 +15,8 @@ import signal
 import subprocess
 import tarfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,16 +35,24 @@ _CALL_SECONDS: Final = 600.0
 class ComposeStack(LocalStack):
     """One compose project with a name of its own, so that it never touches an operator's."""
 
-    def __init__(self, directory: Path, profile: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        profile: str,
+        *,
+        env_file: Path | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take profiles (with commas between), an environment file, and services beside or over."""
         super().__init__(directory, StackOptions())
         self.profile = profile
         self.ports = free_ports()
-        self.project = f"opensqt-e2e-{profile}"
+        self.project = f"opensqt-e2e-{profile.replace(',', '-')}"
         self.is_lab = is_stand_in("python:3.13-slim-trixie")
-        self._override = directory / "lab.yml"
-        services = {name: {"build": {"network": "host"}} for name in self.built()}
-        # JSON is YAML.
-        self._override.write_text(json.dumps({"services": services}), encoding="utf-8")
+        self._env_file = env_file
+        self._more = _services_file(directory / "more.yml", more) if more else None
+        lab = {name: {"build": {"network": "host"}} for name in self.built()}
+        self._override = _services_file(directory / "lab.yml", lab)
 
     def built(self) -> list[str]:
         """Return the services of the profile whose images are made from this tree."""
@@ -193,14 +202,34 @@ class ComposeStack(LocalStack):
 
     def _bytes(self, *arguments: str, lab: bool = True, seconds: float = _CALL_SECONDS) -> bytes:
         files = ["-f", str(ROOT / "docker-compose.yml")]
+        if self._more:
+            files += ["-f", str(self._more)]
         if lab and self.is_lab:
             files += ["-f", str(self._override)]
         command = [*_compose(), "--project-directory", str(ROOT), "-p", self.project]
+        if self._env_file:
+            command += ["--env-file", str(self._env_file)]
         targets = "prometheus-scale.yml" if self.profile == "scale" else "prometheus.yml"
         chosen = {"COMPOSE_PROFILES": self.profile, "PROMETHEUS_CONFIG": targets}
         ports = {name: str(port) for name, port in self.ports.items()}
         environment = {**os.environ, **chosen, **ports}
         return _output([*command, *files, *arguments], seconds, environment)
+
+
+@contextmanager
+def running(stack: ComposeStack, told: list[str]) -> Iterator[ComposeStack]:
+    """Build the stack, start it and wait until it is healthy; remove all of it at the end."""
+    stack.down()
+    try:
+        told.append(f"images built in {stack.build():.0f} s")
+        started = time.monotonic()
+        stack.up()
+        asyncio.run(stack.until_healthy())
+        seconds = time.monotonic() - started
+        told.append(f"{len(stack.containers())} containers, all healthy {seconds:.0f} s after `up`")
+        yield stack
+    finally:
+        stack.down()
 
 
 async def poll(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = 60.0) -> None:
@@ -219,6 +248,12 @@ async def poll(holds: Callable[[], Awaitable[bool]], what: str, seconds: float =
 
 def _start(container: dict[str, Any]) -> str:
     return str(container["State"]["StartedAt"])
+
+
+def _services_file(path: Path, services: Mapping[str, Any]) -> Path:
+    # JSON is YAML.
+    path.write_text(json.dumps({"services": services}), encoding="utf-8")
+    return path
 
 
 def _compose() -> list[str]:
@@ -249,7 +284,7 @@ def _services(config: str, profile: str) -> dict[str, dict[str, str]]:
     return {
         name: one
         for name, one in services.items()
-        if "profiles" not in one or profile in one["profiles"].split()
+        if "profiles" not in one or set(profile.split(",")) & set(one["profiles"].split())
     }
 
 

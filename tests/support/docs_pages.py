@@ -37,7 +37,7 @@ _REACHES = {"npm": ["npm", "view", "ts-proto", "version"]}
 # What a reader puts in from what was printed before.
 _FILLED_IN = {
     re.compile(r"\bPOSITION\b"): ("positions", "positions", "position_id"),
-    re.compile(r"\bLOOMUSDT:\S+"): ("scan", "opportunities", "opportunity_id"),
+    re.compile(r"\bLOOMUSDT:[\w:-]+"): ("scan", "opportunities", "opportunity_id"),
 }
 
 

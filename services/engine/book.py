@@ -145,7 +145,7 @@ class PositionBook:
     def record_folded(self, event: ev.PositionEvent, after: Position) -> None:
         """Take an event as `record_soon` does; `after` is its fold over the position as it is."""
         self._journal.append_soon((event,))
-        self._ledger.positions[after.position_id] = after
+        self._ledger.put(after)
         self._later(partial(self.tell, after))
 
     async def find_command(self, request_id: str) -> AcceptedCommand | None:
@@ -175,11 +175,15 @@ class PositionBook:
         """Return every position, oldest first; those that ended once the journal `is_whole`."""
         return tuple(self._ledger.positions.values())
 
+    def live(self) -> tuple[Position, ...]:
+        """Return those that are not final; what is asked every few seconds looks at no other."""
+        return tuple(self._ledger.live.values())
+
     def unknown_order_ids(self, symbol: str | None = None) -> tuple[str, ...]:
         """Return the orders whose outcome is not proven, of one symbol or of all."""
         return tuple(
             key
-            for position in self._ledger.positions.values()
+            for position in self._ledger.live.values()
             if symbol in (None, position.symbol) and not position.is_settled
             for key in position.unresolved()
         )

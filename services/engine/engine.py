@@ -254,7 +254,7 @@ class Engine:
             reason="; ".join(self._troubles()),
             mode_time=record.mode_time,
             reconciled=self._fleet.is_reconciled,
-            open_position_count=sum(not p.status.is_final for p in self._book.all()),
+            open_position_count=len(self._book.live()),
             unknown_client_order_ids=self._book.unknown_order_ids(),
             venues=tuple(gateway.view() for gateway in self._gateways.values()),
         )
@@ -363,7 +363,7 @@ class Engine:
         if guards is None:
             return None
         hands = EngineHands(self._book, clock, context.trip, self._fleet.wake_together)
-        desk = GuardDesk(self._book.all, hands, clock, guards)
+        desk = GuardDesk(self._book.live, hands, clock, guards)
         self.risk.marks = desk.marks
         return desk
 

@@ -125,26 +125,29 @@ class GuardDesk:
         self._tell(findings)
         await self._act(findings, {p.position_id: p for p in live}, now)
 
-    def marks(self) -> dict[InstrumentRef, Decimal]:
-        """Return what the legs of every position that is not closed are valued at, if known."""
+    def marks(self, *of: Position) -> dict[InstrumentRef, Decimal]:
+        """Return what the legs of these positions are valued at, if known; of all without names.
+
+        All are those that are not closed.
+        """
         now = self._clock.monotonic()
         return {
             position.rules(leg).ref: row.mark
-            for position in self._positions()
+            for position in of or self._positions()
             if not position.status.is_final
             for leg, row in self.memory.market(position, now).legs.items()
             if row.mark is not None
         }
 
-    def carries(self) -> dict[str, Decimal]:
-        """Return what each position that is not closed receives in an hour, where it is known.
+    def carries(self, *of: Position) -> dict[str, Decimal]:
+        """Return what these positions receive in an hour, where it is known; see `marks`.
 
         As a fraction of one leg's notional, at the rates of the coming settlements.
         """
         now = self._clock.monotonic()
         known = (
             (p.position_id, hourly_carry(p, dict(self.memory.market(p, now).legs)))
-            for p in self._positions()
+            for p in of or self._positions()
             if not p.status.is_final
         )
         return {key: carry for key, carry in known if carry is not None}

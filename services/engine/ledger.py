@@ -57,15 +57,25 @@ class Ledger:
         self.since = since
         """When the engine began: its mode holds from then where no row says otherwise."""
         self.positions: dict[str, Position] = {}
+        self.live: dict[str, Position] = {}
+        """Those of them that are not final: few, where of those that ended there may be 100,000."""
         self.engine = EngineRecord(EngineMode.ACTIVE, since)
 
     def copy(self) -> Ledger:
         """Return the same as it is now; what comes later changes one of them."""
         made = Ledger(self.since)
-        made.positions = dict(self.positions)
+        made.positions, made.live = dict(self.positions), dict(self.live)
         values = {f.name: copy.copy(getattr(self.engine, f.name)) for f in fields(EngineRecord)}
         made.engine = EngineRecord(**values)
         return made
+
+    def put(self, position: Position) -> None:
+        """Take a position as it is now."""
+        self.positions[position.position_id] = position
+        if position.status.is_final:
+            self.live.pop(position.position_id, None)
+        else:
+            self.live[position.position_id] = position
 
     def take_all(self, events: Iterable[ev.Event]) -> None:
         """Fold events in turn."""
@@ -119,9 +129,9 @@ class Ledger:
     def _take_position(self, event: ev.PositionEvent) -> str:
         known = self.positions.get(event.position_id)
         if known is not None:
-            self.positions[event.position_id] = fold(known, event)
+            self.put(fold(known, event))
         elif isinstance(event, ev.EntryIntended):
-            self.positions[event.position_id] = begin(event)
+            self.put(begin(event))
         else:
             raise ValueError(f"event before the intent of position {event.position_id}")
         return event.position_id
@@ -176,6 +186,7 @@ def differences(first: Ledger, whole: Ledger) -> tuple[str, ...]:
 def joined(now: Ledger, whole: Ledger, since: Sequence[ev.EngineEvent]) -> Ledger:
     """Return all rows' fold with what came after: positions as they are now, events `since`."""
     # In the order of their intents, as a replay of everything has it.
-    whole.positions.update(now.positions)
+    for position in now.positions.values():
+        whole.put(position)
     whole.take_all(since)
     return whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal, localcontext
 from heapq import nlargest
 from typing import Protocol
@@ -12,6 +12,7 @@ from services.common.clock import Clock
 from services.common.errors import OpensqtError
 from services.engine.book import PositionBook
 from services.engine.follower_offer import Offer
+from services.engine.guard_desk import GuardDesk
 from services.engine.guard_facts import GuardAction
 from services.engine.instruments import LegSide
 from services.engine.neutrality import is_neutral
@@ -20,7 +21,6 @@ from services.engine.page.facts import Level, Offers, PageEvent, PageFacts, Posi
 from services.engine.position import Position
 from services.engine.position_view import view_of
 from services.engine.risk_alerts import RiskAlert
-from services.engine.risk_desk import RiskDesk
 from services.engine.risk_exposure import Marks
 from services.engine.risk_result import position_result
 from services.engine.risk_views import held_notional
@@ -40,7 +40,7 @@ _HOURS_A_YEAR = Decimal(8_760)
 class PageEngine(Protocol):
     """What the page reads of the engine."""
 
-    risk: RiskDesk
+    guards: GuardDesk | None
 
     @property
     def ledger(self) -> PositionBook:
@@ -49,10 +49,6 @@ class PageEngine(Protocol):
 
     def status(self) -> StatusView:
         """Return the engine's state now."""
-        ...
-
-    def carries(self) -> Mapping[str, Decimal]:
-        """Return what positions receive in an hour, as fractions of one leg's notional."""
         ...
 
 
@@ -118,12 +114,10 @@ class PageSource:
         return live, nlargest(SHOWN_ENDED, ended, key=lambda p: p.update_time)
 
     async def _rows(self, positions: Iterable[Position]) -> tuple[PositionRow, ...]:
-        marks = self._engine.risk.marks()
-        await asyncio.sleep(0)
-        carries = self._engine.carries()
-        await asyncio.sleep(0)
-        rows = []
+        guards, rows = self._engine.guards, []
         for position in positions:
+            marks = {} if guards is None else guards.marks(position)
+            carries = {} if guards is None else guards.carries(position)
             rows.append(_row(position, marks, carries.get(position.position_id)))
             # Hedges share the event loop: none waits for more than one row.
             await asyncio.sleep(0)

@@ -75,6 +75,7 @@ async def test_both_parts_end_where_a_whole_replay_does(tmp_path: Path, seed: in
         assert tuple(start.book.whole()) == tuple(whole.positions.values())
         assert start.book.engine == whole.engine
         assert live == {k for k, p in whole.positions.items() if not p.status.is_final}
+        assert {p.position_id for p in start.book.live()} == live
 
 
 async def test_what_has_ended_is_not_known_until_all_is_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from services.common.logs import bind_context
 from services.common.tracing import SPAN
 from services.engine import events as ev
-from services.engine.correction import correction
+from services.engine.correction import Correction, correction
 from services.engine.departure import JointDeparture
 from services.engine.drive_context import DriveContext
 from services.engine.entry import exposure
@@ -114,11 +114,12 @@ class PositionDrive:
             self._entry.close()
 
     async def _work(self) -> None:
-        while not self.position.status.is_final:
+        # A fill may be heard while the end is written: until this drive lets go it is the only one.
+        while not self.position.status.is_final or self._correction() is not None:
             await self._guarded(self._turn)
 
     async def _turn(self) -> None:
-        apart = correction(self.position, self._context.clock.now())
+        apart = self._correction()
         if apart is not None:
             await self._context.book.record(apart)
         elif self.position.is_settled:
@@ -131,6 +132,9 @@ class PositionDrive:
             await self._exit()
         else:
             await self._entry_step()
+
+    def _correction(self) -> Correction | None:
+        return correction(self.position, self._context.clock.now())
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -402,6 +402,29 @@ async def test_a_late_fill_on_the_order_stream_reaches_an_ended_position(rig: En
     await rig.clock.pass_time(0.1)
     view = await rig.settled(flat.position_id)
     assert view.state_reason == "LATE_FILL"
+    assert rig.long_venue.filled() < D("0.001")
+    rig.check_books()
+
+
+async def test_a_late_fill_while_the_end_is_written_resumes_the_exit(
+    rig: EngineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heard after it was decided that nothing is left, and before that is durable."""
+    journal, told = rig.journal, list[ev.OrderObserved]()
+    append, ref = journal.append, rig.long_venue.instrument.ref
+
+    async def append_late(events: Sequence[ev.Event]) -> None:
+        if isinstance(events[-1], ev.PositionSettled) and not told:
+            told.append(late(rig, events[-1].position_id, LegSide.LONG, "0.7"))
+            rig.order_events.tell(OrderEvent(ref.exchange, ref.symbol, told[0].outcome))
+        await append(events)
+
+    monkeypatch.setattr(journal, "append", append_late)
+    rig.long_venue.script.append(Fault(fill_ratio=D(0)))
+    key = await begin(rig)
+    await rig.clock.pass_time(5)
+    view = rig.engine.get(key)
+    assert (view.status, view.state_reason) == (PositionStatus.FLAT, "LATE_FILL")
     assert rig.long_venue.filled() < D("0.001")
     rig.check_books()
 

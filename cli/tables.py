@@ -147,13 +147,15 @@ def position_table(
     wide = width >= WIDE
     notes = [(row.position_id, _note(row, wide=wide)) for row in positions]
     lines = [f"{key}: {text}" for key, text in notes if text]
-    table = plain_table(title, width, "\n".join([*lines, _position_note(wide=wide)]))
+    ended = any(row.state in ENDED_STATES for row in positions)
+    note = _position_note(wide=wide, ended=ended)
+    table = plain_table(title, width, "\n".join([*lines, note]))
     # A position takes two or three lines: without a gap nobody sees where the next one begins.
     table.leading = 1
     # Never cut: every other command asks for the id.
     table.add_column("position", no_wrap=True, min_width=16)
     table.add_column("state", no_wrap=True)
-    ended = wide and any(row.state in ENDED_STATES for row in positions)
+    ended = wide and ended
     extra = (*(("made",) if ended else ()), *(("unhedged",) if wide else ()))
     for name in ("long", "short", "residual", "funding", "fees", *extra):
         table.add_column(name, justify="right", no_wrap=True)
@@ -175,8 +177,9 @@ def position_table(
     return table
 
 
-def _position_note(*, wide: bool) -> str:
-    note = "residual: coins of one leg that the other does not cover"
+def _position_note(*, wide: bool, ended: bool) -> str:
+    note = "residual: coins of one leg that the other does not cover; ?: not known yet"
+    note += "; made: trading and funding less fees" if ended else ""
     return f"{note}; unhedged: how long a leg stood alone" if wide else note
 
 
@@ -184,11 +187,19 @@ def _made(row: engine_pb2.HedgedPosition) -> str:
     """Profit of a position that ended: price and funding less fees; nothing while it is on."""
     if row.state not in ENDED_STATES:
         return ""
-    if not (row.trading_pnl.value and row.fees_paid.value):
+    funding = row.funding_received.value
+    # Without a fill on a perpetual there is no funding to be told of.
+    if not funding and not any(map(_takes_funding, (row.long_leg, row.short_leg))):
+        funding = "0"
+    if not (row.trading_pnl.value and row.fees_paid.value and funding):
         return UNKNOWN
-    funding = Decimal(row.funding_received.value or 0)
-    made = Decimal(row.trading_pnl.value) - Decimal(row.fees_paid.value) + funding
+    made = Decimal(row.trading_pnl.value) - Decimal(row.fees_paid.value) + Decimal(funding)
     return f"{made:+,.4f}"
+
+
+def _takes_funding(leg: engine_pb2.HedgedLeg) -> bool:
+    is_perpetual = leg.instrument.kind == instrument_pb2.INSTRUMENT_KIND_PERPETUAL
+    return is_perpetual and bool(leg.average_entry_price.value)
 
 
 def _note(row: engine_pb2.HedgedPosition, *, wide: bool) -> str:

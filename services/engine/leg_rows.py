@@ -84,11 +84,9 @@ def profits_of(positions: Sequence[Position]) -> tuple[SymbolProfit, ...]:
     """Return the profit by symbol of positions that ended; those of unknown profit are left out."""
     by_symbol: dict[str, list[Decimal]] = {}
     for position in positions:
-        view = view_of(position)
-        if view.trading_pnl is None or view.fees_paid is None:
-            continue
-        made = view.trading_pnl - view.fees_paid + (view.funding_received or _ZERO)
-        by_symbol.setdefault(position.symbol, []).append(made)
+        made = view_of(position).made
+        if made is not None:
+            by_symbol.setdefault(position.symbol, []).append(made)
     return tuple(
         SymbolProfit(
             symbol,

@@ -92,9 +92,17 @@ def _sum_fees(records: Iterable[OrderRecord]) -> tuple[AssetAmount, ...]:
 
 def _funding(position: Position) -> Decimal | None:
     quote = position.intent.long_rules.quote_asset
-    if not position.funding or any(f.asset != quote for f in position.funding.values()):
+    read = position.funding
+    if not read or any(f.asset != quote for f in read.values()):
+        return None
+    # The sum of one leg is no word about the other.
+    if any(leg not in read and _takes_funding(position, leg) for leg in LegSide):
         return None
     return sum((f.amount for f in position.funding.values()), _ZERO)
+
+
+def _takes_funding(position: Position, leg: LegSide) -> bool:
+    return position.rules(leg).is_perpetual and any(r.executed > 0 for r in position.of(leg))
 
 
 def _fees_paid(position: Position) -> Decimal | None:

@@ -70,6 +70,12 @@ class LegView:
     funding_received: Decimal | None
     outcome_unknown: bool
 
+    @property
+    def takes_funding(self) -> bool:
+        """Whether the leg ever held a perpetual."""
+        is_perpetual = self.instrument.kind is InstrumentKind.PERPETUAL
+        return is_perpetual and self.average_entry_price is not None
+
 
 @dataclass(frozen=True, slots=True)
 class PositionView:
@@ -77,7 +83,8 @@ class PositionView:
 
     `lead_net_quantity` is what was to be hedged; `residual_quantity` the signed sum of both legs;
     `dispatch_skew` is None before a parallel exit; `trading_pnl` None until closed; `fees_paid`
-    None where a fee is in an asset that cannot be valued. `orders` are the newest few hundred.
+    None where a fee is in an asset that cannot be valued; `funding_received` None where that of a
+    leg was not read, or cannot be valued. `orders` are the newest few hundred.
     """
 
     position_id: str
@@ -105,6 +112,21 @@ class PositionView:
     state_reason: str
     opportunity_id: str
     orders: tuple[OrderView, ...]
+
+    @property
+    def made(self) -> Decimal | None:
+        """What an ended position made: trading less fees, and funding; None where one is unknown.
+
+        Without a fill on a perpetual there is no funding to be told of.
+        """
+        if self.trading_pnl is None or self.fees_paid is None:
+            return None
+        funding = self.funding_received
+        if funding is None:
+            if any(leg.takes_funding for leg in (self.long_leg, self.short_leg)):
+                return None
+            funding = Decimal(0)
+        return self.trading_pnl - self.fees_paid + funding
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,10 @@ async def test_legs_orders_and_profit_follow_a_position() -> None:
         assert {o.client_order_id for o in history.orders} == {
             o.client_order_id for o in rig.engine.get(view.position_id).orders
         }
+        # Unknown until the venue has told the funding: none of it here.
+        await rig.clock.run_until(
+            lambda: rig.engine.get(view.position_id).funding_received is not None
+        )
         profit = await stub.GetRealizedPnL(position_pb2.PositionServiceGetRealizedPnLRequest())
         ended = rig.engine.get(view.position_id)
         assert ended.trading_pnl is not None

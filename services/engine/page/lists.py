@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 
 from services.engine.follower_offer import Offer
 from services.engine.page.facts import Offers, PageEvent, PageFacts
@@ -95,15 +94,8 @@ def _ended(view: PositionView, now: datetime) -> Markup:
         element("td", _time(at, now), element("small", why), class_="text"),
         element("td", gain(view.funding_received, 4), class_="wide"),
         element("td", money(view.fees_paid, 4), class_="wide"),
-        element("td", gain(_made(view))),
+        element("td", gain(view.made)),
     )
-
-
-def _made(view: PositionView) -> Decimal | None:
-    """Return what a position made; unknown where a part of it is."""
-    if view.trading_pnl is None or view.fees_paid is None:
-        return None
-    return view.trading_pnl - view.fees_paid + (view.funding_received or Decimal(0))
 
 
 def _time(at: datetime, now: datetime) -> Markup:

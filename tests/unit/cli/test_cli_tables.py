@@ -92,6 +92,18 @@ def test_an_ended_position_shows_what_it_made(width: int) -> None:
     assert "…" not in text
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_was_made_is_unknown_until_funding_is_read(width: int) -> None:
+    """A perpetual that was held owes a word on its funding; a position without one does not."""
+    row = _position()
+    row.state = engine_pb2.HEDGED_POSITION_STATE_CLOSED
+    for field, text in (("trading_pnl", "-0.1873"), ("fees_paid", "3.578")):
+        getattr(row, field).value = text
+    assert "-3.7653" in _printed(position_table([row], "positions", width), width)
+    row.short_leg.average_entry_price.value = "0.031484"
+    assert "-3.7653" not in _printed(position_table([row], "positions", width), width)
+
+
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_orders_lose_no_figure(width: int) -> None:
     """A narrow screen leaves whole columns out and says so."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.support.connector import (
     IOC,
     LIMIT,
     SELL,
+    RunningConnector,
     by_id,
     eventually,
     number,
@@ -193,6 +195,18 @@ async def test_a_venue_that_asks_for_silence_is_left_alone() -> None:
         assert asked == len([one for one in rig.log.requests if one.path.startswith("/fapi/")])
 
 
+async def _tells_positions(connector: RunningConnector) -> bool:
+    try:
+        await connector.stub.GetPositions(exchange_pb2.GetPositionsRequest(), timeout=5)
+    except grpc.aio.AioRpcError:
+        return False
+    return True
+
+
+async def _tells_no_positions(connector: RunningConnector) -> bool:
+    return not await _tells_positions(connector)
+
+
 async def test_a_venue_that_is_away_gets_no_order_filled(tmp_path: Path) -> None:
     """Orders are refused, what rests stays, reads fail; once it is back, orders fill again."""
     async with (
@@ -210,13 +224,18 @@ async def test_a_venue_that_is_away_gets_no_order_filled(tmp_path: Path) -> None
         assert "paper: " in (refused.value.details() or "")
         with pytest.raises(grpc.aio.AioRpcError):
             await connector.stub.GetFundingRates(exchange_pb2.GetFundingRatesRequest(), timeout=5)
+        # a mark price of the past would stand there as that of now
+        await eventually(partial(_tells_no_positions, connector))
         away = (await rig.control.get("mirror"))["away"]
         assert "was answered with 503" in away["perpetual prices"]
         assert await rig.control.get("trades") == []
         assert [row["status"] for row in await rig.control.get("orders")] == ["NEW"]
         await rig.control_of_venue.delete("faults")
+        await eventually(partial(_tells_positions, connector))
         placed = await connector.stub.PlaceOrder(order(SELL, "0.01"), timeout=20)
         assert placed.status == FILLED
+        held = await connector.stub.GetPositions(exchange_pb2.GetPositionsRequest(), timeout=5)
+        assert [row.symbol for row in held.positions] == [SYMBOL]
         await connector.stub.CancelOrder(
             exchange_pb2.CancelOrderRequest(symbol=SYMBOL, client_order_id=resting.client_order_id),
             timeout=5,

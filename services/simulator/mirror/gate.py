@@ -2,6 +2,7 @@
 
 Public data comes from the real venue, byte for byte. An order waits for the latency that is set,
 then for the book as it is at that moment; without one it is refused, never filled by an old one.
+What an account is worth is not told by old prices either: its reading fails.
 """
 
 from __future__ import annotations
@@ -27,6 +28,16 @@ from services.simulator.mirror.reader import MirrorReader
 _logger = get_logger(__name__)
 PLACING: Final = frozenset({"place_order", "place_orders"})
 DELAYED: Final = PLACING | {"cancel_order", "cancel_orders", "cancel_all_orders"}
+VALUED: Final = frozenset(
+    {
+        (Family.USDM, "get_account"),
+        (Family.USDM, "get_balances"),
+        (Family.USDM, "get_positions"),
+        (Family.SAPI, "get_account"),
+        (Family.SAPI, "get_max_borrowable"),
+    }
+)
+"""Readings whose answers have prices of the market in them."""
 NOT_FILLED: Final = -1013
 """A refusal that clients take for definite: nothing was placed."""
 
@@ -57,11 +68,14 @@ class MirrorGate:
             return None
         if request.method == "GET" and request.path in PUBLIC_PATHS:
             return await self._pass_on(request)
+        kind = Kind.PERPETUAL if endpoint.family is Family.USDM else Kind.SPOT
+        if (endpoint.family, endpoint.operation) in VALUED:
+            problem = self._market.prices_problem(kind, self._clock.now())
+            return None if problem is None else _away(problem)
         if endpoint.operation in DELAYED:
             await asyncio.sleep(self._latency_seconds)
         if endpoint.operation not in PLACING:
             return None
-        kind = Kind.PERPETUAL if endpoint.family is Family.USDM else Kind.SPOT
         try:
             await asyncio.gather(
                 *(self._make_ready(kind, symbol) for symbol in _symbols(plan, endpoint))
@@ -87,11 +101,15 @@ class MirrorGate:
         try:
             answer = await self._client.ask(request.path, request.query)
         except DataAwayError as error:
-            # as a venue that is down answers: a client must not take it for the venue's own word
-            return Reply(503, encode({"code": -1001, "msg": f"paper: {error}"}))
+            return _away(error)
         except ValueError as error:
             return Reply(400, encode({"code": -1101, "msg": f"paper: {error}"}))
         return Reply(answer.status, answer.body, answer.headers)
+
+
+def _away(problem: object) -> Reply:
+    # as a venue that is down answers: a client must not take it for the venue's own word
+    return Reply(503, encode({"code": -1001, "msg": f"paper: {problem}"}))
 
 
 def _symbols(plan: Plan, endpoint: Endpoint) -> Iterable[str]:

@@ -84,14 +84,18 @@ class MirroredMarket:
     def problem(self, kind: Kind, symbol: str, now: datetime) -> str | None:
         """Return why an order must not be filled by what is known, None when it may."""
         held = self._books.get((kind, symbol))
-        for what, time in (
-            ("list of prices", self.prices_time.get(kind)),
-            (f"book of {symbol}", None if held is None else held.time),
-        ):
-            if time is None:
-                return f"the {what} was never read"
-            if now - time > self._stale_after:
-                return f"the {what} is {(now - time).total_seconds():.1f} s old"
+        book = self._age_problem(f"book of {symbol}", None if held is None else held.time, now)
+        return self.prices_problem(kind, now) or book
+
+    def prices_problem(self, kind: Kind, now: datetime) -> str | None:
+        """Return why nothing must be valued by the prices that are known, None when it may."""
+        return self._age_problem("list of prices", self.prices_time.get(kind), now)
+
+    def _age_problem(self, what: str, time: datetime | None, now: datetime) -> str | None:
+        if time is None:
+            return f"the {what} was never read"
+        if now - time > self._stale_after:
+            return f"the {what} is {(now - time).total_seconds():.1f} s old"
         return None
 
     def instruments(self, kind: Kind, now: datetime) -> Sequence[InstrumentSpec]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from services.engine.events import EntryIntended, Event, PositionEvent, ReconciliationBroke
+from services.engine.events import EntryIntended, Event, PositionEvent
 from services.engine.instruments import InstrumentKind, InstrumentRules, LegSide
 from services.engine.position import Position, fold_all
 from services.engine.views import PositionView
@@ -179,9 +179,9 @@ class Judge:
     def books_agree(self, journal: Sequence[Event], ledger_ids: Sequence[str] | None) -> None:
         """Judge journal (all of it, durable or not) and ledgers against the venues' books."""
         add = self.violations.extend
-        is_broken = any(isinstance(event, ReconciliationBroke) for event in journal)
         positions = _positions(journal)
-        add(books_rules.ledger_is_venue(positions, self.books, is_broken=is_broken))
+        broken = books_rules.broken_symbols(journal)
+        add(books_rules.ledger_is_venue(positions, self.books, broken))
         add(books_rules.every_order_is_known(journal, self.books))
         if ledger_ids is not None:
             add(books_rules.one_row_per_order(ledger_ids, self.books))

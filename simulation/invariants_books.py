@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from services.engine.events import (
@@ -12,6 +12,7 @@ from services.engine.events import (
     OrderIntended,
     OrderObserved,
     PositionEvent,
+    ReconciliationBroke,
 )
 from services.engine.instruments import InstrumentRules, LegSide
 from services.engine.position import Position, fold_all
@@ -21,17 +22,23 @@ from simulation.invariants_identity import Found
 _ZERO = Decimal(0)
 
 
+def broken_symbols(journal: Iterable[Event]) -> frozenset[str]:
+    """Return the symbols in which the engine has journaled a difference to a venue."""
+    told = (event for event in journal if isinstance(event, ReconciliationBroke))
+    return frozenset(symbol for event in told for symbol in event.symbols)
+
+
 def ledger_is_venue(
-    positions: Iterable[Position], books: VenueBooks, *, is_broken: bool = False
+    positions: Iterable[Position], books: VenueBooks, broken: Collection[str] = ()
 ) -> Found:
     """I17: each leg's ledger quantity is what the venue's books say its orders moved.
 
-    With `is_broken` the engine has journaled a difference: a leg closed by force is excused then.
+    A leg closed by force is excused in `broken` symbols: there the engine journaled a difference.
     """
     found: Found = []
     for position in positions:
         for leg in LegSide:
-            if is_broken and (position.position_id, leg) in books.taken:
+            if position.symbol in broken and (position.position_id, leg) in books.taken:
                 continue
             ours, theirs = position.quantity(leg), books.quantity(position.position_id, leg)
             if ours != theirs:

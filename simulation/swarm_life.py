@@ -12,12 +12,12 @@ from typing import Any, Final, TypeVar
 
 from services.common.errors import OpensqtError
 from services.engine import commands as cmd
-from services.engine.events import ReconciliationBroke
 from services.engine.instruments import LegSide
 from services.engine.views import PositionStatus, PositionView
 from services.simulator.core.faults import FaultRule
 from simulation.evidence import VenueBooks
 from simulation.invariants import Judge, Standards
+from simulation.invariants_books import broken_symbols
 from simulation.invariants_exposure import NotionalLimits, exits_are_taken
 from simulation.invariants_service import (
     Ban,
@@ -375,10 +375,10 @@ class SystemLife:
         """Whether what the venue closed by force is not told of, or its other leg is still on."""
         books = self.judge.books
         robbed = [v for v in views if any(key == v.position_id for key, _ in books.taken)]
-        told = any(isinstance(event, ReconciliationBroke) for event in self._durable())
+        told = broken_symbols(self._durable())
         return any(
             abs(books.net_delta(view.position_id)) > abs(view.dust_quantity) + _LARGEST_LOT
-            or not (told or _is_booked(view, books))
+            or not (view.symbol in told or _is_booked(view, books))
             for view in robbed
         )
 

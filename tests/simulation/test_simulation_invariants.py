@@ -11,6 +11,7 @@ import pytest
 from services.engine import events as ev
 from services.engine.instruments import InstrumentKind, LegSide
 from services.engine.orders import OrderClass, OrderOutcome, OrderPlan, OrderSide
+from services.engine.pockets import Pocket, PocketKind
 from services.engine.position import begin, fold_all
 from services.engine.position_view import view_of
 from services.engine.views import PositionStatus, PositionView
@@ -298,6 +299,13 @@ def test_ledger_account_and_equity_agree() -> None:
     positions = fold_all(history).values()
     assert books_rules.ledger_is_venue(positions, books((LEAD, ONE))) == []
     assert rules_of(books_rules.ledger_is_venue(positions, books())) == ["I17"]
+    robbed = books((LEAD, ONE))
+    robbed.take(KEY, LegSide.LONG, -ONE)
+    for symbol, found in (("ETHUSDT", ["I17"]), ("BTCUSDT", [])):
+        pocket = Pocket("spot", PocketKind.SPOT, "BTC")
+        broke = ev.ReconciliationBroke(AT, pocket, ONE, Decimal(0), (symbol,))
+        broken = books_rules.broken_symbols([*history, broke])
+        assert rules_of(books_rules.ledger_is_venue(positions, robbed, broken)) == found
     place = ("spot", "BTCUSDT")
     ours, own = {place: ONE}, {place: Decimal(5)}
     assert books_rules.account_is_sum(ours, own, {place: Decimal(6)}) == []

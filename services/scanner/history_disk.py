@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from services.common.logs import get_logger
+from services.common.task_end import end_task
 from services.scanner.history_file import HistoryFile
 from services.scanner.history_store import HeldHistory, MemoryHistoryStore
 from services.scanner.slices import Slicer
@@ -53,9 +54,7 @@ class DiskHistoryStore:
     async def __aexit__(self, *_error: object) -> None:
         """Write what has changed and close the file."""
         if self._writer is not None:
-            self._writer.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._writer
+            await end_task(self._writer)
         try:
             await self.write()
         finally:

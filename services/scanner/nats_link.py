@@ -15,6 +15,7 @@ from nats.js.errors import BadRequestError
 from services.common.errors import FatalError, UnreachableError
 from services.common.logs import get_logger
 from services.common.settings import read_secret
+from services.common.task_end import end_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -229,9 +230,7 @@ async def open_link(settings: NatsSettings, clock: Clock) -> AsyncIterator[NatsL
     try:
         yield link
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        await end_task(watch)
         await link.close()
 
 

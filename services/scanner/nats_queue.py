@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 
 from services.common.logs import get_logger
+from services.common.task_end import end_task
 from services.scanner.nats_lease import NatsLease
 from services.scanner.nats_link import NatsLink, open_link
 from services.scanner.nats_names import NatsNames, token
@@ -180,9 +181,7 @@ async def _running(
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_task(task)
 
 
 async def _kept_up(part: str, run: Callable[[], Awaitable[None]], clock: Clock) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
+from services.common.task_end import end_task
 from services.simulator.bybit_gateway import PREFIX as BYBIT_PREFIX
 from services.simulator.bybit_gateway import BybitGateway
 from services.simulator.bybit_ws import BybitStreams
@@ -95,16 +95,9 @@ class Application:
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         if self._ticker is not None:
-            self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
+            await end_task(self._ticker)
         # open streams would keep the server waiting for its whole shutdown time
         self._streams.cut_all()
         if self._runner is not None:

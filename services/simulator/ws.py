@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from services.common.ordered_set import OrderedSet
+from services.common.task_end import end_task
 from services.simulator.core.clock import millis
 from services.simulator.core.errors import VenueError
 from services.simulator.core.orders import Product
@@ -226,9 +226,7 @@ class StreamHandlers:
         finally:
             self._connections.discard(connection)
             self._user_streams.unsubscribe(connection)
-            writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await writer
+            await end_task(writer)
         return socket
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from types import TracebackType
 from typing import Self
 
 import aiohttp
 from aiohttp import web
 
+from services.common.task_end import end_task
 from services.simulator.gateway import Plan, Reply
 from services.simulator.mirror.addresses import Addresses
 from services.simulator.mirror.data_client import DataClient
@@ -83,15 +82,8 @@ class Mirror:
         self._task = asyncio.get_running_loop().create_task(self._follower.run())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
         if self._session is not None:
             await self._session.close()

@@ -1,8 +1,8 @@
 """The fault matrix as data: which faults a simulated world can meet, where, and how hard.
 
-Row numbers are those of the fault matrix in `notes/reliability.md`. A kind names what a world has
-to do; how it does it is the world's. Only rows that a single process in virtual time can show are
-here: wire floods, namespaces and real kills have rigs of their own.
+Row numbers are those of the fault table (`make test-faults` prints its part). A kind names what a
+world has to do; how it does it is the world's. Only rows that a single process in virtual time can
+show are here: wire floods, namespaces and real kills have rigs of their own.
 """
 
 from __future__ import annotations

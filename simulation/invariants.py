@@ -62,7 +62,7 @@ RULES: Final[dict[str, str]] = {
     "I28": "equal seeds, equal traces",
     "I29": "secrets stay inside",
 }
-"""What each number stands for; `notes/reliability.md` of the project has the long form."""
+"""What each number stands for; the functions of `invariants_*.py` say how it is judged."""
 
 _ROW_SECONDS: Final = 0.01
 _CLOSING_ROOM: Final = Decimal("1.05")

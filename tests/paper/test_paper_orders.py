@@ -141,6 +141,47 @@ async def test_a_post_only_order_fills_when_trades_go_through_it(
     assert number(found.avg_price) == bids[0].price
 
 
+@pytest.mark.parametrize("code", list(KINDS))
+@pytest.mark.parametrize(
+    "book",
+    [
+        '{"lastUpdateId": 1, "bids": [["10", "1"]], "asks": [["9", "1"]]}',
+        '{"lastUpdateId": 1, "bids": [["0", "1"]], "asks": [["NaN", "1"]]}',
+        "<html>busy</html>",
+    ],
+)
+async def test_a_book_that_cannot_be_fills_nothing(
+    rig: PaperVenue, tmp_path: Path, code: str, book: str
+) -> None:
+    """Crossed, of no numbers, no book at all: a definite refusal, and the next good one fills."""
+    await _serve_book(rig, code, book)
+    async with running_connector(rig.part(code, tmp_path)) as connector:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await connector.stub.PlaceOrder(order(BUY, "0.01"), timeout=20)
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert await rig.control.get("trades") == []
+        await rig.control_of_venue.delete("faults")
+        placed = await connector.stub.PlaceOrder(order(BUY, "0.01"), timeout=20)
+    assert placed.status == FILLED
+
+
+@pytest.mark.parametrize("code", list(KINDS))
+async def test_an_empty_book_fills_nothing(rig: PaperVenue, tmp_path: Path, code: str) -> None:
+    """An order at market ends as on a venue where nobody stands."""
+    await _serve_book(rig, code, '{"lastUpdateId": 1, "bids": [], "asks": []}')
+    async with running_connector(rig.part(code, tmp_path)) as connector:
+        placed = await connector.stub.PlaceOrder(order(BUY, "0.01"), timeout=20)
+    assert placed.status == types_pb2.ORDER_STATUS_EXPIRED
+    assert number(placed.executed_qty) == 0
+    assert await rig.control.get("trades") == []
+
+
+async def _serve_book(rig: PaperVenue, code: str, book: str) -> None:
+    path = "/fapi/v1/depth" if code == "binanceusdm" else "/api/v3/depth"
+    answer = {"type": "http_status", "status": 200, "body": book}
+    await rig.control_of_venue.fault(answer, path=path)
+
+
 async def test_public_data_is_the_venues_own_byte_for_byte(rig: PaperVenue) -> None:
     """What a connector reads of the market is what the venue says, its weight header included."""
     async with aiohttp.ClientSession() as session:

@@ -31,6 +31,14 @@ def test_public_paths_are_those_without_a_key() -> None:
         assert ROUTES["GET", path].orders == 0
 
 
+def test_of_the_market_the_paper_venue_says_nothing_itself() -> None:
+    """What the dialect answers without a key, but for its own time, is the venue's to tell."""
+    own = {path for (_, path), row in ROUTES.items() if row.security is Security.NONE}
+    told = {f"{family}/{name}" for family in ("/api/v3", "/fapi/v1") for name in ("ping", "time")}
+    # of contracts settled in coins there are none
+    assert own - PUBLIC_PATHS == told | {"/dapi/v1/exchangeInfo"}
+
+
 @pytest.mark.parametrize(
     ("path", "query"),
     [

@@ -133,6 +133,9 @@ class OrderEntry:
             # gRPC says so too when the call alone was cancelled; only our own end is one.
             if is_cancelled():
                 raise
+        except Exception:
+            # One odd answer must not end order entry for good: the next call is as good as new.
+            _log.exception("order_entry_broken", venue=self._venue)
         finally:
             self.is_open = False
             requests.end()

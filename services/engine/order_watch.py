@@ -114,6 +114,13 @@ class OrderWatch:
 
     def _take(self, row: events_pb2.OrderUpdate) -> None:
         try:
+            self._tell_of(row)
+        except Exception:
+            # One odd row, or a bug where it is heard, must not end the watch of a venue for good.
+            _log.exception("order_event_broken", venue=self._venue)
+
+    def _tell_of(self, row: events_pb2.OrderUpdate) -> None:
+        try:
             fill = forced_fill_from_proto(self._venue, row)
             event = event_from_proto(self._venue, row) if fill is None else None
         except FatalError as error:

@@ -1,4 +1,4 @@
-"""The order-entry call lets a hedge leave before it asks for the next answer."""
+"""The order-entry call: a hedge leaves before the next answer, an odd answer ends one call."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from opensqt.market_maker.v1 import order_entry_pb2, resources_pb2, types_pb2
 from services.common.clock import SystemClock
+from services.common.errors import OutcomeUnknownError
 from services.engine.order_entry import OrderEntry, open_order_entry
 
 _WAIT_SECONDS = 5.0
@@ -87,3 +88,22 @@ async def test_a_hedge_leaves_before_the_next_answer_is_asked_for(
         seen = stub.call.seen
     sent = [index for index, what in enumerate(seen) if what.startswith("sent")]
     assert seen[sent[0] + 1 : sent[1]] == between
+
+
+async def test_an_answer_that_cannot_be_read_ends_its_call_and_not_order_entry() -> None:
+    """Who waits is told at once, and the next order goes by the next call."""
+    stub: Any = _Stub()
+    async with open_order_entry("venue", stub, SystemClock()) as entry:
+        for _ in range(_OPENING_TURNS):
+            await asyncio.sleep(0)
+        broken = stub.call
+        # What gRPC hands over for bytes that it cannot decode.
+        broken._answers.put_nowait(None)
+        with pytest.raises(OutcomeUnknownError):
+            await entry.place(_request("first", types_pb2.ORDER_CLASS_ENTRY), _WAIT_SECONDS)
+        async with asyncio.timeout(_WAIT_SECONDS):
+            while not entry.is_open:  # noqa: ASYNC110 - no event tells of it
+                await asyncio.sleep(0.01)
+        order = await entry.place(_request("second", types_pb2.ORDER_CLASS_EXIT), _WAIT_SECONDS)
+    assert order.client_order_id == "second"
+    assert stub.call is not broken

@@ -72,7 +72,7 @@ def test_a_fill_without_its_figures_is_no_word_to_hedge_by(field: str) -> None:
 
 
 class Streams:
-    """A stub whose every stream tells one broken and one whole row, then ends.
+    """A stub whose every stream tells two broken rows and a whole one, then ends.
 
     Mutable: it counts.
     """
@@ -92,6 +92,8 @@ class _Stream:
 
     async def __aiter__(self) -> AsyncIterator[events_pb2.OrderUpdate]:
         yield update(executed_qty=number("NaN"))
+        # As gRPC does with bytes that it cannot decode.
+        yield cast("Any", None)
         yield update(client_order_id=f"order-{self._number_of}")
         # As gRPC does when the call alone was cancelled.
         raise asyncio.CancelledError
@@ -114,3 +116,16 @@ async def test_a_stream_that_ends_is_opened_again() -> None:
         await clock.run_until(lambda: streams.count == 3, limit=1)
     assert told == ["order-1", "order-2", "order-3"]
     assert clock.monotonic() == pytest.approx(0.4)
+
+
+async def test_a_bug_where_a_row_is_heard_ends_no_watch() -> None:
+    """The next row is told all the same, and the next stream is opened."""
+    clock, streams, told = VirtualClock(), Streams(), list[str]()
+
+    def hear(event: OrderEvent) -> None:
+        told.append(event.outcome.client_order_id)
+        raise ZeroDivisionError
+
+    async with open_order_watch("spot", cast("Any", streams), clock, hear, lambda _: None):
+        await clock.run_until(lambda: streams.count == 3, limit=1)
+    assert told == ["order-1", "order-2", "order-3"]

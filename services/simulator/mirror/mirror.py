@@ -57,7 +57,8 @@ class Mirror:
         """Add the routes of the public streams."""
         if self._session is None:
             raise RuntimeError(_NOT_OPEN)
-        PublicStreams(self._addresses, self._session).register(application)
+        streams = PublicStreams(self._addresses, self._session, self._timeout_seconds)
+        streams.register(application)
 
     def record(self) -> dict[str, object]:
         """Return what cannot be read of the venue now, and how many orders were refused for it."""

@@ -41,9 +41,12 @@ def may_pass(text: str) -> bool:
 class PublicStreams:
     """Joins each connection of a client with one of its own to the venue."""
 
-    def __init__(self, addresses: Addresses, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, addresses: Addresses, session: aiohttp.ClientSession, timeout_seconds: float
+    ) -> None:
         self._addresses = addresses
         self._session = session
+        self._timeout_seconds = timeout_seconds
         self._open = 0
 
     def register(self, application: web.Application) -> None:
@@ -58,11 +61,7 @@ class PublicStreams:
         self._open += 1
         try:
             # the venue first: a client must see that it is away, not a stream that stays silent
-            async with self._session.ws_connect(
-                self._addresses.of_stream(request.path),
-                heartbeat=HEARTBEAT_SECONDS,
-                max_msg_size=MOST_BYTES,
-            ) as venue:
+            async with await self._connect(request.path) as venue:
                 client = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS)
                 await client.prepare(request)
                 await _join(client, venue)
@@ -72,6 +71,15 @@ class PublicStreams:
             return web.Response(status=502, text="the venue's streams are away")
         finally:
             self._open -= 1
+
+    async def _connect(self, path: str) -> aiohttp.ClientWebSocketResponse:
+        # clients give up sooner than aiohttp: what they left would take their places for minutes
+        async with asyncio.timeout(self._timeout_seconds):
+            return await self._session.ws_connect(
+                self._addresses.of_stream(path),
+                heartbeat=HEARTBEAT_SECONDS,
+                max_msg_size=MOST_BYTES,
+            )
 
 
 async def _join(client: web.WebSocketResponse, venue: aiohttp.ClientWebSocketResponse) -> None:

@@ -61,7 +61,8 @@ class CallGuard:
             found.append(certified)
         if not found:
             raise AuthError(
-                "no token: send one as 'authorization' or 'x-api-key'", reason="TOKEN_MISSING"
+                "a token is missing; send one as 'authorization' or 'x-api-key'",
+                reason="TOKEN_MISSING",
             )
         first = found[0]
         if first is None or any(other is not first for other in found):

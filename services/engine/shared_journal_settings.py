@@ -23,7 +23,7 @@ def _check_url(url: str) -> str:
     if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
         raise ValueError("must be postgresql://user@host:port/database")
     if ":" in parts.netloc.rpartition("@")[0] or "password" in query:
-        raise ValueError("must be without a password: name a password_file")
+        raise ValueError("must be without a password; name a password_file")
     # A host in the query is a socket's folder on this machine, or else one more to hold to this.
     hosts += [host for host in query.get("host", []) if not host.startswith("/")]
     is_guarded = query.get("sslmode") == ["verify-full"]

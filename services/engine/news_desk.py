@@ -112,6 +112,11 @@ class NewsDesk:
             follows = correction(after, self._clock.now())
             # One write: news without what follows from it would leave a leg naked at a crash.
             await self._book.record(event, *(() if follows is None else (follows,)))
+            # Its end may have been written meanwhile, by a drive that had not heard of this.
+            now = self._require(event.position_id)
+            resumed = correction(now, self._clock.now()) if now.status.is_final else None
+            if resumed is not None:
+                await self._book.record(resumed)
         self._wake(event.position_id)
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -128,6 +129,24 @@ async def test_a_late_fill_of_an_ended_position_takes_its_exit_up_again(desk: De
     assert event is not None
     assert await desk.news.late_fill(event)
     assert desk.kinds()[1:] == ["OrderObserved", "ExitResumed"]
+    assert desk.woken == [KEY]
+
+
+async def test_news_that_cross_the_end_of_a_position_take_its_exit_up_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged while it was closing, they are durable after its end: nobody else would look."""
+    desk.book.record_soon(ev.ExitRequested(KEY, START, "CLOSE"))
+    append = desk.journal.append
+
+    async def append_later(events: Sequence[ev.Event]) -> None:
+        monkeypatch.undo()
+        desk.settle(PositionStatus.CLOSED)
+        await append(events)
+
+    monkeypatch.setattr(desk.journal, "append", append_later)
+    await desk.news.interest(ev.InterestCharged(KEY, START, D("0.1")))
+    assert desk.kinds()[1:] == ["PositionSettled", "InterestCharged", "ExitResumed"]
     assert desk.woken == [KEY]
 
 

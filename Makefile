@@ -47,7 +47,7 @@ demo: $(STAMP) ## Scan, enter, hold and exit on a simulated exchange; DATA=DIR f
 	@$(PY) -m cli.demo $(if $(DATA),--data "$(DATA)")
 
 .PHONY: up
-up: ## Start the stack of containers and wait until it is healthy: no keys, no account
+up: ## Build and start the stack of containers, without keys or an account; `arb doctor` in it tells when all is up
 	@$(COMPOSE) up -d --build
 	@$(COMPOSE) ps
 

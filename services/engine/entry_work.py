@@ -234,14 +234,13 @@ class EntryWork:
         await self._let_go(plan)
 
     async def _give_up(self, dust: BookDust) -> None:
-        """Book a rest as dust once it is known to be there; news of it are decided on first."""
-        # Never left half done: what it finds is journaled and folded as one.
-        is_there = await self._desk.is_there(dust.leg)
+        """Book a rest as dust once it is known to be there; news and exits do not wait for that."""
+        is_there = await self._unless_woken(self._desk.is_there(dust.leg))
         if is_there and not self._is_overtaken and self._decide() == dust:
             self._desk.book_dust(dust)
             # It may have waited for nothing: a wrong decision must not stop every drive.
             await asyncio.sleep(0)
-        elif not is_there:
+        elif is_there is False:
             await self._unless_overtaken(self._context.policy.resolve_interval_last)
 
     async def _let_go(self, plan: OrderPlan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ from services.engine.departure import JointDeparture
 from services.engine.drive import PositionDrive
 from services.engine.drive_context import DriveContext
 from services.engine.funding_ledger import FundingLedger, pause_between_reads
+from services.engine.instruments import InstrumentRules
 from services.engine.leg_gone import by_reading
 from services.engine.news_desk import NewsDesk
 from services.engine.orders import OrderPlan
@@ -41,7 +43,7 @@ class DriveFleet:
         self.news = NewsDesk(context.book, context.clock, self.wake)
         """Where readings and streams report what venues tell unasked."""
         self.reconciler = Reconciler(context, self._unprobed, self._report_missing, self._charge)
-        self._context = replace(context, confirm=self.reconciler.confirm)
+        self._context = replace(context, confirm=self._confirm)
 
     @property
     def is_reconciled(self) -> bool:
@@ -150,6 +152,11 @@ class DriveFleet:
         event = by_reading(position, missing.leg, missing.quantity, now)
         if event is not None:
             await self.news.leg_gone(event)
+
+    async def _confirm(self, rules: InstrumentRules) -> bool:
+        """Compare in a task of its own: a drive may stop waiting, and nothing is left half done."""
+        comparing = self.reconciler.confirm(rules)
+        return await asyncio.shield(self._tasks.spawn(comparing, f"confirm-{rules.ref.exchange}"))
 
     async def _charge(self, event: ev.InterestCharged) -> None:
         await self.news.interest(event)

@@ -7,11 +7,13 @@ from decimal import Decimal
 import pytest
 
 from services.engine import events as ev
+from services.engine.commands import CloseCommand
 from services.engine.instruments import LegSide
-from services.engine.orders import GoneCause
+from services.engine.orders import GoneCause, OrderClass
+from services.engine.pockets import Holdings
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import EngineRig, MemoryJournal
-from tests.support.fake_venue import Fault
+from tests.support.fake_venue import FakeVenue, Fault
 from tests.support.virtual_clock import VirtualClock
 
 D = Decimal
@@ -58,4 +60,29 @@ async def test_a_refused_rest_that_is_there_is_dust(failing_reads: int) -> None:
     assert not any(isinstance(one, ev.LegGone | ev.ReconciliationBroke) for one in events)
     (view,) = rig.engine.positions()
     assert view.short_leg.quantity == rig.short_venue.filled() == -TAKEN
+    await rig.close_rig()
+
+
+async def test_an_exit_waits_for_no_reading_of_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an entry's rest is looked for at a slow venue, an exit leaves on both legs."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    await rig.start()
+    rig.long_venue.script += [Fault(fill_ratio=1 - TAKEN)]
+    rig.short_venue.script += [Fault(), *[Fault(reject=True)] * 2]
+    command = rig.open_command("1", lead_leg=LegSide.SHORT)
+    key = (await rig.call(rig.engine.open(command))).position_id
+    holdings = FakeVenue.holdings
+
+    async def slow(venue: FakeVenue) -> Holdings:
+        await rig.clock.sleep(300)
+        return await holdings(venue)
+
+    monkeypatch.setattr(FakeVenue, "holdings", slow)
+    await rig.clock.pass_time(30)
+    assert rig.engine.get(key).status is PositionStatus.UNWINDING
+    await rig.call(rig.engine.close(CloseCommand(rig.request_id(), key)))
+    await rig.clock.pass_time(1)
+    exits = {o.leg for o in rig.engine.get(key).orders if o.order_class is OrderClass.EXIT}
+    assert exits == set(LegSide)
+    assert (await rig.settled(key)).status is PositionStatus.CLOSED
     await rig.close_rig()

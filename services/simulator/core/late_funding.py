@@ -30,6 +30,8 @@ class LateFundingDesk(FundingDesk):
         super().__init__(market, accounts, income)
         self._next: dict[str, datetime] = {}
         self._unpaid: dict[tuple[str, datetime], list[Holding]] = {}
+        self.given_up: list[tuple[str, datetime]] = []
+        """Symbol and time of the settlements that the venue never told a rate of."""
 
     @property
     def unpaid(self) -> list[tuple[str, datetime]]:
@@ -48,6 +50,7 @@ class LateFundingDesk(FundingDesk):
         for symbol, time in self.unpaid:
             if now - time > GIVEN_UP_AFTER:
                 del self._unpaid[symbol, time]
+                self.given_up.append((symbol, time))
             else:
                 self._pay_known(symbol, time, now, emit)
 

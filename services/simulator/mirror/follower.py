@@ -37,6 +37,7 @@ class Follower:
         self._away: dict[str, str] = {}
         self._followed: dict[tuple[Kind, str], _Followed] = {}
         self._asked: dict[tuple[str, datetime], datetime] = {}
+        self._given_up_count = 0
 
     @property
     def away(self) -> dict[str, str]:
@@ -69,7 +70,13 @@ class Follower:
     async def settle(self) -> None:
         """Read the rates of the settlements that are owed or due."""
         desk, now = self._exchange.funding, self._exchange.market.now()
-        owed = desk.unpaid if isinstance(desk, LateFundingDesk) else []
+        if not isinstance(desk, LateFundingDesk):
+            return
+        for symbol, time in desk.given_up[self._given_up_count :]:
+            # what the account has earned differs from a venue's by as much
+            _logger.warning("settlement_given_up", symbol=symbol, time=time.isoformat())
+        self._given_up_count = len(desk.given_up)
+        owed = desk.unpaid
         self._asked = {row: asked for row, asked in self._asked.items() if row in owed}
         due = [
             row

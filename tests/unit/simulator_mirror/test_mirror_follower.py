@@ -116,6 +116,19 @@ async def test_an_owed_rate_that_is_never_listed_is_asked_for_less_and_less() ->
     assert counts[12:] == [1] * 8
 
 
+async def test_a_rate_that_never_came_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The account lacks a payment that a venue's would have."""
+    rig, reader = make_rig(), ScriptedReader()
+    desk = OwedDesk(rig.exchange.market, rig.exchange.accounts, IncomeHistory())
+    rig.exchange.funding = desk
+    follower = _follower(rig, reader)
+    await follower.settle()
+    desk.given_up.append(("BTCUSDT", START))
+    for _ in range(3):
+        await follower.settle()
+    assert capsys.readouterr().out.count("settlement_given_up") == 1
+
+
 def test_readings_that_fail_are_tried_again_soon_then_seldom() -> None:
     """What is read often anyway is so while it fails, too."""
     assert [retry_seconds(900, count) for count in (1, 2, 3, 7, 1000)] == [1, 2, 4, 64, 64]

@@ -129,6 +129,8 @@ def test_a_settlement_that_never_took_place_is_given_up() -> None:
     rig.source.next_time = None
     rig.advance(1801)
     assert rig.desk.unpaid
+    assert rig.desk.given_up == []
     rig.advance(GIVEN_UP_AFTER.total_seconds())
     assert rig.desk.unpaid == []
+    assert rig.desk.given_up == [("BTCUSDT", SETTLES)]
     assert rig.paid() == []

@@ -1,7 +1,8 @@
 """Build images twice from nothing and name every difference: `python -m scripts.images_compare`.
 
 Compares type, mode, owner, time and content of each file of an image, then the digests of its
-layers and its configuration.
+layers and its configuration. Each build has a revision of its own: a builder takes what it copied
+before again for what has the same content, and times would be compared with themselves.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ TARGETS: Final = ("secrets", "simulator", "connector", "scanner", "engine", "arb
 _MOST_NAMED: Final = 20
 _FILE: Final = "deploy/Dockerfile"
 _BLOCK: Final = 1_048_576
+_REVISION: Final = "org.opencontainers.image.revision"
 
 Entry = tuple[str, int, int, int, float, str]
 """Type, mode, user, group, time and digest or link target of one file."""
@@ -30,7 +32,7 @@ Entry = tuple[str, int, int, int, float, str]
 
 def build(target: str, tag: str, turn: str, options: list[str]) -> None:
     """Build one image, with layers of the same turn alone; CalledProcessError when it fails."""
-    fresh = ["--build-arg", f"TURN={turn}"]
+    fresh = ["--build-arg", f"TURN={turn}", "--build-arg", f"REVISION={turn}"]
     _docker("build", "-q", "-f", _FILE, "--target", target, "-t", tag, *fresh, *options, ".")
 
 
@@ -108,8 +110,16 @@ def _tell_digests(tags: list[str]) -> None:
     layers = [row["RootFS"]["Layers"] for row in rows]
     same = sum(a == b for a, b in zip(*layers, strict=True))
     sys.stdout.write(f"  layers: {same} of {len(layers[0])} have the same digest\n")
-    held = sorted(key for key in rows[0] if rows[0][key] != rows[1].get(key))
+    one, other = (_configuration(row["Config"]) for row in rows)
+    held = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
     sys.stdout.write(f"  of the configuration differ: {', '.join(held) or 'nothing'}\n")
+    sys.stdout.flush()
+
+
+def _configuration(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an image tells a container, without what names the build itself."""
+    labels = {name: text for name, text in (config["Labels"] or {}).items() if name != _REVISION}
+    return {**{key: config[key] for key in config if key != "Image"}, "Labels": labels}
 
 
 def main() -> int:

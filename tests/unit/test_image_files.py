@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.settings import ArbSettings
+from scripts import images_compare
 from scripts.image_packages import PACKAGES_FILE, render
 from scripts.images_compare import differences
 from scripts.lock_part import select
@@ -145,3 +146,16 @@ def test_differences_of_two_images_are_named() -> None:
     second = {"a": same, "b": ("0", 0o600, 0, 0, 2.0, "digest")}
     expected = [("b", "mode, time"), ("c", "in one of them only")]
     assert list(differences(first, second)) == expected
+
+
+def test_each_of_two_builds_makes_all_stages_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the last stage of the second is the first's, and compared with itself."""
+    commands: list[tuple[str, ...]] = []
+    monkeypatch.setattr(images_compare, "_docker", lambda *words: commands.append(words))
+    images_compare.build("engine", "engine:0", "a-turn", [])
+    (command,) = commands
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    stages = re.split(r"^FROM \$", dockerfile, flags=re.MULTILINE)[1:]
+    for name, stage in zip(("TURN", "REVISION"), stages, strict=True):
+        assert f"{name}=a-turn" in command
+        assert f"ARG {name}=" in stage

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from cli.session import Session
     from cli.trading import EntryOrder
 
+# Headlines of the commands, in the order of `arb --help`.
+_LOOK, _TRADE, _STEER, _RECKON = "See", "Trade", "Steer", "Reckon, without a service"
 app = typer.Typer(
     no_args_is_help=True,
+    epilog="First: arb doctor, then arb scan, which names the command that follows.",
     add_completion=False,
     # typer's pretty tracebacks can show local variables, a token among them.
     pretty_exceptions_enable=False,
@@ -116,7 +119,7 @@ def arb(
     """Find, enter and leave funding-rate arbitrage through the OpenSQT scanner and engine."""
 
 
-@app.command()
+@app.command(rich_help_panel=_LOOK)
 def scan(
     top: Annotated[int, typer.Option("--top", min=1, max=10_000, help="Rows to show.")] = 20,
     symbol: Symbols = None,
@@ -136,7 +139,7 @@ def scan(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=_LOOK)
 def watch(
     symbol: Symbols = None,
     min_net_apr: MinNetApr = None,
@@ -150,51 +153,6 @@ def watch(
     _finish(config, json, lambda session: commands.watch(session, wanted))
 
 
-@app.command()
-def analyse_data(
-    data: Annotated[Path, typer.Option("--data", help="Directory of recorded histories.")],
-    top: Annotated[int, typer.Option("--top", min=1, max=10_000, help="Carries to show.")] = 20,
-    rules: Annotated[
-        Optional[Path],  # noqa: UP045 - evaluated by typer at run time
-        typer.Option("--config", help="scanner.toml whose thresholds to use; else the defaults."),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Analyse recorded funding histories: what is left out and why, the highest true carries."""
-    from cli.offline import run_module
-
-    arguments = ["--data", str(data), "--top", str(top)]
-    arguments += ["--config", str(rules)] if rules is not None else []
-    arguments += ["--json"] if json else []
-    raise typer.Exit(run_module("services.scanner.analyse_data", arguments))
-
-
-@app.command()
-def fetch_plan(
-    symbols: Annotated[int, typer.Option("--symbols", min=1, max=10_000, help="Perpetuals.")] = 300,
-    interval: Annotated[float, typer.Option("--interval", min=1, max=24, help="In hours.")] = 4.0,
-    shortlist: Annotated[int, typer.Option("--shortlist", min=0, max=500, help="Legs.")] = 20,
-    json: Json = False,
-) -> None:
-    """Count what scans would ask of each venue: calls, requests, weight; asks nobody."""
-    from cli.offline import arguments_of, run_module
-
-    options = {"symbols": symbols, "interval": interval, "shortlist": shortlist, "json": json}
-    raise typer.Exit(run_module("services.scanner.fetch_plan_table", arguments_of(options)))
-
-
-@app.command()
-def workers(
-    count: Annotated[int, typer.Argument(min=1, max=256, help="Workers from now on.")],
-    json: Json = False,
-    config: Config = None,
-) -> None:
-    """Set the number of the scanner's workers until it is started again."""
-    from cli import commands
-
-    _finish(config, json, lambda session: commands.workers(session, count))
-
-
 def _check_entry(order: EntryOrder) -> None:
     # Before the question: nobody should say yes to what cannot be sent.
     if not order.opportunity_id and not (order.symbol and order.long_leg and order.short_leg):
@@ -206,7 +164,7 @@ def _check_entry(order: EntryOrder) -> None:
         raise typer.BadParameter("give either --notional or --quantity", param_hint="--notional")
 
 
-@app.command()
+@app.command(rich_help_panel=_TRADE)
 def enter(
     opportunity: Annotated[str, typer.Argument(help="Opportunity id, from arb scan.")] = "",
     symbol: Annotated[
@@ -264,7 +222,7 @@ def enter(
     )
 
 
-@app.command(name="exit")
+@app.command(name="exit", rich_help_panel=_TRADE)
 def leave(
     position: Annotated[str, typer.Argument(help="Position id, from arb positions.")],
     slippage: Annotated[
@@ -289,7 +247,7 @@ def leave(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=_TRADE)
 def reduce(
     position: Annotated[str, typer.Argument(help="Position id, from arb positions.")],
     quantity: Annotated[Figure, typer.Option(help="Coins to take off each leg.")] = None,
@@ -313,7 +271,7 @@ def reduce(
     )
 
 
-@app.command(name="close-all")
+@app.command(name="close-all", rich_help_panel=_TRADE)
 def close_all(
     reason: Reason,
     yes: Yes = False,
@@ -335,7 +293,7 @@ def close_all(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=_LOOK)
 def positions(
     every: Annotated[bool, typer.Option("--all", help="Closed and flat ones too.")] = False,
     json: Json = False,
@@ -347,7 +305,7 @@ def positions(
     _finish(config, json, lambda session: commands.positions(session, every=every))
 
 
-@app.command()
+@app.command(rich_help_panel=_LOOK)
 def decisions(
     most: Annotated[int, typer.Option("--most", min=1, max=500, help="Rows to show.")] = 20,
     json: Json = False,
@@ -367,7 +325,7 @@ class Mode(StrEnum):
     AUTO = "auto"
 
 
-@app.command("strategy")
+@app.command("strategy", rich_help_panel=_STEER)
 def set_strategy(
     mode: Annotated[Mode, typer.Argument(help="Who takes opportunities from now on.")],
     reason: Reason,
@@ -390,7 +348,7 @@ def set_strategy(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=_STEER)
 def halt(
     reason: Reason,
     venue: Venue = None,
@@ -412,7 +370,7 @@ def halt(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=_STEER)
 def resume(
     reason: Reason,
     venue: Venue = None,
@@ -436,7 +394,19 @@ def resume(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=_STEER)
+def workers(
+    count: Annotated[int, typer.Argument(min=1, max=256, help="Workers from now on.")],
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Set the number of the scanner's workers until it is started again."""
+    from cli import commands
+
+    _finish(config, json, lambda session: commands.workers(session, count))
+
+
+@app.command(rich_help_panel=_LOOK)
 def doctor(json: Json = False, config: Config = None) -> None:
     """Examine services and accounts and say what is wrong."""
     from cli import commands
@@ -444,7 +414,40 @@ def doctor(json: Json = False, config: Config = None) -> None:
     _finish(config, json, commands.doctor)
 
 
-@app.command(name="backtest-ranking")
+@app.command(rich_help_panel=_RECKON)
+def analyse_data(
+    data: Annotated[Path, typer.Option("--data", help="Directory of recorded histories.")],
+    top: Annotated[int, typer.Option("--top", min=1, max=10_000, help="Carries to show.")] = 20,
+    rules: Annotated[
+        Optional[Path],  # noqa: UP045 - evaluated by typer at run time
+        typer.Option("--config", help="scanner.toml whose thresholds to use; else the defaults."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Analyse recorded funding histories: what is left out and why, the highest true carries."""
+    from cli.offline import run_module
+
+    arguments = ["--data", str(data), "--top", str(top)]
+    arguments += ["--config", str(rules)] if rules is not None else []
+    arguments += ["--json"] if json else []
+    raise typer.Exit(run_module("services.scanner.analyse_data", arguments))
+
+
+@app.command(rich_help_panel=_RECKON)
+def fetch_plan(
+    symbols: Annotated[int, typer.Option("--symbols", min=1, max=10_000, help="Perpetuals.")] = 300,
+    interval: Annotated[float, typer.Option("--interval", min=1, max=24, help="In hours.")] = 4.0,
+    shortlist: Annotated[int, typer.Option("--shortlist", min=0, max=500, help="Legs.")] = 20,
+    json: Json = False,
+) -> None:
+    """Count what scans would ask of each venue: calls, requests, weight; asks nobody."""
+    from cli.offline import arguments_of, run_module
+
+    options = {"symbols": symbols, "interval": interval, "shortlist": shortlist, "json": json}
+    raise typer.Exit(run_module("services.scanner.fetch_plan_table", arguments_of(options)))
+
+
+@app.command(name="backtest-ranking", rich_help_panel=_RECKON)
 def backtest_ranking(
     data: Annotated[str, typer.Option("--data", help="Directory of recorded funding histories.")],
     top: Annotated[int, typer.Option("--top", help="Places to fill at each date.")] = 10,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from functools import partial
@@ -234,6 +235,24 @@ async def test_a_venue_that_asks_for_silence_is_left_alone() -> None:
             asked = len([one for one in rig.log.requests if one.path.startswith("/fapi/")])
             assert await is_told()
         assert asked == len([one for one in rig.log.requests if one.path.startswith("/fapi/")])
+
+
+async def test_a_position_whose_own_price_is_missing_is_not_told(
+    rig: PaperVenue, tmp_path: Path
+) -> None:
+    """The venue's list of marks goes on, without that symbol."""
+    async with running_connector(rig.part("binanceusdm", tmp_path)) as connector:
+        await connector.stub.PlaceOrder(order(BUY, "0.01"), timeout=20)
+        assert await _tells_positions(connector)
+        path = "/fapi/v1/premiumIndex"
+        async with aiohttp.ClientSession() as session, session.get(rig.venue.url + path) as answer:
+            others = [row for row in await answer.json() if row["symbol"] != SYMBOL]
+        answer_without = {"type": "http_status", "status": 200, "body": json.dumps(others)}
+        await rig.control_of_venue.fault(answer_without, path=path)
+        await eventually(partial(_tells_no_positions, connector))
+        assert (await rig.control.get("mirror"))["away"] == {}
+        await rig.control_of_venue.delete("faults")
+        await eventually(partial(_tells_positions, connector))
 
 
 async def _tells_positions(connector: RunningConnector) -> bool:

@@ -188,6 +188,14 @@ class Accounts:
         """Return every account."""
         return list(self._by_name.values())
 
+    def held_symbols(self) -> set[str]:
+        """Return the perpetuals that anybody has a position in."""
+        return {
+            position.symbol
+            for account in self.all()
+            for position in account.futures.open_positions()
+        }
+
 
 def insufficient_balance() -> VenueError:
     """Return the spot venue's refusal for want of funds."""

@@ -55,12 +55,7 @@ class LateFundingDesk(FundingDesk):
                 self._pay_known(symbol, time, now, emit)
 
     def _look_ahead(self, now: datetime) -> None:
-        held = {
-            position.symbol
-            for account in self.accounts.all()
-            for position in account.futures.open_positions()
-        }
-        for symbol in held:
+        for symbol in self.accounts.held_symbols():
             time = self.market.source.funding_state(symbol, now).next_time
             # An old reading names one that is over; it says nothing of the next.
             if time is not None and time > now:

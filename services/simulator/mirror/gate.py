@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.common.logs import get_logger
+from services.simulator.core.accounts import Accounts
 from services.simulator.core.clock import MarketClock
 from services.simulator.core.errors import VenueError
 from services.simulator.core.limits import Family
@@ -50,12 +51,14 @@ class MirrorGate:
         client: DataClient,
         reader: MirrorReader,
         market: MirroredMarket,
+        accounts: Accounts,
         clock: MarketClock,
         latency_seconds: float,
     ) -> None:
         self._client = client
         self._reader = reader
         self._market = market
+        self._accounts = accounts
         self._clock = clock
         self._latency_seconds = latency_seconds
         self.refused = 0
@@ -70,7 +73,8 @@ class MirrorGate:
             return await self._pass_on(request)
         kind = Kind.PERPETUAL if endpoint.family is Family.USDM else Kind.SPOT
         if (endpoint.family, endpoint.operation) in VALUED:
-            problem = self._market.prices_problem(kind, self._clock.now())
+            held = self._accounts.held_symbols() if kind is Kind.PERPETUAL else ()
+            problem = self._market.prices_problem(kind, held, self._clock.now())
             return None if problem is None else _away(problem)
         if endpoint.operation in DELAYED:
             await asyncio.sleep(self._latency_seconds)

@@ -75,8 +75,9 @@ class Mirror:
         simulation = self._simulation
         client = DataClient(self._addresses, self._session, self._timeout_seconds)
         reader = MirrorReader(client, self._market, simulation.clock)
+        accounts = simulation.exchange.accounts
         self._gate = MirrorGate(
-            client, reader, self._market, simulation.clock, self._latency_seconds
+            client, reader, self._market, accounts, simulation.clock, self._latency_seconds
         )
         self._follower = Follower(reader, simulation.exchange, self._pace)
         # owned by this object: made on entry, cancelled and awaited on exit

@@ -6,7 +6,7 @@ answers, which are passed on; nobody asks the core for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -44,7 +44,8 @@ class MirroredMarket:
         self._prices: dict[str, Decimal] = {}
         self._states: dict[str, FundingState] = {}
         self._settlements: dict[tuple[str, datetime], FundingSettlement] = {}
-        self.prices_time: dict[Kind, datetime] = {}
+        self._lists: dict[Kind, datetime] = {}
+        self._priced: dict[tuple[Kind, str], datetime] = {}
 
     @property
     def start(self) -> datetime:
@@ -68,12 +69,12 @@ class MirroredMarket:
     def take_prices(self, prices: Mapping[str, Decimal], time: datetime) -> None:
         """Take the last prices of spot."""
         self._prices.update(prices)
-        self.prices_time[Kind.SPOT] = time
+        self._note_prices(Kind.SPOT, prices, time)
 
     def take_states(self, states: Mapping[str, FundingState], time: datetime) -> None:
         """Take mark prices and the funding to come of perpetuals."""
         self._states.update(states)
-        self.prices_time[Kind.PERPETUAL] = time
+        self._note_prices(Kind.PERPETUAL, states, time)
 
     def take_settlement(self, row: FundingSettlement) -> None:
         """Take a paid funding rate."""
@@ -85,11 +86,20 @@ class MirroredMarket:
         """Return why an order must not be filled by what is known, None when it may."""
         held = self._books.get((kind, symbol))
         book = self._age_problem(f"book of {symbol}", None if held is None else held.time, now)
-        return self.prices_problem(kind, now) or book
+        return self.prices_problem(kind, (symbol,), now) or book
 
-    def prices_problem(self, kind: Kind, now: datetime) -> str | None:
-        """Return why nothing must be valued by the prices that are known, None when it may."""
-        return self._age_problem("list of prices", self.prices_time.get(kind), now)
+    def prices_problem(self, kind: Kind, symbols: Iterable[str], now: datetime) -> str | None:
+        """Return why nothing must be valued by the prices that are known, None when it may.
+
+        A row of one of the symbols may be missing in a list that is new.
+        """
+        known = [(f"price of {symbol}", self._priced.get((kind, symbol))) for symbol in symbols]
+        ages = (("list of prices", self._lists.get(kind)), *known)
+        return next(filter(None, (self._age_problem(what, time, now) for what, time in ages)), None)
+
+    def _note_prices(self, kind: Kind, symbols: Iterable[str], time: datetime) -> None:
+        self._lists[kind] = time
+        self._priced.update(((kind, symbol), time) for symbol in symbols)
 
     def _age_problem(self, what: str, time: datetime | None, now: datetime) -> str | None:
         if time is None:

@@ -128,6 +128,20 @@ def test_an_old_book_fills_nothing() -> None:
     assert market.instruments(Kind.SPOT, late)
 
 
+def test_a_symbol_that_is_missing_in_a_new_list_has_an_old_price() -> None:
+    """Nothing is filled or valued by it, and the others are as they were."""
+    market = _market()
+    market.take_prices({"BTCUSDT": Decimal(100), "ETHUSDT": Decimal(10)}, START)
+    late = START + timedelta(seconds=6)
+    market.take_prices({"ETHUSDT": Decimal(11)}, late)
+    level = BookLevel(Decimal(100), Decimal(1))
+    market.take_book(Kind.SPOT, "BTCUSDT", Book((), (level,), 8), late)
+    assert market.problem(Kind.SPOT, "BTCUSDT", late) == "the price of BTCUSDT is 6.0 s old"
+    assert market.book(Kind.SPOT, "BTCUSDT", late) == NO_BOOK
+    assert market.prices_problem(Kind.SPOT, ("ETHUSDT",), late) is None
+    assert market.prices_problem(Kind.SPOT, ("ETHUSDT", "BTCUSDT"), late) is not None
+
+
 def test_an_answer_that_was_overtaken_is_no_news() -> None:
     """Two readings under way at once may end in the other order."""
     market = _market()

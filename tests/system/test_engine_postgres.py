@@ -19,6 +19,7 @@ from services.common.clock import SystemClock
 from services.engine import postgres_journal
 from services.engine import postgres_schema as sql
 from services.engine.journal import JournalError
+from services.engine.leadership import JOURNAL_AHEAD, Leadership
 from services.engine.ledger import Ledger
 from services.engine.postgres_journal import PostgresJournal
 from services.engine.postgres_lease import PostgresLease
@@ -47,14 +48,17 @@ class Place:
 class Engine:
     """The journal of one engine and all that is under it."""
 
-    def __init__(self, place: Place, holder: str, *, lossy: bool = False) -> None:
+    def __init__(
+        self, place: Place, holder: str, *, lossy: bool = False, call_seconds: float = 5.0
+    ) -> None:
         async def connect() -> Any:
             session = await WireSession.connect(place.folder)
             return LossySession(session) if lossy else session
 
-        self.sessions = SessionSource(connect, call_seconds=5.0)
+        self.sessions = SessionSource(connect, call_seconds)
+        self.leadership = Leadership()
         self.lease = PostgresLease(self.sessions, SystemClock(), place.book, holder, TERM)
-        self.journal = PostgresJournal(self.sessions, self.lease, place.book)
+        self.journal = PostgresJournal(self.sessions, self.lease, place.book, self.leadership)
 
 
 class LossySession:
@@ -89,9 +93,9 @@ def place(server: Path, request: pytest.FixtureRequest) -> Place:
 
 
 @asynccontextmanager
-async def opened(place: Place, holder: str, *, lossy: bool = False) -> AsyncIterator[Engine]:
+async def opened(place: Place, holder: str, **changes: Any) -> AsyncIterator[Engine]:
     """Give an engine whose journal is open."""
-    engine = Engine(place, holder, lossy=lossy)
+    engine = Engine(place, holder, **changes)
     await engine.journal.open()
     try:
         yield engine
@@ -179,6 +183,26 @@ async def test_a_connection_that_ends_loses_nothing_and_doubles_nothing(place: P
         await engine.journal.append([halted(5)])
         await other.close()
         assert await engine.journal.load() == tuple(map(halted, (1, 2, 3, 4, 5)))
+
+
+async def test_a_write_that_was_given_up_and_took_effect_ends_the_engine(place: Place) -> None:
+    """The server goes on with what nobody waits for; what it wrote then, a start reads."""
+    async with opened(place, "one", call_seconds=0.5) as engine:
+        other = await WireSession.connect(place.folder)
+        await other.fetch("BEGIN")
+        await other.fetch("SELECT 1 FROM leases WHERE book = $1 FOR UPDATE", place.book)
+        with pytest.raises(JournalError):
+            await engine.journal.append([halted(1)])
+        await other.fetch("COMMIT")
+        async with asyncio.timeout(20):
+            while not await other.fetch(sql.HEAD, place.book):  # noqa: ASYNC110 - a server
+                await asyncio.sleep(0.05)
+        await other.close()
+        with pytest.raises(JournalError) as told:
+            await engine.journal.append([halted(1)])
+        assert (told.value.reason, engine.leadership.reason) == (JOURNAL_AHEAD, JOURNAL_AHEAD)
+    async with opened(place, "one") as engine:
+        assert await engine.journal.load() == (halted(1),)
 
 
 async def test_a_row_that_was_edited_stops_the_load(place: Place) -> None:

@@ -82,6 +82,10 @@ class EngineGauges:
             "journal_whole",
             "1 once the journal was read to its end; before, nothing tells what was made.",
         )
+        self._age = metrics.gauge(
+            "figures_age_seconds", "Time since positions and guards were last shown anew."
+        )
+        self._shown_at = 0.0
         self._earnings = EarningsBook()
         self.day_result: Decimal | None = None
         """What was made since the UTC day's first look, as of the last refresh; None: unknown."""
@@ -139,9 +143,13 @@ class EngineGauges:
         self, ledger: PositionBook, risk: RiskDesk, guards: GuardDesk | None, clock: Clock
     ) -> None:
         """Refresh until cancelled; an error of one round does not end the next."""
+        self._shown_at = clock.monotonic()
+        # Read by the exporter's thread: it grows, too, while this loop stands still.
+        self._age.set_function(lambda: clock.monotonic() - self._shown_at)
         while True:
             try:
                 await self.refresh(ledger, risk, guards, clock)
+                self._shown_at = clock.monotonic()
             except Exception:
                 # Gauges that stand still in silence would show a calm that is not there.
                 _log.exception("gauges_failed")

@@ -94,6 +94,7 @@ async def scanner(
     base.measured.opportunities.set_function(lambda: len(board.ranked()))
     base.measured.watch_best(lambda: [float(one.net_apr) for one in board.ranked()[:RANKS]])
     base.measured.scan_interval.set(settings.scan_interval_seconds)
+    base.measured.lifetime.set(settings.lifetime_seconds)
     async with AsyncExitStack() as stack:
         tracer = await stack.enter_async_context(
             open_tracer(settings.tracing, settings.service, base.clock)

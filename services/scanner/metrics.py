@@ -80,6 +80,10 @@ class ScannerMetrics:
         self.scan_interval = metrics.gauge(
             "scan_interval_seconds", "Pause between scans; 0 where they run only when asked for."
         )
+        self.lifetime = metrics.gauge(
+            "opportunity_lifetime_seconds",
+            "How long after its oldest figure an opportunity stands.",
+        )
         self.coverage = metrics.gauge(
             "scan_coverage_ratio", "Perpetuals analysed by the last scan over those listed."
         )

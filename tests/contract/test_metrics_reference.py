@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from scripts import metrics_reference
+from services.common.errors import Code
+from services.connector.venue import RequestOutcome
+from services.engine import guard_delta
+from services.engine.risk_limits import RiskLimits
+from services.engine.views import EngineMode
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -47,6 +53,53 @@ def test_an_alert_has_its_runbook_entry_and_two_tests(
     assert f"runbook_url: docs/runbook.md#{name.lower()}\n" in RULES
     assert f"- name: {name} fires\n" in RULE_TESTS
     assert f"- name: {name} does not fire\n" in RULE_TESTS
+
+
+def series_of(name: str) -> dict[str, set[str]]:
+    """Return the series a test of a rule is given, each with its labels."""
+    case = RULE_TESTS.split(f"- name: {name}\n")[1].split("\n- name: ")[0]
+    found = re.findall(r"- series: (\w+)\{(.*)\}$", case, re.MULTILINE)
+    return {series: set(re.findall(r'(\w+)="', labels)) for series, labels in found}
+
+
+def test_tests_of_rules_are_given_what_the_services_tell() -> None:
+    """Name and labels: a rule tried on a series that nobody tells would prove nothing."""
+    target = {"job", "instance"}
+    told = {"up": target, "process_start_time_seconds": target}
+    metrics = metrics_reference.find_metrics()
+    for service in ("connector", "engine", "scanner"):
+        venue = {"exchange"} if service == "connector" else set()
+        for metric in metrics:
+            full = metric.name.replace("<service>", service)
+            if full.startswith(f"opensqt_{service}_"):
+                told[full] = target | venue | set(metric.labels)
+    for name in re.findall(r"^- name: (.+)$", RULE_TESTS, re.MULTILINE):
+        found = series_of(name)
+        assert found, name
+        assert {series: told.get(series) for series in found} == found, name
+
+
+@pytest.mark.parametrize("name", [row[0] for row in ALERTS])
+def test_an_alert_stays_silent_over_all_that_makes_it_fire(name: str) -> None:
+    """Silent for want of a series is no proof."""
+    assert series_of(f"{name} fires").keys() <= series_of(f"{name} does not fire").keys()
+
+
+def test_rules_choose_by_values_that_the_services_tell() -> None:
+    """A renamed mode, guard or outcome would silence its alert as a renamed metric would."""
+    prometheus = (PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8")
+    told = {
+        "code": {code.value for code in Code},
+        "guard": {guard_delta.NAME},
+        "job": set(re.findall(r"job_name: (\w+)", prometheus)),
+        "limit": {field.name for field in fields(RiskLimits)},
+        "mode": {mode.value for mode in EngineMode},
+        "outcome": {outcome.value for outcome in RequestOutcome},
+    }
+    chosen = re.findall(r'(?<!_)\b(\w+)=~?"([^"]+)"', re.sub(r"__name__[^,}]*", "", RULES))
+    assert {label for label, _ in chosen} == told.keys()
+    wrong = [(label, one) for label, few in chosen for one in few.split("|")]
+    assert [(label, one) for label, one in wrong if one not in told[label]] == []
 
 
 def test_the_runbook_has_no_entry_without_an_alert() -> None:

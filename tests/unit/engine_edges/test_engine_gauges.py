@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from services.common.metrics import CurrentGauge, ServiceMetrics, exemplar_of
@@ -18,6 +19,7 @@ from services.engine.guard_memory import GuardMemory
 from services.engine.guard_ports import AccountFacts, HoldingFacts
 from services.engine.instruments import LegSide
 from services.engine.orders import AssetAmount, OrderClass, OrderOutcome, OrderPlan, OrderSide
+from services.engine.owned_tasks import OwnedTasks
 from services.engine.policy import EngineLimits
 from services.engine.position import Position
 from services.engine.risk_desk import RiskDesk
@@ -111,6 +113,28 @@ async def test_a_journal_that_is_being_read_shows_what_is_on_and_no_result() -> 
     assert shown("opensqt_engine_journal_whole") == 1
     assert shown("opensqt_engine_result", quote) == 0
     assert shown("opensqt_engine_limit_used_ratio", {"limit": "max_daily_fees"}) == 0
+
+
+async def test_figures_age_while_nothing_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands still is seen from outside, from the start on and until it works again."""
+    clock, metrics, recorder = VirtualClock(), ServiceMetrics("engine"), Recorder()
+    book = PositionBook(MemoryJournal(), recorder, recorder, clock)
+    risk = RiskDesk(book, clock, EngineLimits(), RiskLimits())
+    gauges, tasks = EngineGauges(metrics), OwnedTasks()
+
+    def age() -> float | None:
+        return metrics.registry.get_sample_value("opensqt_engine_figures_age_seconds")
+
+    assert age() == 0
+    await clock.pass_time(100)
+    with monkeypatch.context() as broken:
+        broken.setattr(risk, "used_ratios", None)
+        tasks.spawn(gauges.run(book, risk, None, clock), "gauges")
+        await clock.pass_time(61)
+        assert age() == 61
+    await clock.pass_time(6)
+    assert age() == 2
+    await tasks.close()
 
 
 def test_a_label_that_is_gone_leaves_the_exposition() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -168,6 +169,16 @@ class MirrorSettings(SettingsPart):
     reload_seconds: Annotated[float, Field(gt=0, le=86_400)] = 900.0
     """How often the trading rules are read."""
     request_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_whole(cls, url: str | None) -> str | None:
+        # without its scheme it would be a venue that is away for ever
+        if url is not None and not (
+            urlsplit(url).scheme in ("http", "https") and urlsplit(url).netloc
+        ):
+            raise ValueError("must begin with http:// or https://, as http://127.0.0.1:8080")
+        return url
 
     @model_validator(mode="after")
     def _read_before_stale(self) -> Self:

@@ -164,3 +164,10 @@ def test_a_pace_that_the_venue_would_ban_is_refused(name: str) -> None:
         MirrorSettings(**{name: 0.4})
     own = MirrorSettings(base_url="http://127.0.0.1:1", **{name: 0.4})
     assert getattr(own, name) == 0.4
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "data-api.binance.vision", "ftp://a", "http:"])
+def test_an_address_that_is_none_ends_the_start(url: str) -> None:
+    """It would look like a venue that is away."""
+    with pytest.raises(ValidationError, match="http://"):
+        MirrorSettings(base_url=url)

@@ -12,7 +12,7 @@ from tests.support.connector import eventually
 from tests.support.paper import paper_venue
 from tests.support.simulator import ccxt_exchange, simulator_settings
 
-LEAD = timedelta(seconds=6)
+LEAD = timedelta(seconds=12)
 """From the start of the test to the settlement: time to read the market and open a position."""
 EVERY = timedelta(hours=8)
 SYMBOL = "BTCUSDT"
@@ -49,7 +49,7 @@ async def test_a_position_pays_what_the_venue_settled() -> None:
         async def is_paid() -> bool:
             return bool([row for row in await rig.control.get("income") if _is_funding(row)])
 
-        await eventually(is_paid, 15)
+        await eventually(is_paid, 60)
         paid = [row for row in await rig.control.get("income") if _is_funding(row)]
         source, now = rig.venue.simulation.market.source, rig.venue.simulation.market.now()
         (settled,) = source.settlements(SYMBOL, clock.settlement - LEAD, now, 10, now)

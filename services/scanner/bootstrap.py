@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from services.common.ids import Ids, RandomIds
 from services.common.metrics import ServiceMetrics
 from services.common.open_tracer import open_tracer
 from services.common.server import GrpcServer, serve
+from services.common.task_end import end_task
 from services.common.watch_hub import WatchHub
 from services.scanner.board import Board
 from services.scanner.encoded import EncodedEvents
@@ -303,6 +304,4 @@ async def _owned(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_task(task)

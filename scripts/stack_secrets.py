@@ -87,9 +87,7 @@ class Authority:
             _builder(name, name, key.public_key(), CA_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
+            .add_extension(_identifier(key), critical=False)
             .sign(key, hashes.SHA256())
         )
         write(self._key_file, _pem_of_key(key), _OWN)
@@ -108,9 +106,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
+            .add_extension(_identifier(key), critical=False)
             # RFC 5280 asks for it, and Python from 3.13 on refuses a certificate without.
             .add_extension(self._key_identifier(), critical=False)
             .sign(self._key, hashes.SHA256())

@@ -65,6 +65,10 @@ class OpportunityFollower:
                 error = from_call_error(failure)
             except OpensqtError as failure:
                 error = failure
+            except Exception:
+                # A bug about one offer must not end the following for good, and in silence.
+                _log.exception("opportunities_broken")
+                error = FatalError("an opportunity could not be taken", reason="SCANNER_INVALID")
             if is_cancelled():
                 raise asyncio.CancelledError
             whole = self.board.caught_up

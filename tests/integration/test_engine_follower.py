@@ -107,6 +107,26 @@ async def test_snapshot_changes_and_removals_are_followed() -> None:
         assert follower.problem == ""
 
 
+async def test_a_bug_about_one_offer_ends_no_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stands from then on; a stream that begins anew brings all of it."""
+    scanner = FakeScanner()
+    scanner.publish(row("one"))
+    async with served_scanner(scanner) as address, following(address) as follower:
+        await until(lambda: standing(follower) == {"one": 1})
+        upsert, broken = follower.board.upsert, list[str]()
+
+        def break_once(offer: Offer) -> None:
+            if not broken:
+                broken.append(offer.opportunity_id)
+                raise ZeroDivisionError
+            upsert(offer)
+
+        monkeypatch.setattr(follower.board, "upsert", break_once)
+        scanner.publish(row("two"))
+        await until(lambda: standing(follower) == {"one": 1, "two": 1})
+        assert broken == ["two"]
+
+
 async def test_cut_wire_makes_all_stale_and_resumes_with_the_token() -> None:
     """From the cut on nothing stands; the next stream goes on where the last one was."""
     scanner = FakeScanner()

@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind as OtelKind
 from opentelemetry.trace.status import Status, StatusCode
 
 from services.common.logs import get_logger
-from services.common.masking import mask_text
+from services.common.masking import cap_text, mask_text
 from services.common.secrets_files import read_secret
 from services.common.tls import channel_credentials
 from services.common.tracing import SpanKind
@@ -41,6 +41,9 @@ BATCH: Final = 32
 
 PAUSE_SECONDS: Final = 1.0
 """Between two looks at the queue: a span is a second late at most while all goes well."""
+
+MOST_CHARACTERS: Final = 1_000
+"""Of one text of a span."""
 
 CLOSE_SECONDS: Final = 2.0
 """How long the end of a service waits for its last spans to leave."""
@@ -130,7 +133,7 @@ class OtlpSender:
             attributes={name: _masked(fact) for name, fact in span.facts.items()},
             links=[Link(_context(link, is_remote=True)) for link in span.links],
             kind=_KINDS[span.kind],
-            status=Status(StatusCode.ERROR, span.problem) if span.problem else _OK,
+            status=Status(StatusCode.ERROR, _told(span.problem)) if span.problem else _OK,
             start_time=int((span.started_at + offset) * 1e9),
             end_time=int((span.ended_at + offset) * 1e9),
             instrumentation_scope=_SCOPE,
@@ -139,7 +142,14 @@ class OtlpSender:
 
 def _masked(fact: Fact) -> Fact:
     # Some of it is a caller's text, and that may be anything.
-    return mask_text(fact) if isinstance(fact, str) else fact
+    if isinstance(fact, tuple):
+        return tuple(_told(one) for one in fact)
+    return _told(fact) if isinstance(fact, str) else fact
+
+
+def _told(text: str) -> str:
+    # Cut: a batch that no receiver takes for its size would be sent for ever, and block the rest.
+    return cap_text(mask_text(text), MOST_CHARACTERS)
 
 
 def _context(context: TraceContext, *, is_remote: bool) -> SpanContext:

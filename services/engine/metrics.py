@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from services.engine.views import StatusView
 
 _SLIPPAGE_BUCKETS = (-0.01, -0.002, -0.0005, 0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+_MOST_REASONS = 100
+"""Reasons of refusals that are told apart: a connector's own are among them, whatever it says."""
+
 _OUTCOMES = ("filled", "partial", "zero", "rejected", "unknown")
 
 
@@ -56,6 +59,7 @@ class EngineMetrics:
             "unhedged_alarms", "Unknown orders that outlived the unhedged budget.", ("exchange",)
         )
         self._refused = metrics.counter("entries_refused", "Entries refused.", ("reason",))
+        self._reasons: set[str] = set()
         self._journal = metrics.histogram(
             "journal_write_seconds", "One durable write.", buckets=FINE_BUCKETS
         )
@@ -132,8 +136,10 @@ class EngineMetrics:
         self._alarms.labels(exchange).inc()
 
     def entry_refused(self, reason: str) -> None:
-        """Count a refused entry."""
-        self._refused.labels(reason).inc()
+        """Count a refused entry; beyond so many reasons as "other"."""
+        if len(self._reasons) < _MOST_REASONS:
+            self._reasons.add(reason)
+        self._refused.labels(reason if reason in self._reasons else "other").inc()
 
     def journal_written(self, seconds: float) -> None:
         """Observe a durable write."""

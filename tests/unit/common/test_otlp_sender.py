@@ -169,8 +169,16 @@ async def test_a_registered_secret_is_masked_in_facts() -> None:
             span = tracer.begin("entry")
             assert span is not None
             span.facts["opportunity_id"] = "x canary-value-92"
-            span.end()
-    assert receiver.spans[0].facts == {"opportunity_id": f"x {MASK}"}
+            span.facts["opportunity_ids"] = ("x canary-value-92", "y" * 5_000_000)
+            span.end("canary-value-92")
+    facts = receiver.spans[0].facts
+    many = facts.pop("opportunity_ids")
+    assert isinstance(many, tuple)
+    assert many[0] == f"x {MASK}"
+    # A receiver takes no message above 4 MiB, and nothing after one that it does not take.
+    assert str(many[1]).endswith("y... (4999000 more characters)")
+    assert facts == {"opportunity_id": f"x {MASK}"}
+    assert receiver.spans[0].problem == MASK
 
 
 async def _until(holds: Callable[[], bool]) -> None:

@@ -79,6 +79,16 @@ def test_alarms_and_refusals_are_counted_by_their_cause(figures: Figures) -> Non
     assert figures.read("entries_refused_total", reason="ENGINE_HALTED") == 1
 
 
+def test_reasons_that_a_connector_makes_up_add_no_series_without_end(figures: Figures) -> None:
+    """Those seen before are counted on."""
+    for number in range(5_000):
+        figures.engine.entry_refused(f"MADE_UP_{number}")
+    figures.engine.entry_refused("MADE_UP_7")
+    assert figures.read("entries_refused_total", reason="MADE_UP_7") == 2
+    assert figures.read("entries_refused_total", reason="MADE_UP_4000") is None
+    assert figures.read("entries_refused_total", reason="other") == 4_900
+
+
 @pytest.mark.parametrize("mode", EngineMode)
 def test_exactly_one_mode_is_shown(figures: Figures, mode: EngineMode) -> None:
     """The mode before is taken back."""

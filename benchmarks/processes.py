@@ -32,10 +32,6 @@ class Started:
         """Return what the process holds in memory now."""
         return _status_bytes(self.pid, "VmRSS")
 
-    def peak_bytes(self) -> int:
-        """Return the most it has held in memory so far."""
-        return _status_bytes(self.pid, "VmHWM")
-
     def cpu_seconds(self) -> float:
         """Return the CPU time the process has used so far, its own and the kernel's for it."""
         # Linux only: the fields behind the name, which may hold blanks, are counted from its end.

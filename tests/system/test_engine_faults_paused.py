@@ -23,7 +23,6 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 PAUSE_SECONDS = 10.0
-NOTICED_SECONDS = 7.0
 ENGINE, CONNECTOR = "engine", f"connector-{PERPETUAL}"
 
 

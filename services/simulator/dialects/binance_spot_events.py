@@ -80,8 +80,3 @@ def account_position(exchange: Exchange, event: WalletEvent) -> dict[str, object
             for asset in event.assets
         ],
     }
-
-
-def terminated(time: int) -> dict[str, object]:
-    """Return the message that ends a user stream."""
-    return {"e": "eventStreamTerminated", "E": time}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import docs_pages
 from tests.support.docs_pages import Reader, blocks_of, lacking
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -55,6 +56,19 @@ def test_the_commands_of_a_page_end_well(reader: Reader, page: str) -> None:
 def test_marked_blocks_ask_for_known_programs() -> None:
     """A misspelt mark would leave its block out for ever."""
     assert {"curl", "grpcurl", "node", "npm"} >= NEEDS
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"), [("sleep 60", True), ("false", True), ("true", False)]
+)
+def test_a_block_is_left_out_where_its_program_reaches_nothing(
+    monkeypatch: pytest.MonkeyPatch, command: str, missing: bool
+) -> None:
+    """A machine without a way out fails no page, whether the look is refused or hangs."""
+    program, *_ = words = command.split()
+    monkeypatch.setattr(docs_pages, "REACH_SECONDS", 0.5)
+    monkeypatch.setitem(docs_pages.REACHES, program, words)
+    assert bool(lacking((program,))) is missing
 
 
 def test_every_file_that_a_page_starts_is_shown() -> None:

@@ -33,7 +33,10 @@ _BLOCK = re.compile(
 _ARB = ".venv/bin/arb"
 _LOOK = re.compile(rf"^{_ARB} (doctor|scan|positions)\b")
 _PICK = "import json, sys; print(json.load(sys.stdin)[{list!r}][0][{key!r}])"
-_REACHES = {"npm": ["npm", "view", "ts-proto", "version"]}
+REACHES = {"npm": ["npm", "view", "ts-proto", "version"]}
+"""Commands that end well where a program reaches what it needs; it may also hang."""
+
+REACH_SECONDS = 60.0
 # What a reader puts in from what was printed before.
 _FILLED_IN = {
     re.compile(r"\bPOSITION\b"): ("positions", "positions", "position_id"),
@@ -80,10 +83,17 @@ def lacking(programs: Sequence[str]) -> str:
     for program in programs:
         if shutil.which(program) is None:
             return f"{program} is not installed"
-        look = _REACHES.get(program)
-        if look and subprocess.run(look, capture_output=True, timeout=60, check=False).returncode:
+        if program in REACHES and not _ends_well(REACHES[program]):
             return f"{program} reaches no registry"
     return ""
+
+
+def _ends_well(command: Sequence[str]) -> bool:
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=REACH_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 # Not frozen: `before` is what the block before printed, and processes are added.

@@ -219,7 +219,7 @@ class PostgresJournal:
 
     async def _migrate(self) -> None:
         for statement in sql.BEGIN_MIGRATING:
-            await self._sessions.fetch(statement, seconds=_MIGRATING_SECONDS)
+            await self._sessions.fetch(statement)
         try:
             await self._bring_up()
         finally:

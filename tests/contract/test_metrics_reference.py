@@ -7,7 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
+from cli.main import app
 from scripts import metrics_reference
 from services.common.errors import Code
 from services.connector.venue import RequestOutcome
@@ -105,6 +108,23 @@ def test_rules_choose_by_values_that_the_services_tell() -> None:
 def test_the_runbook_has_no_entry_without_an_alert() -> None:
     """An entry that nothing leads to is out of date."""
     assert set(re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE)) == {row[0] for row in ALERTS}
+
+
+def test_the_runbook_names_what_there_is() -> None:
+    """At night nobody looks for a metric, a log line or a command that is called otherwise."""
+    known = {metric.name for metric in metrics_reference.find_metrics()}
+    assert set(re.findall(r"opensqt_\w+", RUNBOOK)) - known == set()
+    lines = "".join(re.findall(r"log lines? (`\w+`(?:,? (?:and )?`\w+`)*)", RUNBOOK))
+    source = "".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
+    told = set(re.findall(r'_log(?:ger)?\.\w+\(\s*"(\w+)"', source))
+    named = set(re.findall(r"`(\w+)`", lines))
+    assert named - told == set()
+    assert "order_stream_down" in named
+    commands = typer.main.get_command(app)
+    assert isinstance(commands, TyperGroup)
+    for name, rest in re.findall(r"`arb ([\w-]+)([^`]*)`", RUNBOOK):
+        options = {flag for option in commands.commands[name].params for flag in option.opts}
+        assert set(re.findall(r"--[\w-]+", rest)) - options == set(), name
 
 
 def test_a_label_without_a_bound_is_refused(

@@ -35,7 +35,7 @@ async def open_tracer(
     except ImportError as error:
         raise FatalError(
             "[tracing] is set, and OpenTelemetry is not installed: "
-            f"pip install 'opensqt-arb[tracing]' ({error.name} is missing)",
+            f"pip install ./proto '.[tracing]' in a checkout ({error.name} is missing)",
             reason="TRACING_EXTRA_MISSING",
         ) from None
     sender = OtlpSender(settings, service, clock)

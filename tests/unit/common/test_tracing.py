@@ -174,4 +174,4 @@ def test_off_imports_nothing_and_a_missing_extra_is_named() -> None:
         timeout=25,
     )
     assert missing.stdout.startswith("TRACING_EXTRA_MISSING ")
-    assert "opensqt-arb[tracing]" in missing.stdout
+    assert "pip install ./proto '.[tracing]'" in missing.stdout

@@ -146,7 +146,8 @@ async def open_servicer(
         stack.push_async_callback(data.close)
         stack.push_async_callback(orders.hub.close)
         if part.has_key:
-            await check_withdrawal(data.account, held, allowed=part.allow_withdrawal_key)
+            allowed = part.allow_withdrawal_key
+            await check_withdrawal(data.account, held, allowed=allowed, is_paper=part.is_paper)
         errands: list[Errand] = [
             *(upkeep.keep_clock, upkeep.watch_clock, upkeep.keep_markets),
             *limits.errands(data),

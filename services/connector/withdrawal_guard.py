@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from services.common.errors import FatalError, OpensqtError, RetryableError
+from services.common.errors import AuthError, FatalError, OpensqtError, RetryableError
 from services.common.logs import get_logger
 
 if TYPE_CHECKING:
@@ -17,13 +17,16 @@ _ATTEMPTS: Final = 4
 _FIRST_WAIT_SECONDS: Final = 0.2
 
 
-async def check_withdrawal(account: AccountReader, clock: Clock, *, allowed: bool) -> None:
+async def check_withdrawal(
+    account: AccountReader, clock: Clock, *, allowed: bool, is_paper: bool = False
+) -> None:
     """Raise FatalError (WITHDRAWAL_KEY) for a key that may withdraw, unless that is `allowed`.
 
-    A venue that does not tell, or does not answer after some tries, stops nothing: it is logged,
+    NO_PAPER_VENUE where the key of paper is refused: whatever answers there is another venue. A
+    venue that does not tell, or does not answer after some tries, stops nothing: it is logged,
     and the doctor says so too. Trading needs no such permission, a stolen key does.
     """
-    permissions = await _read(account, clock)
+    permissions = await _read(account, clock, is_paper=is_paper)
     if permissions is None:
         return
     if permissions.can_withdraw is None:
@@ -38,7 +41,7 @@ async def check_withdrawal(account: AccountReader, clock: Clock, *, allowed: boo
         _logger.warning("withdrawal_key_allowed")
 
 
-async def _read(account: AccountReader, clock: Clock) -> KeyPermissions | None:
+async def _read(account: AccountReader, clock: Clock, *, is_paper: bool) -> KeyPermissions | None:
     wait = _FIRST_WAIT_SECONDS
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -51,6 +54,12 @@ async def _read(account: AccountReader, clock: Clock) -> KeyPermissions | None:
                 wait *= 2
         except OpensqtError as error:
             reason = error.reason
+            if is_paper and isinstance(error, AuthError):
+                raise FatalError(
+                    "what answers at paper_url is no paper venue: it refuses the key of paper;"
+                    " name a simulator with [mirror]",
+                    reason="NO_PAPER_VENUE",
+                ) from error
             break
     _logger.warning("key_permissions_unread", reason=reason)
     return None

@@ -15,6 +15,8 @@ import grpc
 import pytest
 
 from opensqt.market_maker.v1 import exchange_pb2, types_pb2
+from services.common.errors import FatalError
+from services.connector.settings import ConnectorPart
 from services.simulator.core.orders import OrderRequest, OrderType, Product, Side, TimeInForce
 from services.simulator.market.source import BookLevel, Kind
 from tests.support.connector import (
@@ -31,7 +33,7 @@ from tests.support.connector import (
     running_connector,
 )
 from tests.support.paper import PaperVenue, paper_venue
-from tests.support.simulator import ACCOUNT
+from tests.support.simulator import ACCOUNT, running_simulator
 
 SYMBOL = "BTCUSDT"
 KINDS = {"binance": Kind.SPOT, "binanceusdm": Kind.PERPETUAL}
@@ -217,6 +219,19 @@ async def test_streams_of_the_venue_are_passed_on(rig: PaperVenue, tmp_path: Pat
             first = await stream.read()
         stream.cancel()
     assert first is not None
+
+
+@pytest.mark.parametrize("code", list(KINDS))
+async def test_a_simulator_without_a_mirror_is_no_paper_venue(code: str, tmp_path: Path) -> None:
+    """The start ends there: its market is made up too."""
+    async with running_simulator() as simulator:
+        part = ConnectorPart(
+            exchange=code, paper_url=simulator.url, ledger_path=tmp_path / "paper.ledger"
+        )
+        with pytest.raises(FatalError, match="no paper venue") as ended:
+            async with running_connector(part):
+                raise RuntimeError("the connector started")
+    assert ended.value.reason == "NO_PAPER_VENUE"
 
 
 async def test_a_venue_that_asks_for_silence_is_left_alone() -> None:

@@ -86,6 +86,9 @@ class EngineGauges:
             "figures_age_seconds", "Time since positions and guards were last shown anew."
         )
         self._shown_at = 0.0
+        self._round_age = metrics.gauge(
+            "guard_round_age_seconds", "Time since the guards judged and acted; 0 without guards."
+        )
         self._earnings = EarningsBook()
         self.day_result: Decimal | None = None
         """What was made since the UTC day's first look, as of the last refresh; None: unknown."""
@@ -146,6 +149,8 @@ class EngineGauges:
         self._shown_at = clock.monotonic()
         # Read by the exporter's thread: it grows, too, while this loop stands still.
         self._age.set_function(lambda: clock.monotonic() - self._shown_at)
+        if guards is not None:
+            self._round_age.set_function(lambda: clock.monotonic() - guards.judged_at)
         while True:
             try:
                 await self.refresh(ledger, risk, guards, clock)

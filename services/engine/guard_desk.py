@@ -91,12 +91,16 @@ class GuardDesk:
         self._reduced_at: dict[str, float] = {}
         self.memory = GuardMemory(needs.limits)
         """The figures of the last round."""
+        self.judged_at = clock.monotonic()
+        """When the last round was done, all that it asked for included; before any, the start."""
 
     async def run(self) -> None:
         """Take rounds until cancelled; an error of one round does not end the next."""
+        self.judged_at = self._clock.monotonic()
         while True:
             try:
                 await self.round()
+                self.judged_at = self._clock.monotonic()
             except Exception:
                 # A guard that dies in silence is worse than none.
                 _log.exception("guard_round_failed")

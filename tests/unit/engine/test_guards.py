@@ -10,7 +10,10 @@ from decimal import Decimal
 import pytest
 
 from services.common.errors import UnreachableError
+from services.common.metrics import ServiceMetrics
 from services.engine import events as ev
+from services.engine.book import PositionBook
+from services.engine.gauges import EngineGauges
 from services.engine.guard_basis import guard_basis
 from services.engine.guard_delta import guard_delta
 from services.engine.guard_desk import GuardDesk, GuardNeeds, judge
@@ -32,7 +35,12 @@ from services.engine.guard_ports import AccountFacts, HoldingFacts
 from services.engine.guard_venue import guard_venue
 from services.engine.instruments import LegSide
 from services.engine.orders import OrderClass
+from services.engine.owned_tasks import OwnedTasks
+from services.engine.policy import EngineLimits
 from services.engine.position import Position, fold
+from services.engine.risk_desk import RiskDesk
+from services.engine.risk_limits import RiskLimits
+from tests.support.engine_rig import MemoryJournal, Recorder
 from tests.support.risk_positions import PERP, closed, entering, opened, ordered
 from tests.support.virtual_clock import START, VirtualClock
 
@@ -326,6 +334,26 @@ async def test_a_calm_round_does_nothing() -> None:
     assert rig.hands == FakeHands()
     assert (rig.spot.calls, rig.perp.calls) == (1, 1)
     assert rig.desk.marks()[PERP.ref] == D(100)
+
+
+async def test_rounds_that_do_not_end_are_seen_from_outside() -> None:
+    """An error of ours in every round: the age of the last good one grows."""
+    rig, metrics, recorder = DeskRig(opened()), ServiceMetrics("engine"), Recorder()
+    book = PositionBook(MemoryJournal(), recorder, recorder, rig.clock)
+    risk = RiskDesk(book, rig.clock, EngineLimits(), RiskLimits())
+    tasks = OwnedTasks()
+    tasks.spawn(rig.desk.run(), "guards")
+    tasks.spawn(EngineGauges(metrics).run(book, risk, rig.desk, rig.clock), "gauges")
+
+    def age() -> float | None:
+        return metrics.registry.get_sample_value("opensqt_engine_guard_round_age_seconds")
+
+    await rig.clock.pass_time(100)
+    assert (age() or 0) <= 10
+    rig.positions = [None]  # type: ignore[list-item]  # what no round survives
+    await rig.clock.pass_time(100)
+    assert (age() or 0) > 90
+    await tasks.close()
 
 
 async def test_an_idle_engine_reads_nothing() -> None:

@@ -149,14 +149,29 @@ WHERE r.book = $1
 COMMAND: Final = f"{_BESIDE} AND r.request_id = $2"
 NEWEST: Final = f"{_BESIDE} AND r.sequence > $2 ORDER BY r.sequence"
 _TOLD: Final = ", ".join(f"'{kind}'" for kind in TOLD_KINDS)
+# OFFSET 0: row by row as it is written here. Left to itself the server goes through every row of
+# the journal, for longer than a statement may take.
 _OF_LIVE: Final = (
-    "SELECT o.sequence FROM live l JOIN journal o USING (book, position_id)"  # noqa: S608 - fixed words
-    f" WHERE l.book = $1 AND o.kind NOT IN ({_TOLD})"
+    "SELECT o.sequence FROM live l CROSS JOIN LATERAL ("  # noqa: S608 - fixed words
+    "SELECT sequence FROM journal"
+    f" WHERE book = l.book AND position_id = l.position_id AND kind NOT IN ({_TOLD}) OFFSET 0"
+    ") AS o WHERE l.book = $1"
 )
 _OF_STATE: Final = (
     "SELECT sequence FROM journal WHERE book = $1 AND position_id IS NULL AND request_id IS NULL"
 )
-OPEN: Final = (
-    f"{_BESIDE} AND r.sequence > $2 AND r.sequence IN ({_OF_LIVE} UNION {_OF_STATE})"
-    " ORDER BY r.sequence LIMIT 5000"
-)
+OPEN: Final = f"""
+SELECT r.*, p.digest
+FROM (
+    SELECT sequence FROM ({_OF_LIVE} UNION {_OF_STATE}) AS wanted
+    WHERE sequence > $2 ORDER BY sequence LIMIT 5000
+) AS w
+CROSS JOIN LATERAL (
+    SELECT sequence, at, position_id, request_id, kind, version, body, digest
+    FROM journal WHERE book = $1 AND sequence = w.sequence OFFSET 0
+) AS r
+LEFT JOIN LATERAL (
+    SELECT digest FROM journal WHERE book = $1 AND sequence = w.sequence - 1 OFFSET 0
+) AS p ON true
+ORDER BY r.sequence
+"""  # noqa: S608 - fixed words

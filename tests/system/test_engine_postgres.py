@@ -266,6 +266,27 @@ async def test_tables_that_could_not_be_made_are_made_by_the_next_start(
         assert await engine.journal.load() == (halted(1),)
 
 
+async def test_what_is_open_is_found_without_the_rows_of_what_has_ended(place: Place) -> None:
+    """Row by row over the indexes: to go through a long journal takes longer than a call may."""
+    async with opened(place, "one") as engine:
+        fetch = engine.sessions.fetch
+        await fetch(
+            "INSERT INTO journal SELECT $1, n, 1, 'at', 'p' || n / 40, NULL, 'OrderObserved', 1,"
+            " repeat('a', 400), repeat('0', 64) FROM generate_series(1, 60000) n",
+            place.book,
+        )
+        await fetch(
+            "INSERT INTO live SELECT $1, 'p' || n * 15 FROM generate_series(1, 100) n", place.book
+        )
+        await fetch("ANALYZE")
+        found = await fetch(sql.OPEN, place.book, 59_000)
+        assert [row[0] for row in found] == [*range(59_400, 59_440), 60_000]
+        plan = [line for (line,) in await fetch(f"EXPLAIN {sql.OPEN}", place.book, 0)]
+        assert any("journal_of_positions" in line for line in plan)
+        through_all = ("Hash Join", "Merge Join", "Seq Scan on journal")
+        assert not [line for line in plan if any(word in line for word in through_all)]
+
+
 async def test_an_engine_that_stops_hands_its_lease_over_at_once(place: Place) -> None:
     """Two start at the same time: one works, the other waits for exactly that."""
     first, second = Engine(place, "one"), Engine(place, "two")

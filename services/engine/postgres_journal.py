@@ -109,9 +109,7 @@ class PostgresJournal:
         except JournalError:
             raise
         except Exception as error:
-            # A timeout has no words of its own.
-            problem = str(error) or type(error).__name__
-            raise JournalError(f"cannot open the journal {self._book}: {problem}") from error
+            raise JournalError(f"cannot open the journal {self._book}: {_words(error)}") from error
         self._writer = asyncio.get_running_loop().create_task(self._run())
 
     async def keep(self) -> None:
@@ -194,7 +192,7 @@ class PostgresJournal:
                 return await self._sessions.read(sql.PAGE, self._book, after, upto, PAGE_ROWS)
             except Exception as error:
                 # Nobody reads the rest again: given up here, no entry would be taken in this life.
-                _logger.warning("journal_awaited", book=self._book, problem=str(error))
+                _logger.warning("journal_awaited", book=self._book, problem=_words(error))
                 await self._lease.until_back()
 
     async def find_command(self, request_id: str) -> CommandAccepted | None:
@@ -210,7 +208,7 @@ class PostgresJournal:
         return await asyncio.to_thread(_decode_beside, self._book, found)
 
     def _unread(self, error: Exception) -> JournalError:
-        return JournalError(f"cannot read the journal {self._book}: {error}")
+        return JournalError(f"cannot read the journal {self._book}: {_words(error)}")
 
     def _put(self, write: _Write) -> None:
         if self._writer is None:
@@ -330,7 +328,12 @@ def _encode(head: ChainHead, rows: Sequence[JournalRow]) -> tuple[ChainHead, tup
 
 
 def _unwritten(error: Exception) -> JournalError:
-    return JournalError(f"the journal cannot be written: {error}")
+    return JournalError(f"the journal cannot be written: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says; a timeout has no words of its own."""
+    return str(error) or type(error).__name__
 
 
 def _decode(head: ChainHead, found: Sequence[Any]) -> tuple[list[Event], ChainHead]:

@@ -10,13 +10,13 @@ import asyncio
 import sys
 import time
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from benchmarks.journal_rows import open_position
+from benchmarks.journal_rows import exit_orders, open_position
 from benchmarks.processes import started
 from benchmarks.whole_run import run_whole
 from cli.demo.toml_text import to_toml
@@ -73,7 +73,7 @@ async def _write(path: Path, closed_each: int) -> int:
         rows = list(open_position(number))
         # Open ones all over the journal: the oldest have all of it after them.
         if number % (closed_each + 1):
-            rows += _end(rows)
+            rows += _end(number, rows[-1].at)
         journal.append_soon(rows)
         count += len(rows)
     await journal.append(())
@@ -81,12 +81,11 @@ async def _write(path: Path, closed_each: int) -> int:
     return count
 
 
-def _end(rows: list[ev.Event]) -> Iterator[ev.Event]:
-    last = rows[-1]
-    if isinstance(last, ev.PositionSettled):
-        at = last.at + timedelta(hours=1)
-        yield ev.ExitRequested(last.position_id, at, "CLOSE")
-        yield ev.PositionSettled(last.position_id, at, PositionStatus.CLOSED, "EXIT")
+def _end(number: int, opened: datetime) -> Iterator[ev.Event]:
+    key, at = f"p{number:015x}", opened + timedelta(hours=1)
+    yield ev.ExitRequested(key, at, "CLOSE")
+    yield from exit_orders(number, at)
+    yield ev.PositionSettled(key, at, PositionStatus.CLOSED, "EXIT")
 
 
 async def _start(

@@ -1,4 +1,4 @@
-"""Rows of open positions as the engine journals them, for measurements of the journal."""
+"""Rows of positions as the engine journals them, for measurements of the journal."""
 
 from __future__ import annotations
 
@@ -54,6 +54,28 @@ def open_position(number: int) -> Iterator[ev.Event]:
             yield ev.OrderObserved(key, at, leg, outcome)
     yield ev.EntryMeasured(key, at, timedelta(milliseconds=3), _QUANTITY * _PRICE)
     yield ev.PositionSettled(key, at, PositionStatus.OPEN, "HEDGED")
+
+
+def exit_orders(number: int, at: datetime, left: Decimal = Decimal(0)) -> Iterator[ev.Event]:
+    """Yield the rows of a whole exit; `left` of the long leg is not sold."""
+    key = f"p{number:015x}"
+    for leg, kind, side, kept in (
+        (LegSide.LONG, InstrumentKind.SPOT, OrderSide.SELL, left),
+        (LegSide.SHORT, InstrumentKind.PERPETUAL, OrderSide.BUY, Decimal(0)),
+    ):
+        name, quantity = f"{key}-{leg.value}-exit", _QUANTITY * _SLICES
+        ref = _rules(f"A{number}USDT", kind).ref
+        plan = OrderPlan(name, ref, leg, OrderClass.EXIT, side, quantity, _PRICE)
+        sold = quantity - kept
+        yield ev.OrderIntended(key, at, plan)
+        yield ev.OrderObserved(key, at, leg, OrderOutcome(name, True, sold, sold, _PRICE))
+
+
+def late_fill(number: int, at: datetime) -> ev.OrderObserved:
+    """Return the word that the exit's order on the long leg has filled whole after all."""
+    key, quantity = f"p{number:015x}", _QUANTITY * _SLICES
+    outcome = OrderOutcome(f"{key}-{LegSide.LONG.value}-exit", True, quantity, quantity, _PRICE)
+    return ev.OrderObserved(key, at, LegSide.LONG, outcome)
 
 
 def _rules(symbol: str, kind: InstrumentKind) -> InstrumentRules:

@@ -37,9 +37,7 @@ def correction(position: Position, at: datetime) -> Correction | None:
     """
     key, status = position.position_id, position.status
     if status.is_final:
-        # An ended position has nothing on: what is there came after its end.
-        is_on = any(position.held(leg) != 0 for leg in LegSide)
-        return ExitResumed(key, at, _reason(position)) if is_on else None
+        return ExitResumed(key, at, _reason(position)) if is_on(position) else None
     if position.exit is not None and position.exit.is_final:
         return None
     # Not what is off the ledger: the loss may be told before the fill that it took.
@@ -54,6 +52,15 @@ def correction(position: Position, at: datetime) -> Correction | None:
     if status is PositionStatus.OPEN and not _is_matched(position):
         return _shrink(position, at)
     return None
+
+
+def is_on(position: Position) -> bool:
+    """Return whether a position is to be driven: it has not ended, or something came after its end.
+
+    A crash may fall between a late fill and the row that resumes the exit, so a start asks too.
+    """
+    # An ended position has nothing on but what came later.
+    return not position.status.is_final or any(position.held(leg) != 0 for leg in LegSide)
 
 
 def _is_matched(position: Position) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from services.engine import events as ev
+from services.engine.correction import is_on
 from services.engine.departure import JointDeparture
 from services.engine.drive import PositionDrive
 from services.engine.drive_context import DriveContext
@@ -63,7 +64,7 @@ class DriveFleet:
         What has ended need not be known yet: `compare` begins once it is.
         """
         for position in self._context.book.all():
-            if not position.status.is_final:
+            if is_on(position):
                 self._run(position.position_id, None, recovered=True)
         self._tasks.spawn(self._note_recovery(changed), "recovery")
 
@@ -84,7 +85,7 @@ class DriveFleet:
             drive.wake()
             return
         position = self._context.book.get(position_id)
-        if position is not None and not position.status.is_final:
+        if position is not None and is_on(position):
             self._run(position_id, None, recovered=True)
 
     def wake_together(self, position_ids: Sequence[str]) -> None:

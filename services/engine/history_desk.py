@@ -12,6 +12,7 @@ from typing import Final
 from services.common.clock import Clock
 from services.common.logs import get_logger
 from services.engine.book import PositionBook
+from services.engine.correction import is_on
 from services.engine.events import Event
 from services.engine.halt_desk import HaltDesk
 from services.engine.journal import JournalError
@@ -84,10 +85,13 @@ class HistoryDesk:
         self._first = None
         if told:
             await self._halt("; ".join(told), changed)
+        # In a thread: those that ended may be 100,000.
+        on = await asyncio.to_thread(_on, ledger)
         new = self._book.join(ledger)
-        for position in new:
-            if not position.status.is_final:
-                taken_up(position.position_id)
+        known = first.positions.keys()
+        for position_id in on:
+            if position_id not in known:
+                taken_up(position_id)
         whole()
         changed()
         await self._tell(new)
@@ -126,3 +130,7 @@ class HistoryDesk:
             self._book.tell(self._book.get(position.position_id) or position)
             if number % _TOLD_AT_ONCE == 0:
                 await self._clock.sleep(_BREATH_SECONDS)
+
+
+def _on(ledger: Ledger) -> tuple[str, ...]:
+    return tuple(key for key, position in ledger.positions.items() if is_on(position))

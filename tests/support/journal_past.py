@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
-from benchmarks.journal_rows import open_position
+from benchmarks.journal_rows import exit_orders, late_fill, open_position
 from services.engine import events as ev
 from services.engine.instruments import LegSide
 from services.engine.orders import AssetAmount, GoneCause
@@ -15,6 +15,8 @@ from services.engine.pockets import Pocket, PocketKind
 from services.engine.strategy_words import DecisionAction, StrategyMode
 from services.engine.views import PositionStatus
 from tests.support.virtual_clock import START
+
+_DUST = Decimal("0.1")
 
 
 def past_events(seed: int, positions: int = 12) -> list[ev.Event]:
@@ -50,16 +52,18 @@ def _life(number: int, chance: random.Random) -> Iterator[ev.Event]:
     if chance.random() < 0.3:
         yield ev.FundingRead(key, at, LegSide.SHORT, AssetAmount("USDT", Decimal(number)))
     if chance.random() < 0.3:
+        yield ev.LegGone(key, at, LegSide.LONG, Decimal("0.1"), GoneCause.UNEXPLAINED)
         return
     at += timedelta(seconds=1)
     yield ev.CommandAccepted(at, f"close-{number}", "1" * 64, (key,))
     yield ev.ExitRequested(key, at, "CLOSE")
-    yield ev.DustBooked(key, at, LegSide.LONG, Decimal("2.5"), "TOO_SMALL")
+    yield from exit_orders(number, at, _DUST)
+    yield ev.DustBooked(key, at, LegSide.LONG, _DUST, "TOO_SMALL")
     if chance.random() < 0.2:
         return
     yield ev.PositionSettled(key, at, PositionStatus.CLOSED, "EXIT")
     if chance.random() < 0.3:
-        yield ev.LegGone(key, at, LegSide.LONG, Decimal("0.1"), GoneCause.UNEXPLAINED)
+        yield late_fill(number, at)
         yield ev.ExitResumed(key, at, "LATE_FILL")
         if chance.random() < 0.5:
             yield ev.PositionSettled(key, at, PositionStatus.CLOSED, "EXIT")

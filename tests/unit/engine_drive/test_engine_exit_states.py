@@ -429,6 +429,23 @@ async def test_a_late_fill_while_the_end_is_written_resumes_the_exit(
     rig.check_books()
 
 
+async def test_a_start_resumes_the_exit_that_a_crash_kept_from_following_a_late_fill(
+    rig: EngineRig,
+) -> None:
+    """The fill is durable, and the row that resumes the exit is not: the next engine writes it."""
+    rig.long_venue.script.append(Fault(fill_ratio=D(0)))
+    flat = await rig.open("1")
+    await rig.journal.append([late(rig, flat.position_id, LegSide.LONG, "0.7")])
+    await rig.kill()
+    rig.new_engine()
+    await rig.start()
+    await rig.clock.pass_time(5)
+    view = await rig.settled(flat.position_id)
+    assert (view.status, view.state_reason) == (PositionStatus.FLAT, "LATE_FILL")
+    assert rig.long_venue.filled() < D("0.001")
+    rig.check_books()
+
+
 @pytest.mark.parametrize("filled", ["0", "0.4"])
 async def test_an_exit_takes_back_a_quote_that_rests(filled: str) -> None:
     """The exit of a passive entry cancels its live order and closes what that has filled."""

@@ -7,21 +7,24 @@ import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from benchmarks.journal_rows import exit_orders, late_fill, open_position
 from services.common.errors import UnreachableError
 from services.engine.commands import HaltCommand
-from services.engine.events import CommandAccepted, EngineHalted
+from services.engine.events import CommandAccepted, DustBooked, EngineHalted, PositionSettled
 from services.engine.idempotency import CommandDesk, Stamp
+from services.engine.instruments import LegSide
 from services.engine.journal import JournalError
 from services.engine.journal_file import read_events
 from services.engine.journal_parts import JournalPage
 from services.engine.ledger import Ledger
 from services.engine.owned_tasks import OwnedTasks
 from services.engine.sqlite_journal import SqliteJournal
-from services.engine.views import EngineMode
+from services.engine.views import EngineMode, PositionStatus
 from tests.support.journal_images import halted
 from tests.support.journal_past import batches, past_events
 from tests.support.journal_start import Start
@@ -111,7 +114,7 @@ async def test_a_command_that_cannot_be_looked_up_keeps_no_exit_and_no_halt(
         raise JournalError("cannot be read")
 
     path = tmp_path / "journal.db"
-    await write_past(path, 1)
+    await write_past(path, 5)
     async with opened(path) as journal:
         monkeypatch.setattr(journal, "find_command", unreadable)
         start = Start(journal)
@@ -213,6 +216,29 @@ async def test_a_list_of_open_positions_that_is_wrong_halts(
         assert start.book.engine.mode is EngineMode.HALTED
         await journal.append(())
         assert isinstance(read_events(path)[-1], EngineHalted)
+
+
+async def test_what_came_after_an_end_and_was_not_followed_is_taken_up(tmp_path: Path) -> None:
+    """A crash fell between the fill that an ended position was told of and the row to follow it."""
+    path = tmp_path / "journal.db"
+    begun = list(open_position(1))
+    at = begun[-1].at
+    async with opened(path) as journal:
+        await journal.append([*begun, *exit_orders(1, at, Decimal("0.1"))])
+        ended = str(getattr(begun[1], "position_id", ""))
+        await journal.append(
+            [
+                DustBooked(ended, at, LegSide.LONG, Decimal("0.1"), "TOO_SMALL"),
+                PositionSettled(ended, at, PositionStatus.CLOSED, "EXIT"),
+                late_fill(1, at),
+            ]
+        )
+        start = Start(journal)
+        await start.desk.load()
+        assert not start.book.all()
+        await start.read_rest()
+        assert start.taken_up == [ended]
+        assert start.halts.reason == ""
 
 
 async def test_a_start_killed_in_the_second_part_leaves_the_journal_as_it_was(

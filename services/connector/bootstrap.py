@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from services.common.clock import Clock
     from services.connector.evidence_reader import PositionWitness
     from services.connector.limits_guard import LimitsGuard
+    from services.connector.limits_part import Limits
     from services.connector.settings import ConnectorPart, ConnectorSettings
 
     Errand = Callable[[], Coroutine[Any, Any, None]]
@@ -117,8 +118,7 @@ async def open_servicer(
         # Closed last: orders under way write their end while the rest shuts down.
         stack.callback(ledger.close)
         held = clock or SystemClock()
-        # At once: a ledger without its halt file is taken for a halt at the next start.
-        limits = build_limits(part.limits, part.ledger_path, ledger, held, metrics)
+        limits = _open_limits(part, ledger, held, metrics)
         _tell_paper(part, metrics)
         venue = await _open_venue(part, metrics, held, stack)
         metrics.watch_clock(venue.skew_seconds)
@@ -167,6 +167,15 @@ async def open_servicer(
             orders.desk.read_ahead()
         stack.push_async_callback(_close_desk, orders.desk, part.drain_orders_seconds)
         yield ExchangeServicer(orders, data)
+
+
+def _open_limits(
+    part: ConnectorPart, ledger: Ledger, clock: Clock, metrics: ConnectorMetrics
+) -> Limits:
+    # Before the venue: a ledger without its halt file is taken for a halt at the next start.
+    limits = build_limits(part.limits, part.ledger_path, ledger, clock, metrics)
+    metrics.watch_halt(lambda: limits.guard.halt.state().halted)
+    return limits
 
 
 def _tell_paper(part: ConnectorPart, metrics: ConnectorMetrics) -> None:

@@ -68,6 +68,9 @@ class ConnectorMetrics:
             "Orders that the connector's own limits refused, by reason",
             ("reason",),
         )
+        self._trading_halted = metrics.gauge(
+            "trading_halted", "1 while the halt file lets nothing be opened on this account"
+        )
         self._bad_rows = metrics.counter(
             "bad_rows_total", "Rows of the venue that could not be read, by kind", ("kind",)
         )
@@ -180,6 +183,10 @@ class ConnectorMetrics:
     def count_limit_refusal(self, reason: str) -> None:
         """Count one order that the limits refused."""
         self._limit_refusals.labels(reason).inc()
+
+    def watch_halt(self, read: Callable[[], bool]) -> None:
+        """Show whether opening is halted; `read` is called on the exporter's thread."""
+        self._trading_halted.set_function(read)
 
     def count_stream_event(self, stream: str, event: str) -> None:
         """Count a `drop`, a `resume` or a `slow_subscriber` of a stream that callers follow."""

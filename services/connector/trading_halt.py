@@ -67,6 +67,8 @@ class TradingHalt:
         self._state: HaltState | None = None
         # Callers come on threads of their own: two at once would take each other's draft away.
         self._writing = threading.Lock()
+        # Nor may one be told the old state while another reads the new one.
+        self._reading = threading.Lock()
 
     def create(self) -> None:
         """Allow opening where there is no file yet; for a ledger that was made just now."""
@@ -76,15 +78,16 @@ class TradingHalt:
 
     def state(self) -> HaltState:
         """Return what the file says now; missing or unreadable it says halted."""
-        mark = self._look()
-        # The file is small and changes once in a month; the stat is all an order pays.
-        if self._state is None or mark != self._mark:
-            self._mark = mark
-            self._state = self._read()
-            _logger.warning(
-                "trading_halt_read", halted=self._state.halted, problem=self._state.reason
-            )
-        return self._state
+        with self._reading:
+            mark = self._look()
+            # The file is small and changes once in a month; the stat is all an order pays.
+            if self._state is None or mark != self._mark:
+                self._mark = mark
+                self._state = self._read()
+                _logger.warning(
+                    "trading_halt_read", halted=self._state.halted, problem=self._state.reason
+                )
+            return self._state
 
     def halt(self, reason: str, by: str) -> HaltState:
         """Stop opening, durably; raise OSError when that fails: it holds until the process ends."""
@@ -92,7 +95,8 @@ class TradingHalt:
         try:
             self._write(state)
         except OSError:
-            self._mark, self._state = self._look(), state
+            with self._reading:
+                self._mark, self._state = self._look(), state
             raise
         return self.state()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from cli.session import Session
 from cli.settings import ArbSettings
@@ -44,6 +45,7 @@ class Bench:
     stub: Any
     control: Control
     halt_file: Path
+    registry: CollectorRegistry
 
     async def place(self, side: Any = BUY, quantity: str = "0.01", **fields: Any) -> str:
         """Place an order, an entry unless told; return its status or the reason of the refusal."""
@@ -65,6 +67,10 @@ class Bench:
         found: trading_state_pb2.TradingState = (await self.stub.GetTradingState(request)).state
         return found
 
+    def shown(self) -> float | None:
+        """Return what a scrape is told of the halt, 1 for halted."""
+        return self.registry.get_sample_value("opensqt_connector_trading_halted")
+
     async def change(self, *, halt: bool, reason: str = "a test") -> None:
         """Halt or resume."""
         if halt:
@@ -84,7 +90,8 @@ def bench_on(
         part = patient_part(code, simulator, folder, limits=LimitsPart(**limits))
         async with running_connector(part) as connector:
             halt_file = folder / f"{code}.ledger.halt"
-            yield Bench(connector.stub, Control(simulator), halt_file)
+            assert connector.registry is not None
+            yield Bench(connector.stub, Control(simulator), halt_file, connector.registry)
 
     return run()
 
@@ -140,10 +147,14 @@ async def test_a_halt_file_that_goes_or_breaks_is_a_halt_until_it_is_resumed(
     """While it runs and at the start; a repeat of an order that was sent is answered all along."""
     async with bench_on(simulator, tmp_path, "binanceusdm") as bench:
         assert await bench.place(client_order_id="kept1") == "FILLED"
+        assert bench.shown() == 0
         bench.halt_file.unlink()
+        # Before any order is refused for it: the alert does not wait for one.
+        assert bench.shown() == 1
         assert await bench.place() == "TRADING_HALTED"
         assert "missing" in (await bench.state()).reason
         await bench.change(halt=False)
+        assert bench.shown() == 0
         assert await bench.place() == "FILLED"
     bench.halt_file.write_text("{")
     async with bench_on(simulator, tmp_path, "binanceusdm") as bench:
@@ -224,7 +235,8 @@ async def test_an_operator_halts_and_resumes_one_venue(
         session = Session(ArbSettings(connectors=(venue,)), json=True)
         assert await halt_venue(session, "binance", "odd fills") == 0
         halted = json.loads(capsys.readouterr().out.splitlines()[-1])
-        bench = Bench(connector.stub, Control(simulator), tmp_path)
+        assert connector.registry is not None
+        bench = Bench(connector.stub, Control(simulator), tmp_path, connector.registry)
         assert await bench.place() == "TRADING_HALTED"
         assert await resume_venue(session, "binance", "explained") == 0
         resumed = json.loads(capsys.readouterr().out.splitlines()[-1])

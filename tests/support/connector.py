@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 from google.type import decimal_pb2
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from opensqt.market_maker.v1 import exchange_pb2, exchange_pb2_grpc, resources_pb2, types_pb2
@@ -70,6 +71,7 @@ class RunningConnector:
     stub: Any
     servicer: ExchangeServicer | None = None
     process: asyncio.subprocess.Process | None = None
+    registry: CollectorRegistry | None = None
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +83,7 @@ async def running_connector(part: ConnectorPart) -> AsyncIterator[RunningConnect
         server.add(exchange_pb2_grpc.add_ExchangeServiceServicer_to_server, servicer, SERVICE_NAME)
         async with server, grpc.aio.insecure_channel(server.address) as channel:
             stub: Any = exchange_pb2_grpc.ExchangeServiceStub(channel)
-            yield RunningConnector(server.address, stub, servicer)
+            yield RunningConnector(server.address, stub, servicer, registry=metrics.registry)
 
 
 @contextlib.asynccontextmanager

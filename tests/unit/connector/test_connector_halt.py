@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
 
@@ -109,6 +111,31 @@ def test_a_time_still_to_come_counts_from_now(path: Path) -> None:
     tomorrow = HaltState(True, "early", NOW + timedelta(days=1), "anna")
     path.write_text(encode_halt(tomorrow))
     assert TradingHalt(path, HandClock()).state().at == NOW
+
+
+def test_nobody_is_told_the_old_state_while_another_reads_the_new_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures are read on a thread of their own: no order slips through beside it."""
+    running = TradingHalt(path, HandClock())
+    running.create()
+    assert not running.state().halted
+    path.write_text(encode_halt(HaltState(True, "by hand", NOW, "anna")))
+    entered, go_on, read = threading.Event(), threading.Event(), running._read
+
+    def slow_read() -> HaltState:
+        entered.set()
+        go_on.wait(5)
+        return read()
+
+    monkeypatch.setattr(running, "_read", slow_read)
+    with ThreadPoolExecutor(2) as pool:
+        scrape = pool.submit(running.state)
+        assert entered.wait(5)
+        order = pool.submit(running.state)
+        wait([order], timeout=0.1)
+        go_on.set()
+        assert (scrape.result(5).halted, order.result(5).halted) == (True, True)
 
 
 def test_the_files_text_is_read_as_it_was_written() -> None:

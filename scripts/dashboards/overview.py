@@ -184,7 +184,7 @@ _HEALTH = Row(
             "Since the last scan",
             "Time since a scan ended that published.",
             "s",
-            (Query("time() - max(opensqt_scanner_last_scan_timestamp_seconds)", "scan"),),
+            (Query("time() - max(opensqt_scanner_last_scan_timestamp_seconds > 0)", "scan"),),
             kind=Kind.NUMBER,
             width=4,
             height=4,

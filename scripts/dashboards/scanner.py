@@ -49,7 +49,7 @@ _SCANS = Row(
             "Time since a scan ended that published, beside the interval that is set (0: by hand).",
             "s",
             (
-                Query("time() - max(opensqt_scanner_last_scan_timestamp_seconds)", "age"),
+                Query("time() - max(opensqt_scanner_last_scan_timestamp_seconds > 0)", "age"),
                 Query("max(opensqt_scanner_scan_interval_seconds)", "interval"),
             ),
         ),

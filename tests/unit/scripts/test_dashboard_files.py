@@ -12,6 +12,7 @@ from scripts.dashboards.__main__ import FOLDER, PLANS, drawn, findings, write
 from scripts.dashboards.frame import DATASOURCE_UID
 from scripts.dashboards.plan import GRID_WIDTH
 from scripts.dashboards.schema import problems_of
+from tests.support.dashboard_questions import questions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,13 @@ def test_a_file_that_is_not_what_the_plans_make_is_found(tmp_path: Path) -> None
     ]
     write(tmp_path)
     assert findings(tmp_path) == []
+
+
+def test_the_age_of_what_never_was_is_not_shown() -> None:
+    """A time is 0 until it is first set: its age would be that of 1970."""
+    ages = [one.expr for one in questions({}) if one.expr.startswith("time() -")]
+    assert len(ages) == 2
+    assert [one for one in ages if not one.endswith("_timestamp_seconds > 0)")] == []
 
 
 @pytest.mark.parametrize(

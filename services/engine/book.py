@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from services.common.clock import Clock
 from services.common.errors import UnreachableError
 from services.engine import events as ev
 from services.engine.afterwards import Later, at_once
+from services.engine.ended import Ended
 from services.engine.journal import Journal, JournalError
 from services.engine.journal_parts import JournalParts
 from services.engine.ledger import AcceptedCommand, EngineRecord, Ledger, joined
@@ -178,6 +179,16 @@ class PositionBook:
     def live(self) -> tuple[Position, ...]:
         """Return those that are not final; what is asked every few seconds looks at no other."""
         return tuple(self._ledger.live.values())
+
+    def newest(self) -> Iterator[Position]:
+        """Yield every position, the entry that started last first."""
+        for intent in reversed(self._ledger.starts):
+            yield self._ledger.positions[intent.position_id]
+
+    @property
+    def ended(self) -> Ended:
+        """Those that are final, by what is asked of them."""
+        return self._ledger.ended
 
     def unknown_order_ids(self, symbol: str | None = None) -> tuple[str, ...]:
         """Return the orders whose outcome is not proven, of one symbol or of all."""

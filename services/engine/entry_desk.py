@@ -124,7 +124,7 @@ class EntryDesk:
     ) -> CheckedEntry:
         """Read and check both legs; raises `EntryRefusedError` with every failure."""
         self._check_command(command)
-        before = self._risk.positions()
+        before = self._risk.live()
         long, short = (
             self._claimed(facts, before)
             for facts in await asyncio.gather(
@@ -137,7 +137,7 @@ class EntryDesk:
             command.notional, command.quantity, command.slippage_bound_ratio, command.lead_leg
         )
         proposal = propose(long, short, wish, self._policy)
-        exposures = exposures_of(self._risk.positions(), long_ref.symbol, self._risk.marks())
+        exposures = exposures_of(self._risk.live(), long_ref.symbol, self._risk.marks())
         planned = planned_entry(long, short, proposal)
         failures = (
             *check_entry(long, short, proposal, self._limits, exposures),
@@ -185,14 +185,14 @@ class EntryDesk:
             book_age=timedelta(seconds=self._clock.monotonic() - asked_at),
             free_quote=free,
             held=held,
-            own=own_quantity(self._book.all(), ref),
+            own=own_quantity((*self._book.live(), *self._book.ended.holding()), ref),
             one_way=profile.position_mode is not PositionMode.HEDGE,
             room=room,
         )
 
     def _claimed(self, facts: LegFacts, before: tuple[Position, ...]) -> LegFacts:
         exchange, asset = facts.rules.ref.exchange, facts.rules.quote_asset
-        claimed = claimed_funds(exchange, asset, before, self._risk.positions())
+        claimed = claimed_funds(exchange, asset, before, self._risk.since(before))
         return replace(facts, claimed_quote=claimed)
 
     async def _room(self, ref: InstrumentRef) -> MarginRoom | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import insort_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from services.engine import events as ev
+from services.engine.ended import Ended
 from services.engine.pockets import Pocket
 from services.engine.position import Position, begin, fold
 from services.engine.strategy_requests import entered_by
@@ -59,18 +61,26 @@ class Ledger:
         self.positions: dict[str, Position] = {}
         self.live: dict[str, Position] = {}
         """Those of them that are not final: few, where of those that ended there may be 100,000."""
+        self.ended = Ended()
+        self.starts: list[ev.EntryIntended] = []
+        """The intents of all by their time; of one time, the last to come is the first."""
         self.engine = EngineRecord(EngineMode.ACTIVE, since)
 
     def copy(self) -> Ledger:
         """Return the same as it is now; what comes later changes one of them."""
         made = Ledger(self.since)
         made.positions, made.live = dict(self.positions), dict(self.live)
+        made.ended, made.starts = self.ended.copy(), list(self.starts)
         values = {f.name: copy.copy(getattr(self.engine, f.name)) for f in fields(EngineRecord)}
         made.engine = EngineRecord(**values)
         return made
 
     def put(self, position: Position) -> None:
         """Take a position as it is now."""
+        known = self.positions.get(position.position_id)
+        if known is None:
+            insort_left(self.starts, position.intent, key=lambda intent: intent.at)
+        self.ended.put(known, position)
         self.positions[position.position_id] = position
         if position.status.is_final:
             self.live.pop(position.position_id, None)

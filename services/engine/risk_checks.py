@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from services.engine.position import Position
@@ -12,24 +12,31 @@ from services.engine.risk_cooldown import check_cooldown
 from services.engine.risk_day import check_daily_fees, check_daily_loss
 from services.engine.risk_exposure import Marks, PlannedEntry, check_exposure, leg_exposures
 from services.engine.risk_failure import CheckFailure
-from services.engine.risk_failures import consecutive_failures, is_too_many
+from services.engine.risk_failures import is_too_many
 from services.engine.risk_limits import RiskLimits
-from services.engine.risk_rate import check_order_rate, orders_of_last_minute
+from services.engine.risk_rate import WINDOW, check_order_rate, orders_of_last_minute
 from services.engine.risk_result import fees_of_day, utc_day
 
 
 @dataclass(frozen=True, slots=True)
 class RiskFacts:
-    """What an entry is judged by: all positions and the day so far.
+    """What an entry is judged by: positions, the day so far and how many entries failed in a row.
 
-    `day_result` is signed, in quote asset; failures before `failures_since` were looked at.
+    Of those that ended, only what changed since `look_back` counts. `day_result` is signed, in
+    quote asset.
     """
 
     positions: Sequence[Position]
     now: datetime
     day_result: Decimal
-    failures_since: datetime | None = None
+    failed: int = 0
     marks: Marks = field(default_factory=dict)
+
+
+def look_back(now: datetime, limits: RiskLimits) -> date:
+    """Return the UTC day before which no change of an ended position counts for an entry."""
+    # Fees count from 00:00, orders for a minute, an end for the cooldown.
+    return utc_day(now - max(WINDOW, limits.symbol_cooldown))
 
 
 def check_risk(
@@ -40,10 +47,9 @@ def check_risk(
     limits: RiskLimits,
 ) -> tuple[CheckFailure, ...]:
     """Return everything that speaks against an entry; empty when it may go."""
-    failed = consecutive_failures(facts.positions, facts.failures_since)
     in_a_row = (
-        (CheckFailure("CONSECUTIVE_FAILURES", None, f"{failed} entries failed in a row"),)
-        if is_too_many(failed, limits)
+        (CheckFailure("CONSECUTIVE_FAILURES", None, f"{facts.failed} entries failed in a row"),)
+        if is_too_many(facts.failed, limits)
         else ()
     )
     spent = fees_of_day(facts.positions, utc_day(facts.now))

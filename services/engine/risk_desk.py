@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from services.engine.book import PositionBook
 from services.engine.figures import EarnedSum, HeldSum
 from services.engine.policy import EngineLimits
 from services.engine.position import Position, begin
-from services.engine.risk_checks import RiskFacts, check_risk
+from services.engine.risk_checks import RiskFacts, check_risk, look_back
 from services.engine.risk_exposure import Marks, PlannedEntry
 from services.engine.risk_failure import CheckFailure
 from services.engine.risk_failures import consecutive_failures, consecutive_losses, is_too_many
@@ -43,7 +43,8 @@ class RiskDesk:
         self._limits = limits
         self._risk = risk
         self._reserved: dict[str, Position] = {}
-        self._final_results: dict[str, tuple[int, Decimal]] = {}
+        self._final_results: dict[str, Decimal] = {}
+        self._final_sum = _ZERO
         self.marks: Callable[[], Marks] = dict
 
     @property
@@ -51,9 +52,14 @@ class RiskDesk:
         """Bounds of a pair."""
         return self._limits
 
-    def positions(self) -> tuple[Position, ...]:
-        """Return every position, and every entry that is being written to the journal."""
-        return (*self._book.all(), *self._reserved.values())
+    def live(self) -> tuple[Position, ...]:
+        """Return what is not final, and every entry that is being written to the journal."""
+        return (*self._book.live(), *self._reserved.values())
+
+    def since(self, before: Iterable[Position]) -> tuple[Position, ...]:
+        """Return what is live, and those of `before`, a look at that, which have ended since."""
+        found = (self._book.get(p.position_id) for p in before)
+        return (*self.live(), *(p for p in found if p is not None and p.status.is_final))
 
     def reserve(self, intent: ev.EntryIntended) -> None:
         """Count an entry as on from now: until it is durable, no other check could see it."""
@@ -65,11 +71,12 @@ class RiskDesk:
 
     def check(self, symbol: str, planned: PlannedEntry, fees: Decimal) -> tuple[CheckFailure, ...]:
         """Return every bound of risk that an entry would break; `fees` are those of both ways."""
+        now = self._clock.now()
         facts = RiskFacts(
-            self.positions(),
-            self._clock.now(),
+            (*self.live(), *self._book.ended.since(look_back(now, self._risk))),
+            now,
             self.day_result() or _ZERO,
-            self._book.engine.resume_time,
+            self._failed(),
             self.marks(),
         )
         return check_risk(symbol, planned, fees, facts, self._risk)
@@ -90,7 +97,7 @@ class RiskDesk:
         counted = self._risk.max_daily_loss is not None
         if counted and (day is None or utc_day(day.at) != utc_day(now)):
             self._book.record_soon(ev.DayOpened(now, self._result()))
-        failed = consecutive_failures(self._book.all(), self._book.engine.resume_time)
+        failed = self._failed()
         if is_too_many(failed, self._risk) and self._book.engine.mode is EngineMode.ACTIVE:
             _log.error("entries_stopped", reason="CONSECUTIVE_FAILURES", count=failed)
             self._book.record_soon(ev.BreakerTripped(now, "", "CONSECUTIVE_FAILURES"))
@@ -134,8 +141,9 @@ class RiskDesk:
 
     def symbol_risks(self, symbols: Sequence[str]) -> tuple[SymbolRisk, ...]:
         """Return the figures of these symbols, or of all that are held."""
-        positions, marks = self._book.whole(), self.marks()
-        held = sorted({p.symbol for p in positions if not p.status.is_final})
+        self._book.check_whole()
+        positions, marks = self._book.live(), self.marks()
+        held = sorted({p.symbol for p in positions})
         return tuple(
             symbol_risk(symbol, positions, marks, self._limits, self._risk)
             for symbol in dict.fromkeys(symbols or held)
@@ -178,16 +186,16 @@ class RiskDesk:
         record = self._book.engine
         return symbol in record.breakers if symbol else record.mode is not EngineMode.ACTIVE
 
-    def _result(self) -> Decimal:
-        marks = self.marks()
-        return sum((self._result_of(p, marks) for p in self._book.all()), _ZERO)
+    def _failed(self) -> int:
+        return consecutive_failures(self._book.newest(), self._book.engine.resume_time)
 
-    def _result_of(self, position: Position, marks: Marks) -> Decimal:
-        if not position.status.is_final:
-            return position_result(position, marks)
-        known = self._final_results.get(position.position_id)
-        # Final positions are many and change seldom: only a late payment gives a new revision.
-        if known is None or known[0] != position.revision:
-            known = (position.revision, position_result(position, {}))
-            self._final_results[position.position_id] = known
-        return known[1]
+    def _result(self) -> Decimal:
+        # Final positions are many and change seldom: their sum follows what did.
+        for key in self._book.ended.take_changed():
+            position = self._book.get(key)
+            self._final_sum -= self._final_results.pop(key, _ZERO)
+            if position is not None and position.status.is_final:
+                self._final_results[key] = position_result(position, {})
+                self._final_sum += self._final_results[key]
+        marks = self.marks()
+        return self._final_sum + sum((position_result(p, marks) for p in self._book.live()), _ZERO)

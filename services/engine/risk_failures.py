@@ -13,16 +13,20 @@ from services.engine.views import PositionStatus
 _FAILED = ("HEDGE_FAILED_LEAD_UNWOUND", "LEAD_REJECTED")
 
 
-def consecutive_failures(positions: Iterable[Position], since: datetime | None) -> int:
+def consecutive_failures(newest: Iterable[Position], since: datetime | None) -> int:
     """Return how many of the newest entries started after `since` failed, one after another.
 
+    `newest` are by their start, the last first: funding moves the last change of an old position
+    in front of new failures. They are looked at as far as the row goes, not all.
     Failed are those the venue refused and those whose lead had to be traded back. A lead that
     found no price within its bound cost nothing: it neither counts nor ends the row.
     """
     count = 0
-    ended = (p for p in positions if p.entry_settled and (since is None or p.intent.at > since))
-    # By their start: funding moves the last change of an old position in front of new failures.
-    for position in sorted(ended, key=lambda p: p.intent.at, reverse=True):
+    for position in newest:
+        if since is not None and position.intent.at <= since:
+            break
+        if not position.entry_settled:
+            continue
         if position.was_open:
             break
         if position.reason.startswith(_FAILED):

@@ -9,7 +9,8 @@ from services.engine.position import Position
 from services.engine.risk_failure import CheckFailure
 from services.engine.risk_limits import RiskLimits
 
-_WINDOW = timedelta(minutes=1)
+WINDOW = timedelta(minutes=1)
+"""For how long an order counts."""
 ENTRY_ORDERS = 2
 """Orders that the smallest entry sends: the lead and its hedge."""
 
@@ -17,9 +18,9 @@ ENTRY_ORDERS = 2
 def orders_of_last_minute(positions: Iterable[Position], now: datetime) -> int:
     """Return how many orders of any kind were decided within the last minute."""
     return sum(
-        now - record.create_time < _WINDOW
+        now - record.create_time < WINDOW
         for position in positions
-        if now - position.update_time < _WINDOW
+        if now - position.update_time < WINDOW
         for record in position.orders.values()
     )
 

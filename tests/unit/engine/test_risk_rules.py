@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from services.engine import events as ev
 from services.engine.halt_flag import HaltFlagFile, halt_path
 from services.engine.instruments import LegSide
+from services.engine.ledger import Ledger
 from services.engine.orders import AssetAmount, OrderClass
 from services.engine.policy import EngineLimits
 from services.engine.position import Position, fold
@@ -185,15 +186,20 @@ def test_an_open_position_ends_the_row_of_failures() -> None:
     paid, late = AssetAmount("USDT", D(1)), START + 9 * SECOND
     success, failure = opened("p2", at=START + 2 * SECOND), "HEDGE_FAILED_LEAD_UNWOUND"
     looked_at = failed("p3", failure, at=START + 3 * SECOND)
+    # Not in the order of their starts: a clock was put back.
     rows = [
+        failed("p4", "LEAD_NOT_FILLED", at=START + 4 * SECOND),
         failed("p1", "LEAD_REJECTED X", at=START + SECOND),
         fold(success, ev.FundingRead("p2", late, SHORT, paid)),
         # Nor is one that was looked at new again by what is read of it later.
         fold(looked_at, ev.FundingRead("p3", late, SHORT, paid)),
-        failed("p4", "LEAD_NOT_FILLED", at=START + 4 * SECOND),
     ]
-    assert consecutive_failures(rows, None) == 1
-    assert consecutive_failures(rows, START + 3 * SECOND) == 0
+    ledger = Ledger(START)
+    for position in rows:
+        ledger.put(position)
+    newest = [ledger.positions[intent.position_id] for intent in reversed(ledger.starts)]
+    assert consecutive_failures(newest, None) == 1
+    assert consecutive_failures(newest, START + 3 * SECOND) == 0
 
 
 def test_losses_count_from_the_last_gain() -> None:
@@ -250,7 +256,7 @@ def test_figures_have_an_age(age: int, stale: bool) -> None:
 def test_what_is_not_set_bounds_nothing() -> None:
     """With no limit, nothing is refused, whatever happened."""
     rows = [opened(), *(failed(f"f{i}", "LEAD_REJECTED X") for i in range(9)), closed("p9")]
-    facts = RiskFacts(rows, START, D(-(10**9)), None)
+    facts = RiskFacts(rows, START, D(-(10**9)), 9)
     assert check_risk("BTCUSDT", planned(), D(10**9), facts, RiskLimits()) == ()
 
 
@@ -266,7 +272,7 @@ def test_all_failures_are_told_together() -> None:
         max_orders_per_minute=2,
     )
     rows = [closed("p1"), failed("p2", "LEAD_REJECTED X", at=START + SECOND)]
-    facts = RiskFacts(rows, START + 2 * SECOND, D(-1), None)
+    facts = RiskFacts(rows, START + 2 * SECOND, D(-1), 1)
     found = {f.reason for f in check_risk("BTCUSDT", planned(), D(2), facts, limits)}
     assert found == {
         "ORDER_NOTIONAL_LIMIT",

@@ -49,6 +49,7 @@ GUARDS: tuple[Guard, ...] = (
     guard_delta,
 )
 _HALF = Decimal("0.5")
+_JUDGED_IN_A_TURN = 10
 _STRENGTH = {action: rank for rank, action in enumerate(GuardAction)}
 
 
@@ -108,26 +109,41 @@ class GuardDesk:
 
     async def round(self) -> None:
         """Read every venue that has a position, once and side by side; judge; act."""
-        live = [p for p in self._positions() if not p.status.is_final]
-        exchanges = {p.rules(leg).ref.exchange for p in live for leg in LegSide}
-        self.memory.keep((p.position_id for p in live), exchanges)
+        live = self._live()
+        exchanges = {p.rules(leg).ref.exchange for p in live.values() for leg in LegSide}
+        self.memory.keep(live, exchanges)
         async with asyncio.TaskGroup() as group:
             for name in sorted(exchanges):
                 group.create_task(self._read(name))
         now = self._clock.monotonic()
-        # As they are now: positions moved on while the venues answered.
-        before = {p.position_id: p.revision for p in live}
+        before = {key: p.revision for key, p in live.items()}
         self._reduced_at = {key: at for key, at in self._reduced_at.items() if key in before}
-        live = [p for p in self._positions() if p.position_id in before and not p.status.is_final]
+        findings = await self._judged(before, now)
+        self._tell(findings)
+        await self._act(findings, self._live(), now)
+
+    def _live(self) -> dict[str, Position]:
+        return {p.position_id: p for p in self._positions() if not p.status.is_final}
+
+    async def _judged(self, before: Mapping[str, int], now: float) -> list[GuardFinding]:
         findings: list[GuardFinding] = []
-        for position in live:
+        live: dict[str, Position] = {}
+        for number, (key, revision) in enumerate(before.items()):
+            if number % _JUDGED_IN_A_TURN == 0:
+                if number > 0:
+                    # Hedges share the event loop: none waits until all are judged.
+                    await asyncio.sleep(0)
+                # As they are now: positions moved on while venues answered and others were judged.
+                live = self._live()
+            position = live.get(key)
+            if position is None:
+                continue
             self.memory.sample(position, now)
-            has_moved = position.revision != before[position.position_id]
             market = self.memory.market(position, now)
+            has_moved = position.revision != revision
             account = self.memory.account(position, now, has_moved=has_moved)
             findings += map(self._looked_twice, judge(position, market, account, self._limits))
-        self._tell(findings)
-        await self._act(findings, {p.position_id: p for p in live}, now)
+        return findings
 
     def marks(self, *of: Position) -> dict[InstrumentRef, Decimal]:
         """Return what the legs of these positions are valued at, if known; of all without names.
@@ -210,7 +226,11 @@ class GuardDesk:
                 continue
             # Whatever a guard has to act upon is no place to enter again.
             self._hands.trip(row.symbol, row.guard.upper())
-            exiting = positions[row.position_id].exit
+            position = positions.get(row.position_id)
+            if position is None:
+                # It ended while others were judged.
+                continue
+            exiting = position.exit
             if row.action is GuardAction.CLOSE and (exiting is None or not exiting.is_final):
                 closing.setdefault(row.position_id, row)
             elif row.action is GuardAction.REDUCE:

@@ -12,15 +12,15 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.setup-stamp
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-deps
 UV := $(VENV)/bin/uv pip install -q --python $(PY) --no-deps
-# How many processes share the tests; one more than two cores, since many tests wait for a fence.
-WORKERS ?= 3
+# How many processes share the tests; more than two cores, since many tests wait for a fence.
+WORKERS ?= 4
 # Lives and deaths of a connector in test-kills.
 KILL_SEQUENCES ?= 500
 # Processes killed in kill-test.
 KILLS ?= 1000
 # Lives beside test, as far as they fit into so many seconds: the whole is to stay under five minutes on two cores.
 LIVES ?= 2000
-LIVES_WITHIN ?= 240
+LIVES_WITHIN ?= 265
 # Lives of sim and of each planted bug of sim-plants; crash points of sim-crashes.
 SEEDS ?= 2000
 CRASHES ?= 20000

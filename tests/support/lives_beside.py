@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,9 @@ class LivesBeside:
             # A group of its own, so that its workers end with it.
             start_new_session=True,
         )
+        # Linux may share the processors between sessions first, whatever their processes' niceness.
+        with suppress(OSError):
+            Path(f"/proc/{self._process.pid}/autogroup").write_text("19", encoding="ascii")
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Wait for the lives; end them where the tests were not run to their end."""

@@ -11,8 +11,14 @@ from cli.clients import engine_client, scanner_client
 from cli.doctor import examine
 from cli.plain import to_plain
 from cli.progress import scan_progress
-from cli.scan_words import NO_RESULT, exclusion_lines, scan_summary
-from cli.scanning import OpportunityFilter, list_opportunities, run_scan, watch_opportunities
+from cli.scan_words import NO_RESULT, exclusion_lines, scan_summary, unlisted_lines
+from cli.scanning import (
+    OpportunityFilter,
+    list_opportunities,
+    run_scan,
+    symbols_without,
+    watch_opportunities,
+)
 from cli.session import EXIT_REFUSED, Session
 from cli.tables import (
     figure,
@@ -46,7 +52,8 @@ async def scan(session: Session, wanted: OpportunityFilter, most: int, request_i
         with scan_progress(session.errors) as follow:
             done = await run_scan(scanner, request_id, follow)
         rows = await list_opportunities(scanner, wanted, most)
-    failed = done.state in NO_RESULT
+        failed = done.state in NO_RESULT
+        unseen = [] if failed else await symbols_without(scanner, wanted.symbols)
     if session.json:
         session.print_json(
             {"scan": to_plain(done), "opportunities": [to_plain(row) for row in rows]}
@@ -60,7 +67,7 @@ async def scan(session: Session, wanted: OpportunityFilter, most: int, request_i
         else:
             session.console.print("no opportunity stands that fits what was asked for")
         # Text from a service may hold brackets, which rich would take for markup.
-        for line in exclusion_lines(done, wanted.symbols):
+        for line in (*exclusion_lines(done, wanted.symbols), *unlisted_lines(done, unseen)):
             session.console.print(line, markup=False, soft_wrap=True)
         told = f"\nscan {word(done, 'state')}: {scan_summary(done)}"
         session.console.print(told, markup=False, highlight=False, soft_wrap=True)

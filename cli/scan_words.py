@@ -66,6 +66,20 @@ def exclusion_lines(scan: scanner_pb2.Scan, symbols: Iterable[str]) -> list[str]
     ]
 
 
+def unlisted_lines(scan: scanner_pb2.Scan, symbols: Iterable[str]) -> list[str]:
+    """Return what to say of symbols without an opportunity that the scan did not even leave out.
+
+    A scan that lacks parts may have missed them, and says so.
+    """
+    left_out = {row.instrument.symbol for row in scan.excluded_instruments}
+    may_be = "; what the scan lacks may hold it" if scan.missing_parts else ""
+    return [
+        f"{symbol} is no perpetual that this scan saw: look at its spelling{may_be}"
+        for symbol in symbols
+        if symbol not in left_out
+    ]
+
+
 def standing_words(
     latest: scanner_pb2.Scan | None, published: scanner_pb2.Scan | None
 ) -> tuple[bool, str]:

@@ -10,7 +10,7 @@ from opensqt.market_maker.v1 import opportunity_pb2, scanner_pb2, scanner_pb2_gr
 from services.common.codec import decimal_to_proto
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from decimal import Decimal
 
 POLL_SECONDS = 0.1
@@ -68,6 +68,17 @@ async def list_opportunities(
         if not token:
             break
     return rows
+
+
+async def symbols_without(
+    scanner: scanner_pb2_grpc.ScannerServiceAsyncStub, symbols: Iterable[str]
+) -> list[str]:
+    """Return those of which no opportunity stands, however small its carry."""
+    return [
+        symbol
+        for symbol in symbols
+        if not await list_opportunities(scanner, OpportunityFilter(symbols=(symbol,)), 1)
+    ]
 
 
 async def watch_opportunities(

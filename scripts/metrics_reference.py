@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.written_files import ROOT, UnwritableError, run
+from services.engine.symbol_series import MOST_SYMBOLS, OTHER_SYMBOLS
 
 PAGE = ROOT / "docs" / "metrics.md"
 RULES = ROOT / "deploy" / "prometheus" / "rules"
@@ -46,7 +47,10 @@ LABELS: dict[str, tuple[str, int]] = {
     "state": ("state at the end", 8),
     "status": ("HTTP status", 16),
     "stream": ("kind of stream", 16),
-    "symbol": ("symbol of an open position; gone when it is closed", 100),
+    "symbol": (
+        f"symbol of an open position; gone when it is closed; beyond the bound `{OTHER_SYMBOLS}`",
+        MOST_SYMBOLS + 1,
+    ),
     "task": ("kind of task", 16),
     "verdict": ("what the sending of an order proved", 8),
 }

@@ -9,6 +9,7 @@ from services.common.logs import get_logger
 from services.common.metrics import CurrentGauge
 from services.engine.figures import EarnedSum, EarningsBook, HeldSum, earnings_of
 from services.engine.risk_result import utc_day
+from services.engine.symbol_series import bounded_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ _KNOWN_IN_A_TURN = 100
 class EngineGauges:
     """Shows what is held, what it made, how much of the limits is used, how near the guards are.
 
-    A symbol is a label of open positions alone, so there are never more than those.
+    A symbol is a label of open positions alone, and of the largest of them (`symbol_series.py`).
     """
 
     def __init__(self, metrics: ServiceMetrics) -> None:
@@ -128,8 +129,9 @@ class EngineGauges:
 
     def _show_held(self, held: HeldSum) -> None:
         self._unhedged.set(float(held.unhedged))
-        self._residuals.show(_by_one(held.residuals))
-        self._legs.show({key: float(value) for key, value in held.legs.items()})
+        self._residuals.show(bounded_symbols(_by_one(held.residuals), place=0))
+        legs: dict[tuple[str, ...], float] = {key: float(value) for key, value in held.legs.items()}
+        self._legs.show(bounded_symbols(legs, place=1))
 
     def _show_earned(self, earned: EarnedSum | None) -> None:
         self._result.show({} if earned is None else _by_one(earned.results))

@@ -9,7 +9,13 @@ from rich.console import Console
 
 from cli.doctor import Finding, examine
 from cli.progress import scan_progress
-from cli.scan_words import exclusion_lines, missing_lines, scan_summary, standing_words
+from cli.scan_words import (
+    exclusion_lines,
+    missing_lines,
+    scan_summary,
+    standing_words,
+    unlisted_lines,
+)
 from cli.settings import ArbSettings
 from opensqt.market_maker.v1 import instrument_pb2, scanner_pb2
 from services.common.errors import NotFoundError
@@ -96,6 +102,17 @@ def test_a_symbol_asked_for_is_told_why_it_is_left_out() -> None:
         row.instrument.kind = instrument_pb2.INSTRUMENT_KIND_PERPETUAL
     assert exclusion_lines(scan, ["BUSDT"]) == [
         "BUSDT on v:perpetual is left out: ILLIQUID (volume 5)"
+    ]
+
+
+def test_a_symbol_that_no_venue_lists_is_told() -> None:
+    """One left out is told with its reason elsewhere; a scan in part may have missed it."""
+    scan = scan_of("SUCCEEDED")
+    scan.excluded_instruments.add(reason="ILLIQUID").instrument.symbol = "BUSDT"
+    seen = "NOPE is no perpetual that this scan saw: look at its spelling"
+    assert unlisted_lines(scan, ["BUSDT", "NOPE"]) == [seen]
+    assert unlisted_lines(scan_of("PARTIAL", "x: symbols: banned"), ["NOPE"]) == [
+        f"{seen}; what the scan lacks may hold it"
     ]
 
 

@@ -255,7 +255,8 @@ setup: $(STAMP) ## Make .venv with the locked packages and both distributions
 $(STAMP): requirements.lock pyproject.toml proto/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "setup: $(PYTHON) is $$($(PYTHON) -V 2>&1); name one from 3.11 to 3.13: make setup PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
+	@# An attempt without ensurepip leaves an environment that has no pip.
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
 	  { echo "setup: $(PYTHON) cannot make an environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "setup: installing the locked packages, once; this takes some seconds to two minutes"
 	@# uv needs a tenth of the time; pip does it where uv cannot reach the index that pip is set up for.

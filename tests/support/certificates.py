@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
@@ -33,10 +45,14 @@ class CertificateAuthority:
         self._name = name
         self._key = ec.generate_private_key(ec.SECP256R1())
         subject = _subject(name)
-        builder = _builder(subject, subject, self._key.public_key()).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        public = self._key.public_key()
+        self._certificate = (
+            _builder(subject, subject, public)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_SIGNS_CERTIFICATES, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .sign(self._key, hashes.SHA256())
         )
-        self._certificate = builder.sign(self._key, hashes.SHA256())
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -50,10 +66,13 @@ class CertificateAuthority:
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
             *(x509.UniformResourceIdentifier(uri) for uri in uris),
         ]
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
             _builder(_subject(name), self._certificate.subject, key.public_key())
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            # Python from 3.13 on refuses a certificate without.
+            .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())
         )
         files = CertificateFiles(

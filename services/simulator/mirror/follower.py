@@ -15,6 +15,7 @@ from services.simulator.market.source import Kind
 from services.simulator.mirror.data_client import DataAwayError
 from services.simulator.mirror.pace import MirrorPace, retry_seconds, settlement_pause
 from services.simulator.mirror.reader import MirrorReader
+from services.simulator.mirror.used_weight import Need
 
 _logger = get_logger(__name__)
 
@@ -90,7 +91,7 @@ class Follower:
         self._asked[symbol, time] = now
 
     async def _follow_one(self, kind: Kind, symbol: str) -> None:
-        await self._reader.read_book(kind, symbol)
+        await self._reader.read_book(kind, symbol, Need.UPKEEP)
         await self._match_trades(kind, symbol)
 
     async def _match_trades(self, kind: Kind, symbol: str) -> None:

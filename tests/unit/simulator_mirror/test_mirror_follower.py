@@ -21,6 +21,7 @@ from services.simulator.mirror.data_client import DataAwayError
 from services.simulator.mirror.follower import Follower
 from services.simulator.mirror.pace import MirrorPace, retry_seconds
 from services.simulator.mirror.reader import MirrorReader
+from services.simulator.mirror.used_weight import Need
 from services.simulator.settings import MirrorSettings
 from tests.support.tiny_market import START
 from tests.support.venue_rig import Rig, make_rig
@@ -40,7 +41,7 @@ class ScriptedReader:
             execution = Execution(Decimal(price), Decimal(1))
             self.trades.append(PublicTrade(len(self.trades) + 1, execution))
 
-    async def read_book(self, kind: Kind, symbol: str) -> None:
+    async def read_book(self, kind: Kind, symbol: str, need: Need) -> None:
         """Read nothing."""
 
     async def read_trades(self, kind: Kind, symbol: str) -> Sequence[PublicTrade]:

@@ -13,6 +13,7 @@ from services.simulator.market.source import Book, Kind
 from services.simulator.mirror import binance_rows as rows
 from services.simulator.mirror.data_client import DataAwayError, DataClient
 from services.simulator.mirror.mirrored_market import MirroredMarket
+from services.simulator.mirror.roll import Roll
 from services.simulator.mirror.used_weight import Need
 
 DEPTHS: Final = {Kind.SPOT: 100, Kind.PERPETUAL: 50}
@@ -29,8 +30,8 @@ class MirrorReader:
         self._clock = clock
         self._rules: dict[str, rows.FundingRules] = {}
 
-    async def read_instruments(self, kind: Kind) -> int:
-        """Read the trading rules and return how many instruments there are."""
+    async def read_instruments(self, kind: Kind) -> Roll:
+        """Read the trading rules and return what instruments there are by them."""
         if kind is Kind.SPOT:
             answer = await self._client.read("/api/v3/exchangeInfo", Need.UPKEEP)
             specs = rows.read_rows(_list(answer, "symbols"), rows.spot_spec)
@@ -40,8 +41,8 @@ class MirrorReader:
             answer = await self._client.read("/fapi/v1/exchangeInfo", Need.UPKEEP)
             read = partial(_perpetual, self._rules)
             specs = rows.read_rows(_list(answer, "symbols"), read)
-        self._market.take_specs(kind, {spec.symbol: spec for spec in specs})
-        return len(specs)
+        named = rows.read_rows(_list(answer, "symbols"), lambda row: str(row["symbol"]))
+        return self._market.take_specs(kind, {spec.symbol: spec for spec in _some(specs)}, named)
 
     async def read_prices(self, kind: Kind) -> None:
         """Read what positions and orders are valued by, of all symbols at once."""

@@ -16,6 +16,7 @@ from services.common.ids import RandomIds
 from services.common.logs import get_logger
 from services.common.metrics import ServiceMetrics
 from services.common.open_tracer import open_tracer
+from services.common.rate_window import scale_allowances
 from services.common.room_reserve import ReserveFile
 from services.common.server import GrpcServer, serve
 from services.connector.connection_warmer import ConnectionWarmer
@@ -41,7 +42,6 @@ from services.connector.order_stream import OrderStream, close_sockets
 from services.connector.position_witness import AccountWitness
 from services.connector.profile import DEFAULT_RECV_WINDOW, Credentials
 from services.connector.rate_budget import RateBudget
-from services.connector.rate_window import scale_allowances
 from services.connector.servicer import SERVICE_NAME, ExchangeServicer
 from services.connector.stream_hub import HubOptions, StreamHub
 from services.connector.stream_probe import ProbePace

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from services.common.rate_window import Allowance
     from services.connector.instruments import InstrumentKind, TradingStatus
     from services.connector.order_calls import NewOrder, OrderCalls
     from services.connector.order_types import (
@@ -40,24 +41,6 @@ class Priority(StrEnum):
     DATA = "data"
     SCAN = "scan"
     """Reads of many instruments that no trade waits for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """At most `limit` units in any `window_seconds`.
-
-    `used_header` is the venue's count of what was used; a venue that counts down tells in
-    `remaining_header` what is left to the endpoint, and in `limit_header` of how much. Header names
-    are lower-case. `reserve` says whether a part is kept for orders and exits: of an endpoint that
-    neither asks there is nothing to keep.
-    """
-
-    limit: int
-    window_seconds: float
-    used_header: str | None = None
-    remaining_header: str | None = None
-    limit_header: str | None = None
-    reserve: bool = True
 
 
 @dataclass(frozen=True, slots=True)

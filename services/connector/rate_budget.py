@@ -17,17 +17,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from services.common.errors import RetryableError
+from services.common.rate_window import RateWindow, read_used
 from services.connector.profile import EndpointClass, Priority
 from services.connector.rate_lanes import SCAN_CALLS_AT_ONCE, CallLanes
 from services.connector.rate_queue import PASS, RatePass, WaitingLine, current_pass
-from services.connector.rate_window import RateWindow, read_used
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
     from services.common.clock import Clock
-    from services.connector.profile import Allowance
+    from services.common.rate_window import Allowance
     from services.connector.rate_queue import Waiter
 
 CALL_DEADLINE: Final[ContextVar[float | None]] = ContextVar("call_deadline", default=None)

@@ -15,10 +15,10 @@ import pytest
 from benchmarks.canned_rows import symbol_name
 from benchmarks.canned_venue import CannedVenue, serving
 from opensqt.market_maker.v1 import types_pb2
+from services.common.rate_window import Allowance, scale_allowances
 from services.connector.exchange_factory import build_exchange, new_session
 from services.connector.market_loader import MarketLoader
-from services.connector.profile import Allowance, Credentials, EndpointClass
-from services.connector.rate_window import scale_allowances
+from services.connector.profile import Credentials, EndpointClass
 from services.connector.venue_errors import VenueAnswerError
 from services.connector.venues import find_profile
 from tests.support.connector import LIMIT, connector_part, eventually, order, running_connector

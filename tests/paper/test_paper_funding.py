@@ -39,7 +39,7 @@ async def test_a_position_pays_what_the_venue_settled() -> None:
     keys = (PAPER_KEY, PAPER_SECRET)
     options = {"fetchCurrencies": False}
     async with (
-        paper_venue(simulator_settings(market=market), clock) as rig,
+        paper_venue(simulator_settings(market=market), clock, price_seconds=0.3) as rig,
         ccxt_exchange("binanceusdm", rig.paper.address, keys=keys, options=options) as client,
     ):
         await client.load_time_difference()

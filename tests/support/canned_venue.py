@@ -19,11 +19,11 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from services.common.clock import SystemClock
+from services.common.rate_window import scale_allowances
 from services.connector.exchange_factory import build_exchange
 from services.connector.instruments import InstrumentBook
 from services.connector.profile import Credentials
 from services.connector.rate_budget import RateBudget
-from services.connector.rate_window import scale_allowances
 from services.connector.symbols import build_instruments
 from services.connector.venue import Venue
 from services.connector.venues import find_profile

@@ -134,8 +134,9 @@ class PaperStack(LocalStack):
                 "base_url": self._venue_url,
                 "spot": options.spot_balances,
                 "futures": options.futures_balances,
-                "price_seconds": 0.5,
-                "follow_seconds": 0.2,
+                # a faster pace would use up the weight that the mirror allows itself
+                "price_seconds": 1.0,
+                "follow_seconds": 0.5,
                 "stale_seconds": 3.0,
             },
             "rules": {"processing_bound_seconds": options.processing_bound_seconds},

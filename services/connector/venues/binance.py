@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from services.common.rate_window import Allowance
 from services.connector.instruments import InstrumentKind
 from services.connector.profile import (
-    Allowance,
     EndpointClass,
     Fence,
     VenueProfile,

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.errors import InvalidFieldError, UnreachableError
+from services.common.rate_window import Allowance
 from services.connector.instruments import InstrumentKind, TradingStatus
 from services.connector.order_calls import (
     FillsRange,
@@ -20,7 +21,6 @@ from services.connector.order_calls import (
 )
 from services.connector.order_types import TimeInForce
 from services.connector.profile import (
-    Allowance,
     ClientIdForm,
     EndpointClass,
     VenueProfile,

@@ -10,10 +10,10 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from services.common.rate_window import Allowance
 from services.connector.instruments import InstrumentKind, TradingStatus
 from services.connector.order_types import TimeInForce
 from services.connector.profile import (
-    Allowance,
     ClientIdForm,
     Credentials,
     EndpointClass,

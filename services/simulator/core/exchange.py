@@ -268,7 +268,11 @@ class Exchange:
     def _match_resting(self, order: Order) -> None:
         request = order.request
         kind, price = request.product.kind, request.price
-        if price is None or not self.market.is_trading(kind, request.symbol):
+        if not self.market.is_trading(kind, request.symbol):
+            if self.market.has_ended(kind, request.symbol):
+                self._expire_ended(order)
+            return
+        if price is None:
             return
         levels = self.market.liquidity.levels(kind, request.symbol, request.side, self.market.now())
         if levels and is_marketable(request.side, price, levels[0].price):
@@ -330,6 +334,13 @@ class Exchange:
             return order.remaining
         position = account.futures.position(request.symbol, request.position_side)
         return max(ZERO, min(order.remaining, -position.quantity * request.side.sign))
+
+    def _expire_ended(self, order: Order) -> None:
+        # the venue itself clears the books of what it takes off
+        request, account = order.request, self.accounts.by_name(order.account)
+        spec = self.market.spec(request.product.kind, request.symbol)
+        self._expire(account, order, spec)
+        self._settlement.tell_wallet(account, spec, request)
 
     def _expire(self, account: Account, order: Order, spec: InstrumentSpec) -> None:
         self._settlement.end(account, order, spec, OrderStatus.EXPIRED, Execution.EXPIRED)

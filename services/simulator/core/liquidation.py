@@ -86,11 +86,11 @@ class LiquidationDesk:
         return self._settlement.execute_forced(account, request, at, rate)
 
     def settle_delisted(self) -> None:
-        """Close positions of symbols that no longer trade, at mark and without a fee."""
+        """Close positions of symbols that the venue has taken off, at mark and without a fee."""
         for account in self._accounts.all():
             for position in account.futures.open_positions():
                 # the venue settles what is open when a contract ends; no order could close it
-                if not self._market.is_trading(Kind.PERPETUAL, position.symbol):
+                if self._market.has_ended(Kind.PERPETUAL, position.symbol):
                     self._force(account, position, "delivery_autoclose", rate=ZERO)
 
     def liquidate(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from services.simulator.core.clock import MarketClock
 from services.simulator.core.errors import VenueError, unknown_symbol
@@ -14,6 +15,16 @@ from services.simulator.market.source import InstrumentSpec, Kind, MarketSource
 
 LISTING_DELAY = timedelta(minutes=1)
 MIN_LISTING_PACE = timedelta(seconds=0.5)
+_ENDED: Final = {
+    Kind.SPOT: frozenset({"BREAK"}),
+    Kind.PERPETUAL: frozenset({"PRE_SETTLE", "SETTLING", "DELIVERING", "DELIVERED", "CLOSE"}),
+}
+"""Statuses by which a venue has taken an instrument off; others that are not TRADING may pass."""
+
+
+def has_ended(spec: InstrumentSpec) -> bool:
+    """Tell whether a status says that the venue has taken the instrument off."""
+    return spec.status in _ENDED[spec.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,11 @@ class Market:
         """Tell whether the symbol can be traded now."""
         spec = self.instruments(kind).get(symbol)
         return spec is not None and spec.status == "TRADING"
+
+    def has_ended(self, kind: Kind, symbol: str) -> bool:
+        """Tell whether the venue has taken the symbol off."""
+        spec = self.instruments(kind).get(symbol)
+        return spec is not None and has_ended(spec)
 
     def reference(self, kind: Kind, symbol: str) -> Decimal:
         """Return the price filters compare with: mark price of a perpetual, last price of spot."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from services.simulator.market.source import Kind
+
 SPOT_PATHS: Final = frozenset(
     {
         "/api/v3/aggTrades",
@@ -42,6 +44,15 @@ SPOT_STREAMS: Final = ("/ws", "/stream/ws")
 PERPETUAL_STREAMS: Final = ("/public/ws", "/market/ws")
 
 
+def kind_of(path: str) -> Kind:
+    """Return what a public path tells of; raises KeyError for any other path."""
+    if path in SPOT_PATHS:
+        return Kind.SPOT
+    if path in PERPETUAL_PATHS:
+        return Kind.PERPETUAL
+    raise KeyError(path)
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where a venue serves its public data: REST and streams of spot and of perpetuals."""
@@ -63,11 +74,7 @@ class Addresses:
 
     def of_path(self, path: str) -> str:
         """Return the address that serves a public path; raises KeyError for any other path."""
-        if path in SPOT_PATHS:
-            return self.spot
-        if path in PERPETUAL_PATHS:
-            return self.perpetual
-        raise KeyError(path)
+        return self.spot if kind_of(path) is Kind.SPOT else self.perpetual
 
     def of_stream(self, path: str) -> str:
         """Return the URL of a public stream's path; raises KeyError for any other path."""

@@ -102,12 +102,14 @@ def spot_spec(row: Mapping[str, Any]) -> InstrumentSpec | None:
 
 
 def perpetual_spec(row: Mapping[str, Any], rules: FundingRules) -> InstrumentSpec | None:
-    """Return a row of USD-M's exchangeInfo, None for a contract that ends.
+    """Return a row of USD-M's exchangeInfo, None for a contract that ends by its date.
+
+    PERPETUAL_DELIVERING is a perpetual that the venue takes off; its status says how far that is.
 
     Brackets are told to owners of keys alone, so leverage and maintenance are those that the
     public row names for every position: more margin than a large account would need.
     """
-    if not str(row["contractType"]).endswith("PERPETUAL"):
+    if "PERPETUAL" not in str(row["contractType"]):
         return None
     filters = _filters(row)
     price, lot = filters["PRICE_FILTER"], filters["LOT_SIZE"]

@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 
-from services.simulator.mirror.addresses import Addresses
+from services.simulator.mirror.addresses import Addresses, kind_of
+from services.simulator.mirror.used_weight import Need, UsedWeight
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """The longest answer, exchangeInfo, has some ten million bytes."""
@@ -53,6 +54,7 @@ class DataClient:
         self._addresses = addresses
         self._monotonic = monotonic
         self._silences: dict[str, tuple[float, DataAnswer]] = {}
+        self._used_weight = UsedWeight(monotonic)
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
 
@@ -75,6 +77,7 @@ class DataClient:
         if silence is not None:
             return silence
         answer = await self._get(f"{address}{path}{'?' if query else ''}{query}", path)
+        self._used_weight.note(kind_of(path), answer.headers)
         if answer.status in SILENCES:
             self._keep_silent(address, answer)
         return answer
@@ -111,8 +114,15 @@ class DataClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise DataAwayError(f"no answer to {path}: {type(error).__name__} {error}") from error
 
-    async def read(self, path: str, **params: object) -> Any:
-        """Return the parsed answer; raises DataAwayError unless it is a success in JSON."""
+    async def read(self, path: str, need: Need, /, **params: object) -> Any:
+        """Return the parsed answer; raises DataAwayError unless it is a success in JSON.
+
+        Nothing is sent, and DataAwayError raised, while so much of the address's weight is used
+        that a reading of that need has to wait.
+        """
+        put_off = self._used_weight.problem(kind_of(path), need)
+        if put_off is not None:
+            raise DataAwayError(put_off)
         answer = await self.ask(path, urlencode(params))
         if answer.status != 200:
             raise DataAwayError(f"{path} was answered with {answer.status}")

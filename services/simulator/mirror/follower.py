@@ -13,8 +13,14 @@ from services.simulator.core.exchange import Exchange
 from services.simulator.core.late_funding import LateFundingDesk
 from services.simulator.market.source import Kind
 from services.simulator.mirror.data_client import DataAwayError
-from services.simulator.mirror.pace import MirrorPace, retry_seconds, settlement_pause
+from services.simulator.mirror.pace import (
+    MirrorPace,
+    confirm_seconds,
+    retry_seconds,
+    settlement_pause,
+)
 from services.simulator.mirror.reader import MirrorReader
+from services.simulator.mirror.used_weight import Need
 
 _logger = get_logger(__name__)
 
@@ -90,7 +96,7 @@ class Follower:
         self._asked[symbol, time] = now
 
     async def _follow_one(self, kind: Kind, symbol: str) -> None:
-        await self._reader.read_book(kind, symbol)
+        await self._reader.read_book(kind, symbol, Need.UPKEEP)
         await self._match_trades(kind, symbol)
 
     async def _match_trades(self, kind: Kind, symbol: str) -> None:
@@ -109,8 +115,22 @@ class Follower:
             self._exchange.trade_through(kind, symbol, fresh, before.order_ids)
 
     async def _instruments(self, kind: Kind) -> None:
-        count = await self._reader.read_instruments(kind)
-        _logger.info("instruments_mirrored", kind=kind.value, count=count)
+        if await self._read_roll(kind):
+            # their prices are missing too: what is held of them cannot be valued until it is sure
+            await asyncio.sleep(confirm_seconds(self._pace))
+            await self._read_roll(kind)
+
+    async def _read_roll(self, kind: Kind) -> bool:
+        """Read the list of instruments once, and tell whether it lacks some that may be back."""
+        roll, name = await self._reader.read_instruments(kind), kind.value
+        if roll.doubted_count:
+            _logger.warning("instrument_list_doubted", kind=name, missing=roll.doubted_count)
+        if roll.missing:
+            _logger.warning("instruments_missing", kind=name, symbols=sorted(roll.missing))
+        if roll.vanished:
+            _logger.warning("instruments_vanished", kind=name, symbols=sorted(roll.vanished))
+        _logger.info("instruments_mirrored", kind=name, count=len(roll.specs))
+        return bool(roll.missing)
 
     async def _keep(self, name: str, read: Callable[[], Awaitable[None]], seconds: float) -> None:
         failures = 0

@@ -25,6 +25,7 @@ from services.simulator.mirror.addresses import PUBLIC_PATHS
 from services.simulator.mirror.data_client import DataAwayError, DataClient
 from services.simulator.mirror.mirrored_market import MirroredMarket
 from services.simulator.mirror.reader import MirrorReader
+from services.simulator.mirror.used_weight import Need
 
 _logger = get_logger(__name__)
 PLACING: Final = frozenset({"place_order", "place_orders"})
@@ -96,7 +97,7 @@ class MirrorGate:
         # the core refuses what is not listed; there is no book of it to be read
         if self._market.instrument(kind, symbol) is None:
             return
-        await self._reader.read_book(kind, symbol)
+        await self._reader.read_book(kind, symbol, Need.VALUE)
         problem = self._market.problem(kind, symbol, self._clock.now())
         if problem is not None:
             raise DataAwayError(problem)

@@ -6,7 +6,7 @@ answers, which are passed on; nobody asks the core for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ from services.simulator.market.source import (
     InstrumentSpec,
     Kind,
 )
+from services.simulator.mirror.roll import Roll, next_roll
 
 NO_BOOK: Final = Book((), (), 0)
 KEPT_SETTLEMENTS: Final = timedelta(days=2)
@@ -39,7 +40,7 @@ class MirroredMarket:
     def __init__(self, start: datetime, stale_after: timedelta) -> None:
         self._start = start
         self._stale_after = stale_after
-        self._specs: dict[Kind, dict[str, InstrumentSpec]] = {kind: {} for kind in Kind}
+        self._rolls = {kind: Roll() for kind in Kind}
         self._books: dict[tuple[Kind, str], _ReadBook] = {}
         self._prices: dict[str, Decimal] = {}
         self._states: dict[str, FundingState] = {}
@@ -52,13 +53,12 @@ class MirroredMarket:
         """Return the instant at which the mirror was set up."""
         return self._start
 
-    def take_specs(self, kind: Kind, specs: Mapping[str, InstrumentSpec]) -> None:
-        """Take the instruments; one that is missing now stays as it was.
-
-        A venue names what it stops trading before it drops it. A row that is only missing may be a
-        damaged one, by which no position must be closed.
-        """
-        self._specs[kind] |= specs
+    def take_specs(
+        self, kind: Kind, specs: Mapping[str, InstrumentSpec], named: Collection[str]
+    ) -> Roll:
+        """Take the instruments of a list that names these symbols; return what is known now."""
+        self._rolls[kind] = next_roll(self._rolls[kind], specs, named)
+        return self._rolls[kind]
 
     def take_book(self, kind: Kind, symbol: str, book: Book, time: datetime) -> None:
         """Take a book; one that was asked for before the one held is not news."""
@@ -112,11 +112,11 @@ class MirroredMarket:
         """Return the venue's instruments that have a price: without one nothing can be valued."""
         del now
         priced: Mapping[str, object] = self._states if kind is Kind.PERPETUAL else self._prices
-        return [spec for symbol, spec in self._specs[kind].items() if symbol in priced]
+        return [spec for symbol, spec in self._rolls[kind].specs.items() if symbol in priced]
 
     def instrument(self, kind: Kind, symbol: str) -> InstrumentSpec | None:
         """Return one instrument, None if unknown."""
-        return self._specs[kind].get(symbol)
+        return self._rolls[kind].specs.get(symbol)
 
     def book(self, kind: Kind, symbol: str, now: datetime, depth: int = 20) -> Book:
         """Return the book read last; empty once it is old, so that nothing fills by it."""

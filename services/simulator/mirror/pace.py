@@ -10,6 +10,7 @@ _FIRST_RETRY_SECONDS: Final = 1.0
 _MOST_DOUBLINGS: Final = 6
 _MOST_SETTLEMENT_PAUSE: Final = timedelta(minutes=1)
 _SETTLEMENT_SHARE: Final = 10
+_CONFIRM_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,11 @@ class MirrorPace:
     follow_seconds: float = 1.0
     price_seconds: float = 3.0
     reload_seconds: float = 900.0
+
+
+def confirm_seconds(pace: MirrorPace) -> float:
+    """Return the pause before instruments that a list lacked are looked for in another."""
+    return min(_CONFIRM_SECONDS, pace.reload_seconds)
 
 
 def retry_seconds(seconds: float, failures: int) -> float:

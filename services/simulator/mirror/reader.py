@@ -13,6 +13,8 @@ from services.simulator.market.source import Book, Kind
 from services.simulator.mirror import binance_rows as rows
 from services.simulator.mirror.data_client import DataAwayError, DataClient
 from services.simulator.mirror.mirrored_market import MirroredMarket
+from services.simulator.mirror.roll import Roll
+from services.simulator.mirror.used_weight import Need
 
 DEPTHS: Final = {Kind.SPOT: 100, Kind.PERPETUAL: 50}
 """The deepest books that cost the least weight: 5 on spot, 2 on USD-M."""
@@ -28,28 +30,28 @@ class MirrorReader:
         self._clock = clock
         self._rules: dict[str, rows.FundingRules] = {}
 
-    async def read_instruments(self, kind: Kind) -> int:
-        """Read the trading rules and return how many instruments there are."""
+    async def read_instruments(self, kind: Kind) -> Roll:
+        """Read the trading rules and return what instruments there are by them."""
         if kind is Kind.SPOT:
-            answer = await self._client.read("/api/v3/exchangeInfo")
+            answer = await self._client.read("/api/v3/exchangeInfo", Need.UPKEEP)
             specs = rows.read_rows(_list(answer, "symbols"), rows.spot_spec)
         else:
-            info = await self._client.read("/fapi/v1/fundingInfo")
+            info = await self._client.read("/fapi/v1/fundingInfo", Need.UPKEEP)
             self._rules = dict(rows.read_rows(_list(info), rows.funding_rules))
-            answer = await self._client.read("/fapi/v1/exchangeInfo")
+            answer = await self._client.read("/fapi/v1/exchangeInfo", Need.UPKEEP)
             read = partial(_perpetual, self._rules)
             specs = rows.read_rows(_list(answer, "symbols"), read)
-        self._market.take_specs(kind, {spec.symbol: spec for spec in specs})
-        return len(specs)
+        named = rows.read_rows(_list(answer, "symbols"), lambda row: str(row["symbol"]))
+        return self._market.take_specs(kind, {spec.symbol: spec for spec in _some(specs)}, named)
 
     async def read_prices(self, kind: Kind) -> None:
         """Read what positions and orders are valued by, of all symbols at once."""
         now = self._clock.now()
         if kind is Kind.SPOT:
-            answer = await self._client.read("/api/v3/ticker/price")
+            answer = await self._client.read("/api/v3/ticker/price", Need.VALUE)
             self._market.take_prices(dict(_some(rows.read_rows(_list(answer), rows.price))), now)
             return
-        answer = await self._client.read("/fapi/v1/premiumIndex")
+        answer = await self._client.read("/fapi/v1/premiumIndex", Need.VALUE)
         states = _some(
             rows.read_rows(
                 _list(answer), lambda row: rows.funding_state(row, self._interval(row["symbol"]))
@@ -57,11 +59,11 @@ class MirrorReader:
         )
         self._market.take_states({state.symbol: state for state in states}, now)
 
-    async def read_book(self, kind: Kind, symbol: str) -> Book:
+    async def read_book(self, kind: Kind, symbol: str, need: Need) -> Book:
         """Read a book and return it."""
         now = self._clock.now()
         path = "/api/v3/depth" if kind is Kind.SPOT else "/fapi/v1/depth"
-        answer = await self._client.read(path, symbol=symbol, limit=DEPTHS[kind])
+        answer = await self._client.read(path, need, symbol=symbol, limit=DEPTHS[kind])
         try:
             book = rows.book(answer)
         except rows.DAMAGE as error:
@@ -73,7 +75,7 @@ class MirrorReader:
         """Return the latest trades of others."""
         is_spot = kind is Kind.SPOT
         path = "/api/v3/aggTrades" if is_spot else "/fapi/v1/trades"
-        answer = await self._client.read(path, symbol=symbol, limit=TRADES)
+        answer = await self._client.read(path, Need.UPKEEP, symbol=symbol, limit=TRADES)
         return rows.read_rows(_list(answer), rows.spot_trade if is_spot else rows.perpetual_trade)
 
     async def read_settlement(self, symbol: str, time: datetime) -> None:
@@ -81,6 +83,7 @@ class MirrorReader:
         first, last = time - SETTLEMENT_WINDOW, time + SETTLEMENT_WINDOW
         answer = await self._client.read(
             "/fapi/v1/fundingRate",
+            Need.UPKEEP,
             symbol=symbol,
             startTime=millis(first),
             endTime=millis(last),

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from services.common.metrics import ServiceMetrics
+from services.common.rate_window import Allowance
 from services.connector.connector_metrics import ConnectorMetrics
 from services.connector.ledger import Ledger
-from services.connector.profile import Allowance, EndpointClass, Priority
+from services.connector.profile import EndpointClass, Priority
 from services.connector.rate_budget import RateBudget
 from services.connector.venue_errors import VenueAnswerError
 from tests.support.hand_venue import venue

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.common.errors import RetryableError
-from services.connector.profile import Allowance, EndpointClass, Priority
+from services.common.rate_window import Allowance
+from services.connector.profile import EndpointClass, Priority
 from services.connector.rate_budget import CALL_DEADLINE, RateBudget
 from services.connector.rate_lanes import CALLS_AT_ONCE
 from services.connector.rate_queue import current_pass

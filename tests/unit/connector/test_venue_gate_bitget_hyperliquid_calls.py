@@ -11,9 +11,10 @@ import pytest
 
 from services.common.clock import SystemClock
 from services.common.errors import UnreachableError
+from services.common.rate_window import Allowance
 from services.connector.order_calls import OrderKey
 from services.connector.order_types import OrderStatus
-from services.connector.profile import Allowance, EndpointClass, Priority
+from services.connector.profile import EndpointClass, Priority
 from services.connector.rate_budget import RateBudget
 from services.connector.symbols import split_base
 from services.connector.venue_client_ids import to_venue_client_id

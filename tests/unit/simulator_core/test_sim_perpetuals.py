@@ -184,6 +184,35 @@ def test_a_position_in_a_delisted_symbol_is_settled_at_mark() -> None:
     assert rig.account.futures.balance("USDT") == before + Decimal("99.90") - Decimal(100)
 
 
+@pytest.mark.parametrize("product", [Product.PERPETUAL, Product.SPOT])
+def test_an_order_in_a_symbol_that_is_taken_off_expires(product: Product) -> None:
+    """The venue clears its books; what the order held back is free again, coins stay."""
+    rig = make_rig()
+    resting = rig.place(Side.BUY, "1", "90.00", product=product)
+    other = rig.place(Side.BUY, "1", "90.00", product=product, symbol="ETHUSDT")
+    status = "SETTLING" if product is Product.PERPETUAL else "BREAK"
+    rig.source.changes["BTCUSDT"] = {"status": status}
+    rig.wire.move(61)
+    rig.exchange.advance()
+    assert (resting.status, other.status) == (OrderStatus.EXPIRED, OrderStatus.NEW)
+    if product is Product.SPOT:
+        assert rig.account.spot.get("USDT").locked == 90
+        assert rig.account.spot.get("BTC").free == 10
+
+
+def test_a_halt_ends_nothing() -> None:
+    """Trading goes on later: the position stays, and the order rests without being filled."""
+    rig = make_rig()
+    rig.place(Side.SELL, "1")
+    resting = rig.place(Side.BUY, "1", "90.00")
+    rig.source.changes["BTCUSDT"] = {"status": "TRADING_HALT"}
+    rig.source.price = Decimal(80)
+    rig.wire.move(61)
+    rig.exchange.advance()
+    assert position_of(rig).quantity == -1
+    assert resting.status is OrderStatus.NEW
+
+
 def test_funding_is_paid_at_the_settlement_to_the_side_it_is_due() -> None:
     """A positive rate moves money from longs to shorts, once."""
     rig = make_rig()

@@ -21,6 +21,8 @@ from services.simulator.mirror.data_client import DataAwayError
 from services.simulator.mirror.follower import Follower
 from services.simulator.mirror.pace import MirrorPace, retry_seconds
 from services.simulator.mirror.reader import MirrorReader
+from services.simulator.mirror.roll import Roll
+from services.simulator.mirror.used_weight import Need
 from services.simulator.settings import MirrorSettings
 from tests.support.tiny_market import START
 from tests.support.venue_rig import Rig, make_rig
@@ -32,6 +34,7 @@ class ScriptedReader:
     def __init__(self) -> None:
         self.trades: list[PublicTrade] = []
         self.settlements = 0
+        self.rolls: list[Roll] = []
         self.is_away = False
 
     def trade(self, *prices: str) -> None:
@@ -40,7 +43,11 @@ class ScriptedReader:
             execution = Execution(Decimal(price), Decimal(1))
             self.trades.append(PublicTrade(len(self.trades) + 1, execution))
 
-    async def read_book(self, kind: Kind, symbol: str) -> None:
+    async def read_instruments(self, kind: Kind) -> Roll:
+        """Return the next roll."""
+        return self.rolls.pop(0)
+
+    async def read_book(self, kind: Kind, symbol: str, need: Need) -> None:
         """Read nothing."""
 
     async def read_trades(self, kind: Kind, symbol: str) -> Sequence[PublicTrade]:
@@ -155,6 +162,27 @@ async def test_a_list_of_rules_that_cannot_be_read_is_not_asked_for_every_second
     with pytest.raises(asyncio.CancelledError):
         await follower._keep("rules", read, 900)
     assert pauses == [1, 2, 4, 900, 1]
+
+
+async def test_what_a_list_lacks_is_looked_for_again_a_minute_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Positions in it cannot be valued meanwhile; a quarter of an hour would be long."""
+    reader, pauses = ScriptedReader(), list[float]()
+    follower, one = _follower(make_rig(), reader), frozenset({"BTCUSDT"})
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("services.simulator.mirror.follower.asyncio.sleep", noted)
+    reader.rolls = [Roll()]
+    await follower._instruments(Kind.PERPETUAL)
+    assert pauses == []
+    reader.rolls = [Roll(missing=one), Roll(vanished=one), Roll()]
+    await follower._instruments(Kind.PERPETUAL)
+    assert (pauses, reader.rolls) == ([60.0], [Roll()])
+    told = capsys.readouterr().out
+    assert (told.count("instruments_missing"), told.count("instruments_vanished")) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["follow_seconds", "price_seconds", "reload_seconds"])

@@ -85,6 +85,14 @@ def test_damaged_rules_leave_the_instrument_out(damage: dict[str, Any]) -> None:
     assert [one.symbol for one in found] == ["1000PEPEUSDT"]
 
 
+def test_a_perpetual_that_the_venue_takes_off_is_still_read() -> None:
+    """Its contract type changes on the way; without the row its status would never be known."""
+    row = {**PERPETUAL, "contractType": "PERPETUAL_DELIVERING", "status": "SETTLING"}
+    found = rows.perpetual_spec(row, rows.FundingRules())
+    assert found is not None
+    assert found.status == "SETTLING"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -102,7 +110,7 @@ def test_a_damaged_book_is_no_book(answer: dict[str, Any]) -> None:
 
 def _market() -> MirroredMarket:
     market = MirroredMarket(START, timedelta(seconds=5))
-    market.take_specs(Kind.SPOT, {"BTCUSDT": spec(Kind.SPOT)})
+    market.take_specs(Kind.SPOT, {"BTCUSDT": spec(Kind.SPOT)}, ["BTCUSDT"])
     level = BookLevel(Decimal(100), Decimal(1))
     market.take_book(Kind.SPOT, "BTCUSDT", Book((), (level,), 7), START)
     return market
@@ -150,12 +158,14 @@ def test_an_answer_that_was_overtaken_is_no_news() -> None:
     assert market.book(Kind.SPOT, "BTCUSDT", START).update_id == 7
 
 
-def test_an_instrument_that_is_only_missing_ends_no_trading() -> None:
-    """It would close every position at mark."""
+def test_an_instrument_that_vanished_is_known_as_one_that_ended() -> None:
+    """Its price and its rules stay, so that what is held of it can be told and settled."""
     market = _market()
-    market.take_specs(Kind.SPOT, {})
-    market.take_specs(Kind.SPOT, {"ETHUSDT": spec(Kind.SPOT, "ETHUSDT")})
-    assert market.instrument(Kind.SPOT, "BTCUSDT") is not None
+    market.take_prices({"BTCUSDT": Decimal(100)}, START)
+    for status in ("TRADING", "BREAK"):
+        market.take_specs(Kind.SPOT, {"ETHUSDT": spec(Kind.SPOT, "ETHUSDT")}, ["ETHUSDT"])
+        assert [one.status for one in market.instruments(Kind.SPOT, START)] == [status]
+    assert market.last_price(Kind.SPOT, "BTCUSDT", START) == 100
 
 
 def test_only_trades_beyond_its_price_fill_a_maker() -> None:

@@ -13,6 +13,7 @@ from services.simulator.gateway import ROUTES
 from services.simulator.mirror.addresses import PUBLIC_PATHS, Addresses
 from services.simulator.mirror.data_client import DataAwayError, DataClient
 from services.simulator.mirror.streams import may_pass
+from services.simulator.mirror.used_weight import Need
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -62,7 +63,7 @@ async def test_what_is_not_public_is_never_sent(client: DataClient, path: str, q
 async def test_a_venue_that_does_not_answer_is_away(client: DataClient) -> None:
     """No connection is no answer."""
     with pytest.raises(DataAwayError):
-        await client.read("/api/v3/depth", symbol="BTCUSDT")
+        await client.read("/api/v3/depth", Need.VALUE, symbol="BTCUSDT")
 
 
 def test_addresses_are_the_venues_own_hosts() -> None:

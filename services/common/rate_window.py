@@ -8,13 +8,29 @@ endpoint (`X-Bapi-Limit-Status` is what is left of `X-Bapi-Limit`; v5 documents,
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from services.connector.profile import Allowance
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """At most `limit` units in any `window_seconds`.
+
+    `used_header` is the venue's count of what was used; a venue that counts down tells in
+    `remaining_header` what is left to the endpoint, and in `limit_header` of how much. Header names
+    are lower-case. `reserve` says whether a part is kept for orders and exits: of an endpoint that
+    neither asks there is nothing to keep.
+    """
+
+    limit: int
+    window_seconds: float
+    used_header: str | None = None
+    remaining_header: str | None = None
+    limit_header: str | None = None
+    reserve: bool = True
 
 
 def scale_allowances(

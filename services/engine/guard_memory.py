@@ -32,17 +32,20 @@ class GuardMemory:
         self._accounts: dict[str, AccountFacts] = {}
         self._markets: dict[str, Mapping[str, LegMarket]] = {}
         self._heard: dict[str, float] = {}
+        self._answered: set[str] = set()
         self._samples: dict[str, tuple[deque[Decimal], deque[Decimal]]] = {}
 
     def asked(self, exchange: str, now: float) -> None:
-        """Start counting the silence of a venue that was never asked before."""
+        """Wait for an answer, and count the silence of a venue that was never asked before."""
         self._heard.setdefault(exchange, now)
+        self._answered.discard(exchange)
 
     def heard(
         self, exchange: str, now: float, account: AccountFacts, markets: Mapping[str, LegMarket]
     ) -> None:
         """Take the figures of a venue."""
         self._heard[exchange] = now
+        self._answered.add(exchange)
         self._accounts[exchange] = account
         self._markets[exchange] = markets
 
@@ -75,7 +78,8 @@ class GuardMemory:
         """Return the accounts behind a position; sizes of one that `has_moved` since are unknown.
 
         A position that came to rest while its venue answered is in the ledger and not in the
-        answer.
+        answer. Of a venue that did not answer when it was asked last no size is known: what began
+        since its last answer is not in that.
         """
         legs = {leg: self._account(position.rules(leg).ref, now) for leg in LegSide}
         if has_moved:
@@ -117,4 +121,5 @@ class GuardMemory:
         row = facts.holdings.get(ref.symbol, HoldingFacts(Decimal(0)))
         # An isolated position has a margin of its own; the account's says nothing of it.
         ratio = row.margin_ratio if row.margin_ratio is not None else facts.margin_ratio
-        return LegAccount(row.size, row.liquidation_price, ratio, facts.unified, silence)
+        size = row.size if ref.exchange in self._answered else None
+        return LegAccount(size, row.liquidation_price, ratio, facts.unified, silence)

@@ -476,3 +476,19 @@ async def test_a_position_that_moved_meanwhile_misses_nothing() -> None:
     for _ in range(3):
         await rig.desk.round()
     assert (rig.hands.closed, rig.hands.alerts) == ([], [])
+
+
+async def test_an_answer_of_before_an_entry_misses_nothing_of_it() -> None:
+    """A venue that does not answer any more has not said that the new position is gone."""
+    rig = DeskRig(opened("p1"))
+    rig.perp.facts = AccountFacts()
+    await rig.desk.round()
+    rig.perp.silent = True
+    rig.positions = [opened("p2")]
+    for _ in range(3):
+        await rig.desk.round()
+    assert rig.hands.closed == []
+    rig.perp.silent = False
+    for _ in range(2):
+        await rig.desk.round()
+    assert rig.hands.closed == [{"p2": "FORCED_FILL"}]

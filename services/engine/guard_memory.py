@@ -54,6 +54,8 @@ class GuardMemory:
         wanted, venues = set(position_ids), set(exchanges)
         self._samples = {key: row for key, row in self._samples.items() if key in wanted}
         self._heard = {key: at for key, at in self._heard.items() if key in venues}
+        self._accounts = {key: row for key, row in self._accounts.items() if key in venues}
+        self._markets = {key: rows for key, rows in self._markets.items() if key in venues}
 
     def sample(self, position: Position, now: float) -> None:
         """Add one sample of basis and carry, where both legs are known."""

@@ -492,3 +492,18 @@ async def test_an_answer_of_before_an_entry_misses_nothing_of_it() -> None:
     for _ in range(2):
         await rig.desk.round()
     assert rig.hands.closed == [{"p2": "FORCED_FILL"}]
+
+
+async def test_figures_of_a_venue_that_was_left_are_forgotten() -> None:
+    """What was an emergency an hour ago closes nothing that was entered since, nor values it."""
+    rig = DeskRig(opened("p1"))
+    rig.demand("0.9")
+    await rig.desk.round()
+    rig.positions, rig.hands.closed = [], []
+    await rig.desk.round()
+    await rig.clock.pass_time(3600)
+    rig.perp.silent = True
+    rig.positions = [opened("p2")]
+    assert rig.desk.marks() == {}
+    await rig.desk.round()
+    assert rig.hands.closed == []

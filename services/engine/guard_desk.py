@@ -242,8 +242,8 @@ class GuardDesk:
             self._note(closing.values())
         for key, row in reducing.items():
             if key not in closing and self._may_reduce(positions[key], now):
-                self._reduced_at[key] = now
                 await self._hands.reduce_position(key, _HALF, row.guard.upper())
+                self._reduced_at[key] = now
                 self._note((row,))
 
     def _may_reduce(self, position: Position, now: float) -> bool:

@@ -34,6 +34,7 @@ from services.engine.guard_margin import guard_margin, margin_ratio
 from services.engine.guard_ports import AccountFacts, HoldingFacts
 from services.engine.guard_venue import guard_venue
 from services.engine.instruments import LegSide
+from services.engine.journal import JournalError
 from services.engine.orders import OrderClass
 from services.engine.owned_tasks import OwnedTasks
 from services.engine.policy import EngineLimits
@@ -382,6 +383,22 @@ async def test_a_halving_waits_for_its_effect() -> None:
     await rig.desk.round()
     assert len(rig.hands.reduced) == 2
     assert [note.action for note in rig.hands.notes] == ["reduce", "reduce"]
+
+
+async def test_a_halving_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause is for the effect of one, and what the journal did not take has none."""
+    rig = DeskRig(opened())
+    rig.demand("0.7")
+
+    async def fail(position_id: str, ratio: Decimal, reason: str) -> None:
+        raise JournalError("disk full")
+
+    with monkeypatch.context() as full:
+        full.setattr(FakeHands, "reduce_position", lambda _, *args: fail(*args))
+        with pytest.raises(JournalError):
+            await rig.desk.round()
+    await rig.desk.round()
+    assert rig.hands.reduced == [("p1", D("0.5"))]
 
 
 async def test_an_emergency_closes_every_position_of_the_account() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from services.common.errors import NotFoundError, OpensqtError, PreconditionError
+from services.common.logs import get_logger
 from services.common.tracing import traced
 from services.engine import commands as cmd
 from services.engine import events as ev
@@ -43,6 +44,7 @@ from services.engine.watched_gateway import WatchedGateway
 
 # Orders become unknown and positions end at any moment: gauges may be this much behind.
 _REPORT_SECONDS = 5.0
+_log = get_logger(__name__)
 
 
 class Engine:
@@ -292,8 +294,12 @@ class Engine:
 
     async def _report(self) -> None:
         while True:
-            self.risk.look()
-            self._status_changed()
+            try:
+                self.risk.look()
+                self._status_changed()
+            except Exception:
+                # Ended for good, no day would be opened any more and no loss of one be bounded.
+                _log.exception("report_failed")
             await self._needs.clock.sleep(_REPORT_SECONDS)
 
     async def _open(self, command: cmd.OpenCommand, stamp: Stamp) -> tuple[str, ...]:

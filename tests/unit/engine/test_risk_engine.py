@@ -24,6 +24,7 @@ from services.engine.instruments import InstrumentRef
 from services.engine.orders import OrderClass
 from services.engine.policy import EngineLimits
 from services.engine.risk_alerts import AlertFeed
+from services.engine.risk_desk import RiskDesk
 from services.engine.risk_halt import HaltFlag
 from services.engine.risk_limits import RiskLimits
 from services.engine.servicer_risk import RiskServicer
@@ -253,6 +254,17 @@ async def test_a_day_that_lost_takes_no_entry() -> None:
     await rig.clock.pass_time(130)
     rig.long_venue.price = D(100)
     assert (await rig.open()).status is PositionStatus.OPEN
+    await rig.close_rig()
+
+
+async def test_a_bug_of_one_look_leaves_no_day_unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next look opens the day, by which its loss is counted, all the same."""
+    rig = new_rig(risk=RiskLimits(max_daily_loss=D("0.1")))
+    with monkeypatch.context() as broken:
+        broken.setattr(RiskDesk, "look", None)
+        await rig.start()
+    await rig.clock.pass_time(10)
+    assert rig.engine.risk.day_result() == 0
     await rig.close_rig()
 
 

@@ -295,6 +295,7 @@ class Engine:
     async def _report(self) -> None:
         while True:
             try:
+                await self.risk.sum_up()
                 self.risk.look()
                 self._status_changed()
             except Exception:

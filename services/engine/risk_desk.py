@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -26,6 +27,7 @@ from services.engine.risk_views import BreakerView, SymbolRisk, symbol_risk
 from services.engine.views import EngineMode
 
 _ZERO = Decimal(0)
+_SUMMED_IN_A_TURN = 10
 _log = get_logger(__name__)
 
 
@@ -87,6 +89,13 @@ class RiskDesk:
         if observe_time is None:
             return bound is not None
         return is_stale(self._clock.now() - observe_time, bound)
+
+    async def sum_up(self) -> None:
+        """Sum what ended, where that is counted, a few at a time: hedges share the event loop."""
+        is_more = self._risk.max_daily_loss is not None and self._book.is_whole
+        while is_more:
+            is_more = self._sum_some()
+            await asyncio.sleep(0)
 
     def look(self) -> None:
         """Open the UTC day where it is counted, and stop all entries after too many failures."""
@@ -190,12 +199,18 @@ class RiskDesk:
         return consecutive_failures(self._book.newest(), self._book.engine.resume_time)
 
     def _result(self) -> Decimal:
+        while self._sum_some():
+            pass
+        marks = self.marks()
+        return self._final_sum + sum((position_result(p, marks) for p in self._book.live()), _ZERO)
+
+    def _sum_some(self) -> bool:
         # Final positions are many and change seldom: their sum follows what did.
-        for key in self._book.ended.take_changed():
+        changed = self._book.ended.take_changed(_SUMMED_IN_A_TURN)
+        for key in changed:
             position = self._book.get(key)
             self._final_sum -= self._final_results.pop(key, _ZERO)
             if position is not None and position.status.is_final:
                 self._final_results[key] = position_result(position, {})
                 self._final_sum += self._final_results[key]
-        marks = self.marks()
-        return self._final_sum + sum((position_result(p, marks) for p in self._book.live()), _ZERO)
+        return bool(changed)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import ClassVar
 
 import pytest
@@ -41,6 +43,7 @@ from tests.support.virtual_clock import START, VirtualClock
 
 D = Decimal
 ENDED = 300
+A_TURN = 10
 DAY = timedelta(days=1)
 LIMITS = RiskLimits(
     max_venue_notional=D(10**6),
@@ -90,6 +93,35 @@ async def test_an_entry_looks_at_no_position_that_ended_long_ago() -> None:
     assert engine.risk.symbol_risks(())
     assert engine.risk.day_result() is not None
     assert Watched.seen == set()
+    await rig.close_rig()
+
+
+async def test_no_turn_sums_more_than_a_few_that_ended() -> None:
+    """After a start all that ever ended is summed, and hedges share the loop: the sum is whole."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    rig.extras["risk"] = LIMITS
+    rig.new_engine()
+    await rig.start()
+    engine = rig.engine
+    assert engine.risk.day_result() == 0
+    for number in range(ENDED):
+        engine.ledger._ledger.put(watched(closed(f"e{number}", at=START - 3 * DAY, gain="1")))
+    Watched.seen.clear()
+    command = rig.open_command()
+    assert command.long_leg is not None
+    assert command.short_leg is not None
+    checking = asyncio.create_task(
+        engine._entries.check(command, command.long_leg, command.short_leg)
+    )
+    turns = [0]
+    for _ in range(ENDED):
+        await asyncio.sleep(0)
+        turns.append(len(Watched.seen))
+    assert turns[-1] == ENDED
+    assert max(b - a for a, b in pairwise(turns)) <= A_TURN
+    await rig.clock.run_until(checking.done)
+    checking.result()
+    assert engine.risk.day_result() == sum(position_result(p, {}) for p in engine.ledger.all())
     await rig.close_rig()
 
 

@@ -58,7 +58,14 @@ class GuardMemory:
         self._markets = {key: rows for key, rows in self._markets.items() if key in venues}
 
     def sample(self, position: Position, now: float) -> None:
-        """Add one sample of basis and carry, where both legs are known."""
+        """Add one sample of basis and carry, where both legs are known.
+
+        A venue that did not answer when it was asked last has not said the same again.
+        """
+        rules = [position.rules(leg) for leg in LegSide]
+        # A spot leg is valued by the other one's venue.
+        if any(r.is_perpetual and r.ref.exchange not in self._answered for r in rules):
+            return
         legs = {leg: self._market(position, leg, now) for leg in LegSide}
         size = max(self._limits.basis_intervals, self._limits.carry_intervals)
         fresh = (deque[Decimal](maxlen=size), deque[Decimal](maxlen=size))

@@ -451,6 +451,17 @@ async def test_samples_add_up_over_rounds() -> None:
     assert rig.hands.closed == [{"p1": "BASIS_STOP"}]
 
 
+async def test_one_reading_is_one_sample() -> None:
+    """A venue that does not answer any more has not said the same again."""
+    rig = DeskRig(opened())
+    rig.perp.rows = {"BTCUSDT": LegMarket(D(103), D(100))}
+    await rig.desk.round()
+    rig.perp.silent = True
+    for _ in range(3):
+        await rig.desk.round()
+    assert rig.hands.closed == []
+
+
 async def test_a_flip_is_told_after_three_readings() -> None:
     """A short that pays is found by the rates as they are read."""
     rig = DeskRig(opened())

@@ -187,11 +187,13 @@ class GuardDesk:
         self.memory.asked(exchange, self._clock.monotonic())
         try:
             async with asyncio.timeout(self._pace.call_timeout.total_seconds()):
-                account, markets = await reader.account(), await reader.markets()
+                account = await reader.account()
+                self.memory.heard_account(exchange, self._clock.monotonic(), account)
+                markets = await reader.markets()
+                self.memory.heard_markets(exchange, self._clock.monotonic(), markets)
         except (OpensqtError, TimeoutError):
             # The silence itself is what guard_venue judges.
             return
-        self.memory.heard(exchange, self._clock.monotonic(), account, markets)
 
     def _looked_twice(self, row: GuardFinding) -> GuardFinding:
         if row.needs_second_look and (row.guard, row.position_id) not in self._known:

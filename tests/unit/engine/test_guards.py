@@ -462,6 +462,22 @@ async def test_one_reading_is_one_sample() -> None:
     assert rig.hands.closed == []
 
 
+async def test_an_account_counts_though_no_rates_are_told() -> None:
+    """An emergency of margin closes; that the venue tells no market is told once it lasts."""
+    rig = DeskRig(opened())
+
+    async def fail() -> Mapping[str, LegMarket]:
+        raise UnreachableError("no rates")
+
+    rig.perp.markets = fail  # type: ignore[method-assign]  # the half of a venue
+    await rig.desk.round()
+    await rig.clock.pass_time(61)
+    rig.demand("0.9")
+    await rig.desk.round()
+    assert rig.hands.closed == [{"p1": "MARGIN_RATIO"}]
+    assert [row.guard for row in rig.hands.alerts] == ["margin_ratio", "venue_unreachable"]
+
+
 async def test_a_flip_is_told_after_three_readings() -> None:
     """A short that pays is found by the rates as they are read."""
     rig = DeskRig(opened())

@@ -14,6 +14,7 @@ from services.common.logs import get_logger
 from services.engine import events as ev
 from services.engine.book import PositionBook
 from services.engine.figures import EarnedSum, HeldSum
+from services.engine.owned_tasks import OwnedTasks
 from services.engine.policy import EngineLimits
 from services.engine.position import Position, begin
 from services.engine.risk_checks import RiskFacts, check_risk, look_back
@@ -44,6 +45,7 @@ class RiskDesk:
         self._clock = clock
         self._limits = limits
         self._risk = risk
+        self._tasks = OwnedTasks()
         self._reserved: dict[str, Position] = {}
         self._final_results: dict[str, Decimal] = {}
         self._final_sum = _ZERO
@@ -176,7 +178,7 @@ class RiskDesk:
         """Stop entries in a symbol, or all; durable. Raises `JournalError`."""
         if not self._is_open(symbol):
             event = ev.BreakerTripped(self._clock.now(), symbol, f"BREAKER_OPENED {reason}")
-            await self._book.record(event)
+            await self._record(event)
 
     async def close_breaker(self, symbol: str) -> None:
         """Allow entries again; durable. Raises `JournalError`.
@@ -189,7 +191,11 @@ class RiskDesk:
                 "halted by an operator: resume ends that", reason="ENGINE_HALTED"
             )
         if self._is_open(symbol):
-            await self._book.record(ev.BreakerReset(self._clock.now(), symbol, "BREAKER_CLOSED"))
+            await self._record(ev.BreakerReset(self._clock.now(), symbol, "BREAKER_CLOSED"))
+
+    async def _record(self, event: ev.BreakerTripped | ev.BreakerReset) -> None:
+        # In a task: its caller may leave while it is written, and what the journal has holds here.
+        await asyncio.shield(self._tasks.spawn(self._book.record(event), "breaker"))
 
     def _is_open(self, symbol: str) -> bool:
         record = self._book.engine

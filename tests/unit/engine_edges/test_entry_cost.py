@@ -19,6 +19,7 @@ from services.engine.instruments import LegSide
 from services.engine.orders import AssetAmount, OrderClass
 from services.engine.policy import EngineLimits
 from services.engine.position import Position, fold
+from services.engine.reconcile_ledger import PocketLedger
 from services.engine.risk_checks import look_back
 from services.engine.risk_cooldown import check_cooldown
 from services.engine.risk_desk import RiskDesk
@@ -122,6 +123,29 @@ async def test_no_turn_sums_more_than_a_few_that_ended() -> None:
     await rig.clock.run_until(checking.done)
     checking.result()
     assert engine.risk.day_result() == sum(position_result(p, {}) for p in engine.ledger.all())
+    await rig.close_rig()
+
+
+async def test_a_comparison_sums_what_changed_alone_and_a_few_at_a_time() -> None:
+    """Of all that ended each is looked at once, 20 in a turn; the lines are those of all."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    await rig.start()
+    await rig.open()
+    engine = rig.engine
+    for number in range(ENDED):
+        engine.ledger._ledger.put(watched(closed(f"e{number}", at=START - 3 * DAY)))
+    Watched.seen.clear()
+    turns, reconciler = [0], engine._fleet.reconciler
+    catching_up = asyncio.create_task(reconciler._catch_up())
+    while not catching_up.done():
+        await asyncio.sleep(0)
+        turns.append(len(Watched.seen))
+    assert turns[-1] == ENDED
+    assert max(b - a for a, b in pairwise(turns)) <= 2 * A_TURN
+    Watched.seen.clear()
+    await rig.call(reconciler.compare_all())
+    assert Watched.seen == set()
+    assert reconciler._lines() == PocketLedger().update(engine.ledger.all())
     await rig.close_rig()
 
 

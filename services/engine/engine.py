@@ -184,7 +184,7 @@ class Engine:
         async def work(stamp: Stamp) -> tuple[str, ...]:
             reason = f"CLOSE_ALL {command.reason}".strip()
             # Taken inside the command, so that a repeat answers the positions of the first run.
-            live = [p for p in self._book.all() if not p.status.is_final]
+            live = self._book.live()
             return await self._start_exits(
                 stamp, *(self._exit_request(p.position_id, reason) for p in live)
             )
@@ -421,8 +421,8 @@ class Engine:
     def _check_free(self, legs: set[InstrumentRef], symbol: str) -> None:
         """Refuse a second position in an instrument: their fills and funding would mix."""
         self._check_breaker(symbol)
-        live = [p for p in self._book.all() if not p.status.is_final]
-        taken = {r.ref for p in live for r in (p.intent.long_rules, p.intent.short_rules)}
+        rules = [(p.intent.long_rules, p.intent.short_rules) for p in self._book.live()]
+        taken = {one.ref for pair in rules for one in pair}
         if legs & (taken | self._entering):
             raise PreconditionError(
                 "another position is on in one of the instruments", reason="INSTRUMENT_IN_USE"

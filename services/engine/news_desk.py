@@ -67,7 +67,7 @@ class NewsDesk:
 
     async def forced_fill(self, fill: ForcedFill) -> bool:
         """Book a forced fill of the order stream; false where it is not ours or known."""
-        event = by_forced_fill(self._book.all(), fill, self._clock.now())
+        event = by_forced_fill(self._book.live(), fill, self._clock.now())
         return event is not None and await self.leg_gone(event)
 
     async def late_fill(self, event: ev.OrderObserved) -> bool:

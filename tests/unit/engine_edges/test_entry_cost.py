@@ -12,9 +12,11 @@ from typing import ClassVar
 
 import pytest
 
+from services.common.errors import PreconditionError
 from services.engine import events as ev
 from services.engine.book import PositionBook
 from services.engine.entry_desk import exposures_of, own_quantity
+from services.engine.follower_board import OfferBoard
 from services.engine.instruments import LegSide
 from services.engine.orders import AssetAmount, OrderClass
 from services.engine.policy import EngineLimits
@@ -28,6 +30,9 @@ from services.engine.risk_failures import consecutive_failures
 from services.engine.risk_limits import RiskLimits
 from services.engine.risk_rate import orders_of_last_minute
 from services.engine.risk_result import fees_of_day, position_result, utc_day
+from services.engine.strategy_desk import StrategyDesk
+from services.engine.strategy_policy import StrategyPolicy
+from services.engine.strategy_words import StrategyMode
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import EngineRig, MemoryJournal, Recorder
 from tests.support.risk_positions import (
@@ -74,7 +79,7 @@ def watched(position: Position) -> Watched:
 
 
 async def test_an_entry_looks_at_no_position_that_ended_long_ago() -> None:
-    """300 that ended three days ago: neither the check of an entry nor the look reads one."""
+    """300 that ended three days ago: neither a check, a look nor a strategy's round reads one."""
     rig = EngineRig(VirtualClock(), MemoryJournal())
     rig.extras["risk"] = LIMITS
     rig.new_engine()
@@ -91,6 +96,10 @@ async def test_an_entry_looks_at_no_position_that_ended_long_ago() -> None:
     assert command.long_leg is not None
     assert command.short_leg is not None
     await rig.call(engine._entries.check(command, command.long_leg, command.short_leg))
+    with pytest.raises(PreconditionError, match="another position"):
+        await rig.call(engine.open(command))
+    board, mode = OfferBoard(timedelta(hours=1)), StrategyMode.ADVISE
+    StrategyDesk(engine, engine.ledger, board, rig.clock, StrategyPolicy(), mode)._situation()
     assert engine.risk.symbol_risks(())
     assert engine.risk.day_result() is not None
     assert Watched.seen == set()

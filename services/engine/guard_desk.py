@@ -118,15 +118,22 @@ class GuardDesk:
         now = self._clock.monotonic()
         before = {key: p.revision for key, p in live.items()}
         self._reduced_at = {key: at for key, at in self._reduced_at.items() if key in before}
-        findings = await self._judged(before, now)
+        findings, bugs = await self._judged(before, now)
         self._tell(findings)
         await self._act(findings, self._live(), now)
+        if bugs:
+            # Last, and all the same: a round is done when every position was judged.
+            raise bugs[0]
 
     def _live(self) -> dict[str, Position]:
         return {p.position_id: p for p in self._positions() if not p.status.is_final}
 
-    async def _judged(self, before: Mapping[str, int], now: float) -> list[GuardFinding]:
+    async def _judged(
+        self, before: Mapping[str, int], now: float
+    ) -> tuple[list[GuardFinding], list[Exception]]:
+        """Return what is found, and what kept positions from being judged: the others are."""
         findings: list[GuardFinding] = []
+        bugs: list[Exception] = []
         live: dict[str, Position] = {}
         for number, (key, revision) in enumerate(before.items()):
             if number % _JUDGED_IN_A_TURN == 0:
@@ -138,12 +145,21 @@ class GuardDesk:
             position = live.get(key)
             if position is None:
                 continue
-            self.memory.sample(position, now)
-            market = self.memory.market(position, now)
-            has_moved = position.revision != revision
-            account = self.memory.account(position, now, has_moved=has_moved)
-            findings += map(self._looked_twice, judge(position, market, account, self._limits))
-        return findings
+            try:
+                found = self._judge(position, now, has_moved=position.revision != revision)
+            except Exception as error:
+                bugs.append(error)
+            else:
+                findings += map(self._looked_twice, found)
+        return findings, bugs
+
+    def _judge(
+        self, position: Position, now: float, *, has_moved: bool
+    ) -> tuple[GuardFinding, ...]:
+        self.memory.sample(position, now)
+        market = self.memory.market(position, now)
+        account = self.memory.account(position, now, has_moved=has_moved)
+        return judge(position, market, account, self._limits)
 
     def marks(self, *of: Position) -> dict[InstrumentRef, Decimal]:
         """Return what the legs of these positions are valued at, if known; of all without names.

@@ -410,6 +410,24 @@ async def test_an_emergency_closes_every_position_of_the_account() -> None:
     assert rig.hands.reduced == []
 
 
+async def test_a_bug_about_one_position_leaves_the_others_guarded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The emergency of another closes it; the round is not done even so, which is seen."""
+    rig = DeskRig(opened("p1"), opened("p2"))
+    rig.demand("0.9")
+
+    def judging(position: Position, *facts: object) -> tuple[GuardFinding, ...]:
+        if position.position_id == "p1":
+            raise ZeroDivisionError
+        return judge(position, *facts)  # type: ignore[arg-type]  # as they came
+
+    monkeypatch.setattr("services.engine.guard_desk.judge", judging)
+    with pytest.raises(ZeroDivisionError):
+        await rig.desk.round()
+    assert rig.hands.closed == [{"p2": "MARGIN_RATIO"}]
+
+
 async def test_what_closes_already_is_not_closed_again() -> None:
     """A guard adds nothing to an exit that is under way."""
     rig = DeskRig(fold(opened(), ev.ExitRequested("p1", START, "CLOSE_REQUESTED")))

@@ -22,7 +22,7 @@ from services.engine.position import Position
 from services.engine.views import PositionStatus, PositionView
 from tests.support.crash_gate import CrashGate
 from tests.support.engine_rig import EngineRig, MemoryJournal
-from tests.support.fake_venue import FakeVenue, Fault
+from tests.support.fake_venue import Fault
 from tests.support.virtual_clock import VirtualClock
 
 D = Decimal
@@ -481,32 +481,4 @@ async def test_a_late_fill_that_cannot_be_journaled_is_not_forgotten(rig: Engine
     view = await rig.settled(flat.position_id)
     assert view.state_reason == "LATE_FILL"
     assert rig.long_venue.filled() < D("0.001")
-    rig.check_books()
-
-
-async def test_an_exit_waits_for_no_question_of_a_start(
-    rig: EngineRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While a start asks a slow venue for hedges that have no row, an exit takes the lead off."""
-    rig.short_venue.script.append(HANGS)
-    key = await begin(rig)
-    await rig.clock.run_until(lambda: rig.long_venue.filled() != 0)
-    await rig.kill()
-    get_order = FakeVenue.get_order
-
-    async def slow(
-        venue: FakeVenue, symbol: str, key: str, *, use_margin: bool
-    ) -> OrderOutcome | None:
-        await rig.clock.sleep(300 if venue is rig.short_venue else 0)
-        return await get_order(venue, symbol, key, use_margin=use_margin)
-
-    monkeypatch.setattr(FakeVenue, "get_order", slow)
-    rig.new_engine()
-    await rig.engine.start()
-    await rig.clock.pass_time(30)
-    await close_now(rig, key)
-    await rig.clock.pass_time(1)
-    assert rig.long_venue.filled() < D("0.001")
-    view = await rig.settled(key, 3000)
-    assert view.status in (PositionStatus.CLOSED, PositionStatus.FLAT)
     rig.check_books()

@@ -180,6 +180,16 @@ class PositionBook:
         """Return those that are not final; what is asked every few seconds looks at no other."""
         return tuple(self._ledger.live.values())
 
+    def take_changed(self, most: int | None = None) -> tuple[Position, ...]:
+        """Return those that changed since they were last returned, at most so many; empty: none.
+
+        For one who sums them up: what ended may be 100,000, and changes no more.
+        """
+        changed = self._ledger.changed
+        count = len(changed) if most is None else min(most, len(changed))
+        keys = [changed.popitem()[0] for _ in range(count)]
+        return tuple([self._ledger.positions[key] for key in keys])
+
     def newest(self) -> Iterator[Position]:
         """Yield every position, the entry that started last first."""
         for intent in reversed(self._ledger.starts):

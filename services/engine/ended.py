@@ -49,7 +49,7 @@ class Ended:
         """Return those of which a leg is not at zero."""
         return tuple(self._holding.values())
 
-    def take_changed(self) -> tuple[str, ...]:
-        """Return those that ended, changed or went on since this was last asked, and forget it."""
-        changed, self._changed = tuple(self._changed), {}
-        return changed
+    def take_changed(self, most: int) -> tuple[str, ...]:
+        """Return some that ended, changed or went on since they were last returned; empty: none."""
+        count = min(most, len(self._changed))
+        return tuple([self._changed.popitem()[0] for _ in range(count)])

@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from services.common.errors import NotFoundError, OpensqtError, PreconditionError
+from services.common.logs import get_logger
 from services.common.tracing import traced
 from services.engine import commands as cmd
 from services.engine import events as ev
@@ -43,6 +44,7 @@ from services.engine.watched_gateway import WatchedGateway
 
 # Orders become unknown and positions end at any moment: gauges may be this much behind.
 _REPORT_SECONDS = 5.0
+_log = get_logger(__name__)
 
 
 class Engine:
@@ -182,7 +184,7 @@ class Engine:
         async def work(stamp: Stamp) -> tuple[str, ...]:
             reason = f"CLOSE_ALL {command.reason}".strip()
             # Taken inside the command, so that a repeat answers the positions of the first run.
-            live = [p for p in self._book.all() if not p.status.is_final]
+            live = self._book.live()
             return await self._start_exits(
                 stamp, *(self._exit_request(p.position_id, reason) for p in live)
             )
@@ -292,8 +294,13 @@ class Engine:
 
     async def _report(self) -> None:
         while True:
-            self.risk.look()
-            self._status_changed()
+            try:
+                await self.risk.sum_up()
+                self.risk.look()
+                self._status_changed()
+            except Exception:
+                # Ended for good, no day would be opened any more and no loss of one be bounded.
+                _log.exception("report_failed")
             await self._needs.clock.sleep(_REPORT_SECONDS)
 
     async def _open(self, command: cmd.OpenCommand, stamp: Stamp) -> tuple[str, ...]:
@@ -414,8 +421,8 @@ class Engine:
     def _check_free(self, legs: set[InstrumentRef], symbol: str) -> None:
         """Refuse a second position in an instrument: their fills and funding would mix."""
         self._check_breaker(symbol)
-        live = [p for p in self._book.all() if not p.status.is_final]
-        taken = {r.ref for p in live for r in (p.intent.long_rules, p.intent.short_rules)}
+        rules = [(p.intent.long_rules, p.intent.short_rules) for p in self._book.live()]
+        taken = {one.ref for pair in rules for one in pair}
         if legs & (taken | self._entering):
             raise PreconditionError(
                 "another position is on in one of the instruments", reason="INSTRUMENT_IN_USE"

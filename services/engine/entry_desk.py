@@ -124,6 +124,7 @@ class EntryDesk:
     ) -> CheckedEntry:
         """Read and check both legs; raises `EntryRefusedError` with every failure."""
         self._check_command(command)
+        await self._risk.sum_up()
         before = self._risk.live()
         long, short = (
             self._claimed(facts, before)

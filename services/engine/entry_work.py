@@ -114,7 +114,8 @@ class EntryWork:
     async def step(self) -> Settle | None:
         """Do the next thing; returns how the entry is to settle once nothing is left to do."""
         if not self._probed.is_set():
-            if await self._desk.probe_hedge():
+            # The lead leaves at once: its exit does not wait for what is known of the hedges.
+            if await self._unless_overtaken(self._desk.probe_hedge()):
                 self._probed.set()
             return None
         self._wake.clear()
@@ -182,7 +183,7 @@ class EntryWork:
     async def _send(self, step: SendOrder) -> None:
         plan = step.plan
         if step.delay:
-            await self._unless_overtaken(step.delay)
+            await self._pause(step.delay)
             await self._collect()
             # Fills that came meanwhile change how much is to be sent.
             again = self._decide()
@@ -219,7 +220,7 @@ class EntryWork:
 
     async def _unwind(self, step: WorkDown) -> None:
         if step.delay:
-            await self._unless_overtaken(step.delay)
+            await self._pause(step.delay)
         rules = self._desk.position.rules(step.leg)
         price = await self._context.read_touch(rules, closing_side(step.leg))
         await self._collect()
@@ -241,7 +242,7 @@ class EntryWork:
             # It may have waited for nothing: a wrong decision must not stop every drive.
             await asyncio.sleep(0)
         elif is_there is False:
-            await self._unless_overtaken(self._context.policy.resolve_interval_last)
+            await self._pause(self._context.policy.resolve_interval_last)
 
     async def _let_go(self, plan: OrderPlan) -> None:
         """Send, and decide on only when gRPC has the order: one turn for the call, one for gRPC."""
@@ -274,15 +275,20 @@ class EntryWork:
             self._desk.alarm_late(exposed_for.total_seconds())
             await self._wake.wait()
 
-    async def _unless_overtaken(self, delay: timedelta) -> None:
+    async def _pause(self, delay: timedelta) -> None:
         """Wait, but not on when an exit is asked for."""
-        end = self._context.clock.monotonic() + delay.total_seconds()
-        while not self._is_overtaken:
-            left = end - self._context.clock.monotonic()
-            if left <= 0:
-                return
-            self._wake.clear()
-            await self._unless_woken(self._context.clock.sleep(left))
+        await self._unless_overtaken(self._context.clock.sleep(delay.total_seconds()))
+
+    async def _unless_overtaken(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Wait for work that may be left at any point; None where an exit came before its end."""
+        task = asyncio.create_task(work)
+        try:
+            while not (task.done() or self._is_overtaken):
+                self._wake.clear()
+                await self._unless_woken(asyncio.wait({task}))
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
 
     async def _unless_woken(self, work: Coroutine[Any, Any, _T]) -> _T | None:
         """Wait for work that may be left at any point; None where news came before its end."""

@@ -118,15 +118,22 @@ class GuardDesk:
         now = self._clock.monotonic()
         before = {key: p.revision for key, p in live.items()}
         self._reduced_at = {key: at for key, at in self._reduced_at.items() if key in before}
-        findings = await self._judged(before, now)
+        findings, bugs = await self._judged(before, now)
         self._tell(findings)
         await self._act(findings, self._live(), now)
+        if bugs:
+            # Last, and all the same: a round is done when every position was judged.
+            raise bugs[0]
 
     def _live(self) -> dict[str, Position]:
         return {p.position_id: p for p in self._positions() if not p.status.is_final}
 
-    async def _judged(self, before: Mapping[str, int], now: float) -> list[GuardFinding]:
+    async def _judged(
+        self, before: Mapping[str, int], now: float
+    ) -> tuple[list[GuardFinding], list[Exception]]:
+        """Return what is found, and what kept positions from being judged: the others are."""
         findings: list[GuardFinding] = []
+        bugs: list[Exception] = []
         live: dict[str, Position] = {}
         for number, (key, revision) in enumerate(before.items()):
             if number % _JUDGED_IN_A_TURN == 0:
@@ -138,12 +145,21 @@ class GuardDesk:
             position = live.get(key)
             if position is None:
                 continue
-            self.memory.sample(position, now)
-            market = self.memory.market(position, now)
-            has_moved = position.revision != revision
-            account = self.memory.account(position, now, has_moved=has_moved)
-            findings += map(self._looked_twice, judge(position, market, account, self._limits))
-        return findings
+            try:
+                found = self._judge(position, now, has_moved=position.revision != revision)
+            except Exception as error:
+                bugs.append(error)
+            else:
+                findings += map(self._looked_twice, found)
+        return findings, bugs
+
+    def _judge(
+        self, position: Position, now: float, *, has_moved: bool
+    ) -> tuple[GuardFinding, ...]:
+        self.memory.sample(position, now)
+        market = self.memory.market(position, now)
+        account = self.memory.account(position, now, has_moved=has_moved)
+        return judge(position, market, account, self._limits)
 
     def marks(self, *of: Position) -> dict[InstrumentRef, Decimal]:
         """Return what the legs of these positions are valued at, if known; of all without names.
@@ -187,11 +203,13 @@ class GuardDesk:
         self.memory.asked(exchange, self._clock.monotonic())
         try:
             async with asyncio.timeout(self._pace.call_timeout.total_seconds()):
-                account, markets = await reader.account(), await reader.markets()
+                account = await reader.account()
+                self.memory.heard_account(exchange, self._clock.monotonic(), account)
+                markets = await reader.markets()
+                self.memory.heard_markets(exchange, self._clock.monotonic(), markets)
         except (OpensqtError, TimeoutError):
             # The silence itself is what guard_venue judges.
             return
-        self.memory.heard(exchange, self._clock.monotonic(), account, markets)
 
     def _looked_twice(self, row: GuardFinding) -> GuardFinding:
         if row.needs_second_look and (row.guard, row.position_id) not in self._known:
@@ -242,8 +260,8 @@ class GuardDesk:
             self._note(closing.values())
         for key, row in reducing.items():
             if key not in closing and self._may_reduce(positions[key], now):
-                self._reduced_at[key] = now
                 await self._hands.reduce_position(key, _HALF, row.guard.upper())
+                self._reduced_at[key] = now
                 self._note((row,))
 
     def _may_reduce(self, position: Position, now: float) -> bool:

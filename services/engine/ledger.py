@@ -62,6 +62,8 @@ class Ledger:
         self.live: dict[str, Position] = {}
         """Those of them that are not final: few, where of those that ended there may be 100,000."""
         self.ended = Ended()
+        self.changed: dict[str, None] = {}
+        """Those that were put since somebody asked for them; see `PositionBook.take_changed`."""
         self.starts: list[ev.EntryIntended] = []
         """The intents of all by their time; of one time, the last to come is the first."""
         self.engine = EngineRecord(EngineMode.ACTIVE, since)
@@ -71,6 +73,7 @@ class Ledger:
         made = Ledger(self.since)
         made.positions, made.live = dict(self.positions), dict(self.live)
         made.ended, made.starts = self.ended.copy(), list(self.starts)
+        made.changed = dict(self.changed)
         values = {f.name: copy.copy(getattr(self.engine, f.name)) for f in fields(EngineRecord)}
         made.engine = EngineRecord(**values)
         return made
@@ -82,6 +85,7 @@ class Ledger:
             insort_left(self.starts, position.intent, key=lambda intent: intent.at)
         self.ended.put(known, position)
         self.positions[position.position_id] = position
+        self.changed[position.position_id] = None
         if position.status.is_final:
             self.live.pop(position.position_id, None)
         else:

@@ -14,6 +14,7 @@ from services.common.logs import get_logger
 from services.engine import events as ev
 from services.engine.book import PositionBook
 from services.engine.correction import correction
+from services.engine.journal import JournalError
 from services.engine.leg_gone import ForcedFill, by_forced_fill
 from services.engine.order_ids import KEY_LENGTH
 from services.engine.placing import is_plausible
@@ -66,15 +67,21 @@ class NewsDesk:
 
     async def forced_fill(self, fill: ForcedFill) -> bool:
         """Book a forced fill of the order stream; false where it is not ours or known."""
-        event = by_forced_fill(self._book.all(), fill, self._clock.now())
+        event = by_forced_fill(self._book.live(), fill, self._clock.now())
         return event is not None and await self.leg_gone(event)
 
     async def late_fill(self, event: ev.OrderObserved) -> bool:
         """Book a fill of an order that the engine took for closed; false where it was known.
 
-        Raises `JournalError`, and ValueError for an order the position never had.
+        Raises ValueError for an order the position never had.
         """
-        is_new = await self._book_news(event)
+        try:
+            is_new = await self._book_news(event)
+        except JournalError:
+            # Told once, and by nobody again: the drive asks for what follows until it is journaled.
+            self._book.record_soon(event)
+            self._wake(event.position_id)
+            is_new = True
         if is_new:
             _log.warning(
                 "late_fill",

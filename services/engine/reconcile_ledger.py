@@ -89,10 +89,10 @@ class PocketLedger:
         self._lines: dict[Pocket, LedgerLine] = {}
 
     def update(self, positions: Iterable[Position]) -> dict[Pocket, LedgerLine]:
-        """Take the positions as they are now and return every pocket's line."""
+        """Take positions as they are now and return the line of every pocket so far."""
         for position in positions:
             before = self._seen.get(position.position_id)
-            # Positions are immutable: the same object has changed nothing, and old ones are many.
+            # Positions are immutable: the same object has changed nothing.
             if before is position:
                 continue
             if before is not None:

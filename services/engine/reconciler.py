@@ -24,6 +24,7 @@ from services.engine.reconciliation import Break, Expectation, MissingLeg, break
 # While nothing of ours is on, a surprise is a late fill or the user: neither is in a hurry.
 _IDLE_ROUNDS = 12
 _FIRST_PAUSE_SECONDS = 0.05
+_SUMMED_IN_A_TURN = 20
 _ZERO = Decimal(0)
 _log = get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Reconciler:
         confirming = policy.reconcile_confirm_wait.total_seconds()
         while True:
             try:
+                await self._catch_up()
                 await self._round(exchange, rounds, changed)
             except Exception:
                 # One odd answer, or a full disk, must not end the watch of a venue.
@@ -105,7 +107,7 @@ class Reconciler:
     def declared(self) -> tuple[ev.BaselineTaken, ...]:
         """Return the events by which an operator says that what differs is the user's own."""
         record = self._context.book.engine
-        lines = self._ledger.update(self._context.book.all())
+        lines = self._lines()
         expected = self._expected(lines)
         return declared_baselines(record.breaks.values(), expected, self._context.clock.now())
 
@@ -134,7 +136,7 @@ class Reconciler:
         found = next((one for one in self._breaks(look) if one.pocket == pocket), None)
         if found is None:
             return pocket in look.quiet
-        return missing_leg(found, self._context.book.all(), look.lines[pocket].tolerance) is None
+        return missing_leg(found, self._context.book.live(), look.lines[pocket].tolerance) is None
 
     async def _figures(self, exchange: str) -> list[PocketFigures]:
         lines, told = self._tracked(exchange), dict[Pocket, Decimal]()
@@ -168,6 +170,18 @@ class Reconciler:
             self._begin(exchange, changed)
         if is_changed:
             changed()
+
+    async def _catch_up(self) -> None:
+        """Sum what changed, a few at a time: hedges share the loop, and a start brings all."""
+        while True:
+            changed = self._context.book.take_changed(_SUMMED_IN_A_TURN)
+            self._ledger.update(changed)
+            if len(changed) < _SUMMED_IN_A_TURN:
+                return
+            await asyncio.sleep(0)
+
+    def _lines(self) -> dict[Pocket, LedgerLine]:
+        return self._ledger.update(self._context.book.take_changed())
 
     def _begin(self, exchange: str, changed: Callable[[], None]) -> None:
         if exchange not in self._begun:
@@ -222,7 +236,7 @@ class Reconciler:
         """
         for found in self._breaks(look):
             tolerance = look.lines[found.pocket].tolerance
-            missing = missing_leg(found, self._context.book.all(), tolerance)
+            missing = missing_leg(found, self._context.book.live(), tolerance)
             if missing is not None:
                 await self._report(missing)
 
@@ -256,9 +270,9 @@ class Reconciler:
         )
 
     async def _look(self, exchange: str, pockets: Collection[Pocket]) -> Look:
-        before, doubted = self._ledger.update(self._context.book.all()), self._doubted()
+        before, doubted = self._lines(), self._doubted()
         holdings = await self._holdings(exchange)
-        after = self._ledger.update(self._context.book.all())
+        after = self._lines()
         lines = {pocket: after.get(pocket, LedgerLine()) for pocket in pockets}
         told = {p: quantity for p in pockets if (quantity := holdings.told(p)) is not None}
         moving = moving_pockets(before, lines, doubted)
@@ -279,7 +293,7 @@ class Reconciler:
     def _tracked(self, exchange: str) -> dict[Pocket, LedgerLine]:
         """Return the pockets of a venue that were ever traded or are held now."""
         known = self._context.book.engine.baselines
-        lines = self._ledger.update(self._context.book.all())
+        lines = self._lines()
         return {
             pocket: line
             for pocket, line in lines.items()

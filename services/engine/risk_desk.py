@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,7 @@ from services.common.logs import get_logger
 from services.engine import events as ev
 from services.engine.book import PositionBook
 from services.engine.figures import EarnedSum, HeldSum
+from services.engine.owned_tasks import OwnedTasks
 from services.engine.policy import EngineLimits
 from services.engine.position import Position, begin
 from services.engine.risk_checks import RiskFacts, check_risk, look_back
@@ -26,6 +28,7 @@ from services.engine.risk_views import BreakerView, SymbolRisk, symbol_risk
 from services.engine.views import EngineMode
 
 _ZERO = Decimal(0)
+_SUMMED_IN_A_TURN = 10
 _log = get_logger(__name__)
 
 
@@ -42,6 +45,7 @@ class RiskDesk:
         self._clock = clock
         self._limits = limits
         self._risk = risk
+        self._tasks = OwnedTasks()
         self._reserved: dict[str, Position] = {}
         self._final_results: dict[str, Decimal] = {}
         self._final_sum = _ZERO
@@ -87,6 +91,13 @@ class RiskDesk:
         if observe_time is None:
             return bound is not None
         return is_stale(self._clock.now() - observe_time, bound)
+
+    async def sum_up(self) -> None:
+        """Sum what ended, where that is counted, a few at a time: hedges share the event loop."""
+        is_more = self._risk.max_daily_loss is not None and self._book.is_whole
+        while is_more:
+            is_more = self._sum_some()
+            await asyncio.sleep(0)
 
     def look(self) -> None:
         """Open the UTC day where it is counted, and stop all entries after too many failures."""
@@ -167,7 +178,7 @@ class RiskDesk:
         """Stop entries in a symbol, or all; durable. Raises `JournalError`."""
         if not self._is_open(symbol):
             event = ev.BreakerTripped(self._clock.now(), symbol, f"BREAKER_OPENED {reason}")
-            await self._book.record(event)
+            await self._record(event)
 
     async def close_breaker(self, symbol: str) -> None:
         """Allow entries again; durable. Raises `JournalError`.
@@ -180,7 +191,11 @@ class RiskDesk:
                 "halted by an operator: resume ends that", reason="ENGINE_HALTED"
             )
         if self._is_open(symbol):
-            await self._book.record(ev.BreakerReset(self._clock.now(), symbol, "BREAKER_CLOSED"))
+            await self._record(ev.BreakerReset(self._clock.now(), symbol, "BREAKER_CLOSED"))
+
+    async def _record(self, event: ev.BreakerTripped | ev.BreakerReset) -> None:
+        # In a task: its caller may leave while it is written, and what the journal has holds here.
+        await asyncio.shield(self._tasks.spawn(self._book.record(event), "breaker"))
 
     def _is_open(self, symbol: str) -> bool:
         record = self._book.engine
@@ -190,12 +205,18 @@ class RiskDesk:
         return consecutive_failures(self._book.newest(), self._book.engine.resume_time)
 
     def _result(self) -> Decimal:
+        while self._sum_some():
+            pass
+        marks = self.marks()
+        return self._final_sum + sum((position_result(p, marks) for p in self._book.live()), _ZERO)
+
+    def _sum_some(self) -> bool:
         # Final positions are many and change seldom: their sum follows what did.
-        for key in self._book.ended.take_changed():
+        changed = self._book.ended.take_changed(_SUMMED_IN_A_TURN)
+        for key in changed:
             position = self._book.get(key)
             self._final_sum -= self._final_results.pop(key, _ZERO)
             if position is not None and position.status.is_final:
                 self._final_results[key] = position_result(position, {})
                 self._final_sum += self._final_results[key]
-        marks = self.marks()
-        return self._final_sum + sum((position_result(p, marks) for p in self._book.live()), _ZERO)
+        return bool(changed)

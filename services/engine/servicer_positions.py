@@ -173,8 +173,7 @@ class PositionServicer(UnservedPositionService):  # type: ignore[misc]  # made a
         )
 
     def _open(self) -> list[OrderRecord]:
-        live = [p for p in self._book.all() if not p.status.is_final]
-        return [r for r in orders_of(live) if not r.is_resolved]
+        return [r for r in orders_of(self._book.live()) if not r.is_resolved]
 
 
 def _wanted(ref: InstrumentRef, symbols: Collection[str], exchanges: Collection[str]) -> bool:

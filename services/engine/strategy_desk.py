@@ -18,6 +18,7 @@ from services.engine.follower_board import OfferBoard
 from services.engine.idempotency import CommandDesk, Stamp
 from services.engine.owned_tasks import OwnedTasks
 from services.engine.ports import EngineApi
+from services.engine.risk_result import utc_day
 from services.engine.strategy_decision import Decision
 from services.engine.strategy_facts import Quoted, Situation, cooldowns_of, held_of, quotes_of
 from services.engine.strategy_plan import decide
@@ -138,7 +139,7 @@ class StrategyDesk:
 
     def _situation(self) -> Situation:
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        positions, record = self._book.all(), self._book.engine
+        record, cooldown = self._book.engine, self._policy.symbol_cooldown
         self._refused = {s: until for s, until in self._refused.items() if until > now}
         self._untradable = {p: until for p, until in self._untradable.items() if until > now}
         bare = Situation(
@@ -147,7 +148,7 @@ class StrategyDesk:
                 Quoted(offer, self._board.problem(offer, now, monotonic))
                 for offer in self._board.all()
             ),
-            held=held_of(positions, record.strategy_entries, self._carries()),
+            held=held_of(self._book.live(), record.strategy_entries, self._carries()),
             is_whole=self._board.caught_up,
         )
         self._flipped.note(*flipped(bare), monotonic)
@@ -158,7 +159,9 @@ class StrategyDesk:
             held=bare.held,
             is_whole=bare.is_whole,
             entries_problem=self._entries_problem(),
-            cooldowns=cooldowns_of(positions, self._policy.symbol_cooldown, self._refused),
+            cooldowns=cooldowns_of(
+                self._book.ended.since(utc_day(now - cooldown)), cooldown, self._refused
+            ),
             taken=frozenset(record.strategy_entries.values()),
             flipped_for=self._flipped.of(monotonic),
             missing_for=self._missing.of(monotonic),

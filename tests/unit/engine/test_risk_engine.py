@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from opensqt.market_maker.v1 import risk_pb2
 from services.common.errors import FatalError, PreconditionError, UnimplementedError
 from services.engine import events as ev
+from services.engine.book import PositionBook
 from services.engine.commands import CloseCommand, HaltCommand, ResumeCommand
 from services.engine.entry_desk import EntryRefusedError
 from services.engine.events import Event
@@ -24,13 +26,15 @@ from services.engine.instruments import InstrumentRef
 from services.engine.orders import OrderClass
 from services.engine.policy import EngineLimits
 from services.engine.risk_alerts import AlertFeed
+from services.engine.risk_desk import RiskDesk
 from services.engine.risk_halt import HaltFlag
 from services.engine.risk_limits import RiskLimits
 from services.engine.servicer_risk import RiskServicer
+from services.engine.sqlite_journal import SqliteJournal
 from services.engine.views import EngineMode, PositionStatus
-from tests.support.engine_rig import EngineRig, MemoryJournal
+from tests.support.engine_rig import EngineRig, MemoryJournal, Recorder
 from tests.support.fake_venue import Fault
-from tests.support.virtual_clock import VirtualClock
+from tests.support.virtual_clock import START, VirtualClock
 
 D = Decimal
 CONTEXT: Any = None
@@ -256,6 +260,17 @@ async def test_a_day_that_lost_takes_no_entry() -> None:
     await rig.close_rig()
 
 
+async def test_a_bug_of_one_look_leaves_no_day_unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next look opens the day, by which its loss is counted, all the same."""
+    rig = new_rig(risk=RiskLimits(max_daily_loss=D("0.1")))
+    with monkeypatch.context() as broken:
+        broken.setattr(RiskDesk, "look", None)
+        await rig.start()
+    await rig.clock.pass_time(10)
+    assert rig.engine.risk.day_result() == 0
+    await rig.close_rig()
+
+
 async def test_two_entries_at_once_do_not_both_fit() -> None:
     """An entry whose intent is being written is seen by the next one's checks."""
     journal = HeldJournal()
@@ -378,6 +393,22 @@ async def test_breakers_open_and_close_by_symbol_and_for_all() -> None:
     await rig.call(rig.engine.close(CloseCommand(rig.request_id(), view.position_id)))
     await rig.settled(view.position_id)
     await rig.close_rig()
+
+
+async def test_a_breaker_opens_though_its_caller_left(tmp_path: Path) -> None:
+    """Cancelled while the row is written: what the journal has then holds in memory too."""
+    journal, clock, recorder = SqliteJournal(tmp_path / "journal.db"), VirtualClock(), Recorder()
+    await journal.open()
+    book = PositionBook(journal, recorder, recorder, clock)
+    desk = RiskDesk(book, clock, EngineLimits(), RiskLimits())
+    opening = asyncio.create_task(desk.open_breaker("BTCUSDT", "odd book"))
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait({opening})
+    await book.record(ev.DayOpened(START, D(0)))
+    assert [type(event) for event in await journal.load()] == [ev.BreakerTripped, ev.DayOpened]
+    assert "BTCUSDT" in book.engine.breakers
+    await journal.close()
 
 
 async def test_an_opened_breaker_survives_a_restart() -> None:

@@ -464,3 +464,21 @@ async def test_an_exit_takes_back_a_quote_that_rests(filled: str) -> None:
     assert abs(rig.net_delta()) < D("0.001") + abs(view.dust_quantity)
     rig.check_books()
     await rig.close_rig()
+
+
+async def test_a_late_fill_that_cannot_be_journaled_is_not_forgotten(rig: EngineRig) -> None:
+    """The stream tells it once: once the journal takes rows again the exit is taken up."""
+    rig.long_venue.script.append(Fault(fill_ratio=D(0)))
+    flat = await rig.open("1")
+    observed = late(rig, flat.position_id, LegSide.LONG, "0.7")
+    ref, journal = rig.long_venue.instrument.ref, rig.journal
+    assert isinstance(journal, MemoryJournal)
+    journal.fails = True
+    rig.order_events.tell(OrderEvent(ref.exchange, ref.symbol, observed.outcome))
+    await rig.clock.pass_time(3)
+    journal.fails = False
+    await rig.clock.pass_time(60)
+    view = await rig.settled(flat.position_id)
+    assert view.state_reason == "LATE_FILL"
+    assert rig.long_venue.filled() < D("0.001")
+    rig.check_books()

@@ -84,8 +84,9 @@ def test_guard_health_takes_the_worst_leg_of_each_venue() -> None:
     """A venue that tells no margin has no figure, never a zero."""
     memory = GuardMemory(GuardLimits())
     holding = HoldingFacts(Decimal(-1), Decimal(100), Decimal(110), Decimal("0.3"))
-    memory.heard("perp", 5.0, AccountFacts({PERP.ref.symbol: holding}), {PERP.ref.symbol: MARK})
-    memory.heard("spot", 2.0, AccountFacts(), {})
+    memory.heard_account("perp", 5.0, AccountFacts({PERP.ref.symbol: holding}))
+    memory.heard_markets("perp", 5.0, {PERP.ref.symbol: MARK})
+    memory.heard_account("spot", 2.0, AccountFacts())
     health = GuardHealth(memory, 7.0)
     assert health.add(opened("p1")) == {PERP.ref: Decimal(100)}
     assert health.distances == {"perp": Decimal("0.1")}

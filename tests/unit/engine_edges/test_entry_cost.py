@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import ClassVar
 
 import pytest
 
+from services.common.errors import PreconditionError
 from services.engine import events as ev
 from services.engine.book import PositionBook
 from services.engine.entry_desk import exposures_of, own_quantity
+from services.engine.follower_board import OfferBoard
 from services.engine.instruments import LegSide
 from services.engine.orders import AssetAmount, OrderClass
 from services.engine.policy import EngineLimits
 from services.engine.position import Position, fold
+from services.engine.reconcile_ledger import PocketLedger
 from services.engine.risk_checks import look_back
 from services.engine.risk_cooldown import check_cooldown
 from services.engine.risk_desk import RiskDesk
@@ -25,6 +30,9 @@ from services.engine.risk_failures import consecutive_failures
 from services.engine.risk_limits import RiskLimits
 from services.engine.risk_rate import orders_of_last_minute
 from services.engine.risk_result import fees_of_day, position_result, utc_day
+from services.engine.strategy_desk import StrategyDesk
+from services.engine.strategy_policy import StrategyPolicy
+from services.engine.strategy_words import StrategyMode
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import EngineRig, MemoryJournal, Recorder
 from tests.support.risk_positions import (
@@ -41,6 +49,7 @@ from tests.support.virtual_clock import START, VirtualClock
 
 D = Decimal
 ENDED = 300
+A_TURN = 10
 DAY = timedelta(days=1)
 LIMITS = RiskLimits(
     max_venue_notional=D(10**6),
@@ -70,7 +79,7 @@ def watched(position: Position) -> Watched:
 
 
 async def test_an_entry_looks_at_no_position_that_ended_long_ago() -> None:
-    """300 that ended three days ago: neither the check of an entry nor the look reads one."""
+    """300 that ended three days ago: neither a check, a look nor a strategy's round reads one."""
     rig = EngineRig(VirtualClock(), MemoryJournal())
     rig.extras["risk"] = LIMITS
     rig.new_engine()
@@ -87,9 +96,65 @@ async def test_an_entry_looks_at_no_position_that_ended_long_ago() -> None:
     assert command.long_leg is not None
     assert command.short_leg is not None
     await rig.call(engine._entries.check(command, command.long_leg, command.short_leg))
+    with pytest.raises(PreconditionError, match="another position"):
+        await rig.call(engine.open(command))
+    board, mode = OfferBoard(timedelta(hours=1)), StrategyMode.ADVISE
+    StrategyDesk(engine, engine.ledger, board, rig.clock, StrategyPolicy(), mode)._situation()
     assert engine.risk.symbol_risks(())
     assert engine.risk.day_result() is not None
     assert Watched.seen == set()
+    await rig.close_rig()
+
+
+async def test_no_turn_sums_more_than_a_few_that_ended() -> None:
+    """After a start all that ever ended is summed, and hedges share the loop: the sum is whole."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    rig.extras["risk"] = LIMITS
+    rig.new_engine()
+    await rig.start()
+    engine = rig.engine
+    assert engine.risk.day_result() == 0
+    for number in range(ENDED):
+        engine.ledger._ledger.put(watched(closed(f"e{number}", at=START - 3 * DAY, gain="1")))
+    Watched.seen.clear()
+    command = rig.open_command()
+    assert command.long_leg is not None
+    assert command.short_leg is not None
+    checking = asyncio.create_task(
+        engine._entries.check(command, command.long_leg, command.short_leg)
+    )
+    turns = [0]
+    for _ in range(ENDED):
+        await asyncio.sleep(0)
+        turns.append(len(Watched.seen))
+    assert turns[-1] == ENDED
+    assert max(b - a for a, b in pairwise(turns)) <= A_TURN
+    await rig.clock.run_until(checking.done)
+    checking.result()
+    assert engine.risk.day_result() == sum(position_result(p, {}) for p in engine.ledger.all())
+    await rig.close_rig()
+
+
+async def test_a_comparison_sums_what_changed_alone_and_a_few_at_a_time() -> None:
+    """Of all that ended each is looked at once, 20 in a turn; the lines are those of all."""
+    rig = EngineRig(VirtualClock(), MemoryJournal())
+    await rig.start()
+    await rig.open()
+    engine = rig.engine
+    for number in range(ENDED):
+        engine.ledger._ledger.put(watched(closed(f"e{number}", at=START - 3 * DAY)))
+    Watched.seen.clear()
+    turns, reconciler = [0], engine._fleet.reconciler
+    catching_up = asyncio.create_task(reconciler._catch_up())
+    while not catching_up.done():
+        await asyncio.sleep(0)
+        turns.append(len(Watched.seen))
+    assert turns[-1] == ENDED
+    assert max(b - a for a, b in pairwise(turns)) <= 2 * A_TURN
+    Watched.seen.clear()
+    await rig.call(reconciler.compare_all())
+    assert Watched.seen == set()
+    assert reconciler._lines() == PocketLedger().update(engine.ledger.all())
     await rig.close_rig()
 
 

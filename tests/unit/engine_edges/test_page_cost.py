@@ -14,7 +14,6 @@ from services.common.principals import LOCAL, PrincipalBook
 from services.engine.follower_offer import Offer
 from services.engine.guard_desk import GuardNeeds
 from services.engine.guard_facts import GuardLimits, GuardPace, LegMarket
-from services.engine.guard_ports import AccountFacts
 from services.engine.instruments import InstrumentKind, InstrumentRef
 from services.engine.page.server import PageServer
 from services.engine.page.source import PageSource
@@ -44,7 +43,7 @@ def fill(rig: EngineRig) -> None:
     assert rig.engine.guards is not None
     for venue in ("spot", "perp"):
         markets = dict.fromkeys(symbols, _MARKET)
-        rig.engine.guards.memory.heard(venue, rig.clock.monotonic(), AccountFacts(), markets)
+        rig.engine.guards.memory.heard_markets(venue, rig.clock.monotonic(), markets)
 
 
 def page_over(rig: EngineRig, alerts: AlertFeed) -> PageServer:

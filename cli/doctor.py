@@ -207,7 +207,7 @@ def account_findings(
 ) -> list[Finding]:
     """Return what the account's key, clock and mode are like, and what to do about them."""
     findings: list[Finding] = []
-    # Absent where the venue does not tell; that is no reason for alarm.
+    # Absent where the venue does not tell, which is no reason for alarm, or was not heard.
     if account.HasField("key_can_withdraw"):
         text = (
             "the API key may withdraw; make one that may not"
@@ -216,7 +216,7 @@ def account_findings(
         )
         findings.append(Finding(subject, not account.key_can_withdraw, text))
     else:
-        text = "the venue does not tell whether the API key may withdraw; look at its key page"
+        text = "whether the API key may withdraw was not told; look at its page at the venue"
         findings.append(Finding(subject, True, text))
     # A key that works from anywhere is among the problems already.
     if account.HasField("ip_restricted") and account.ip_restricted:

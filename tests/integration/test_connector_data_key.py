@@ -99,3 +99,17 @@ async def test_a_refused_key_is_why_the_order_stream_is_down(
 
     async with connector_process(part, tmp_path, output=log):
         await eventually(is_told)
+
+
+@pytest.mark.parametrize("code", ["binance", "binanceusdm", "okx-spot", "bybit-linear"])
+async def test_a_connector_without_a_key_says_that_none_is_set(
+    code: str, simulator: Application, tmp_path: Path
+) -> None:
+    """The venue was not asked, so nothing is said of its answer."""
+    none = {"api_key": None, "api_secret": None, "api_passphrase": None}
+    part = patient_part(code, simulator.address, tmp_path, **none)
+    async with running_connector(part) as running:
+        request = exchange_pb2.GetAccountConfigurationRequest()
+        problems = (await running.stub.GetAccountConfiguration(request)).problems
+    assert problems
+    assert all("KEY_NOT_SET" in problem for problem in problems)

@@ -238,5 +238,6 @@ def _unreachable(subject: str, address: str, error: grpc.aio.AioRpcError) -> Fin
     problem = from_call_error(error)
     # The transport's own words are for programmers.
     lost = problem.reason == SERVICE_UNREACHABLE
-    text = "does not answer; does it run, and is this its address?" if lost else problem.message
+    asked = "does not answer; does it run, and are address and tls table right?"
+    text = asked if lost else problem.message
     return Finding(subject, False, f"{address}: {text} ({problem.reason})")

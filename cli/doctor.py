@@ -94,18 +94,7 @@ async def _engine(settings: ArbSettings) -> list[Finding]:
             status = (await engine.GetStatus(engine_pb2.GetStatusRequest())).status
     except grpc.aio.AioRpcError as error:
         return [_unreachable("engine", settings.engine.address, error)]
-    active = status.state == engine_pb2.ENGINE_STATE_ACTIVE
-    findings = [
-        Finding(
-            "engine",
-            active and status.reconciled and not status.unknown_client_order_ids,
-            f"{word(status, 'state')}{_in_brackets(with_advice(status.state_reason))}, "
-            f"{'reconciled' if status.reconciled else 'NOT reconciled yet'}, "
-            f"{status.open_position_count} positions on, "
-            f"{len(status.unknown_client_order_ids)} orders unknown"
-            f"{_in_brackets(', '.join(status.unknown_client_order_ids[:MOST_ORDERS]))}",
-        )
-    ]
+    findings = [engine_finding(status)]
     findings += [
         Finding(
             f"engine > {venue.exchange}",
@@ -118,6 +107,20 @@ async def _engine(settings: ArbSettings) -> list[Finding]:
         for venue in status.venues
     ]
     return findings
+
+
+def engine_finding(status: engine_pb2.EngineStatus) -> Finding:
+    """Return what the engine is at; all is well only where nothing keeps it from its work."""
+    active = status.state == engine_pb2.ENGINE_STATE_ACTIVE and not status.state_reason
+    return Finding(
+        "engine",
+        active and status.reconciled and not status.unknown_client_order_ids,
+        f"{word(status, 'state')}{_in_brackets(with_advice(status.state_reason))}, "
+        f"{'reconciled' if status.reconciled else 'NOT reconciled yet'}, "
+        f"{status.open_position_count} positions on, "
+        f"{len(status.unknown_client_order_ids)} orders unknown"
+        f"{_in_brackets(', '.join(status.unknown_client_order_ids[:MOST_ORDERS]))}",
+    )
 
 
 def _in_brackets(text: str) -> str:

@@ -65,7 +65,7 @@ client: ## Bring the operator's certificate, tokens and arb.toml of the running 
 certs: $(STAMP) ## A CA, certificates and tokens of one's own: make certs OUT=secrets
 	@$(PY) -m scripts.stack_secrets make $(OUT)
 	@chown -R 10001:10001 $(OUT) 2>/dev/null || echo "certs: sudo chown -R 10001:10001 $(OUT), the user of the containers"
-	@echo "certs: OPENSQT_SECRETS=./$(OUT)/ $(COMPOSE) up -d"
+	@echo "certs: OPENSQT_SECRETS=$(abspath $(OUT))/ $(COMPOSE) up -d"
 
 ##@ Check it
 

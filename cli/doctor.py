@@ -94,18 +94,7 @@ async def _engine(settings: ArbSettings) -> list[Finding]:
             status = (await engine.GetStatus(engine_pb2.GetStatusRequest())).status
     except grpc.aio.AioRpcError as error:
         return [_unreachable("engine", settings.engine.address, error)]
-    active = status.state == engine_pb2.ENGINE_STATE_ACTIVE
-    findings = [
-        Finding(
-            "engine",
-            active and status.reconciled and not status.unknown_client_order_ids,
-            f"{word(status, 'state')}{_in_brackets(with_advice(status.state_reason))}, "
-            f"{'reconciled' if status.reconciled else 'NOT reconciled yet'}, "
-            f"{status.open_position_count} positions on, "
-            f"{len(status.unknown_client_order_ids)} orders unknown"
-            f"{_in_brackets(', '.join(status.unknown_client_order_ids[:MOST_ORDERS]))}",
-        )
-    ]
+    findings = [engine_finding(status)]
     findings += [
         Finding(
             f"engine > {venue.exchange}",
@@ -118,6 +107,20 @@ async def _engine(settings: ArbSettings) -> list[Finding]:
         for venue in status.venues
     ]
     return findings
+
+
+def engine_finding(status: engine_pb2.EngineStatus) -> Finding:
+    """Return what the engine is at; all is well only where nothing keeps it from its work."""
+    active = status.state == engine_pb2.ENGINE_STATE_ACTIVE and not status.state_reason
+    return Finding(
+        "engine",
+        active and status.reconciled and not status.unknown_client_order_ids,
+        f"{word(status, 'state')}{_in_brackets(with_advice(status.state_reason))}, "
+        f"{'reconciled' if status.reconciled else 'NOT reconciled yet'}, "
+        f"{status.open_position_count} positions on, "
+        f"{len(status.unknown_client_order_ids)} orders unknown"
+        f"{_in_brackets(', '.join(status.unknown_client_order_ids[:MOST_ORDERS]))}",
+    )
 
 
 def _in_brackets(text: str) -> str:
@@ -207,7 +210,7 @@ def account_findings(
 ) -> list[Finding]:
     """Return what the account's key, clock and mode are like, and what to do about them."""
     findings: list[Finding] = []
-    # Absent where the venue does not tell; that is no reason for alarm.
+    # Absent where the venue does not tell, which is no reason for alarm, or was not heard.
     if account.HasField("key_can_withdraw"):
         text = (
             "the API key may withdraw; make one that may not"
@@ -216,7 +219,7 @@ def account_findings(
         )
         findings.append(Finding(subject, not account.key_can_withdraw, text))
     else:
-        text = "the venue does not tell whether the API key may withdraw; look at its key page"
+        text = "whether the API key may withdraw was not told; look at its page at the venue"
         findings.append(Finding(subject, True, text))
     # A key that works from anywhere is among the problems already.
     if account.HasField("ip_restricted") and account.ip_restricted:
@@ -238,5 +241,6 @@ def _unreachable(subject: str, address: str, error: grpc.aio.AioRpcError) -> Fin
     problem = from_call_error(error)
     # The transport's own words are for programmers.
     lost = problem.reason == SERVICE_UNREACHABLE
-    text = "does not answer; does it run, and is this its address?" if lost else problem.message
+    asked = "does not answer; does it run, and are address and tls table right?"
+    text = asked if lost else problem.message
     return Finding(subject, False, f"{address}: {text} ({problem.reason})")

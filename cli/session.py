@@ -130,8 +130,8 @@ def _tell(session: Session, problem: OpensqtError) -> int:
 
 def _where(settings: ArbSettings) -> str:
     return (
-        f"does it run, and are the addresses in arb.toml right? engine {settings.engine.address}, "
-        f"scanner {settings.scanner.address}"
+        "does it run, and are the addresses and tls tables in arb.toml right? "
+        f"engine {settings.engine.address}, scanner {settings.scanner.address}"
     )
 
 

@@ -22,7 +22,7 @@ from services.common.observation import CallWatch
 from services.common.principals import PrincipalBook
 from services.common.run import run_service, serve
 from services.common.scopes import METHOD_RULES, MethodRule
-from services.common.tls import server_credentials
+from services.common.tls import find_problem, server_credentials
 from services.common.tracing import NULL_TRACER, Tracer
 
 if TYPE_CHECKING:
@@ -158,6 +158,10 @@ class GrpcServer:
             # grpcio tells of a taken port by this error, in some versions by the number 0.
             port = 0
         if port == 0:
+            # gRPC tells of files that do not do in the same way.
+            problem = "" if tls is None else find_problem(tls)
+            if problem:
+                raise FatalError(f"the files of [grpc.tls] do not do: {problem}")
             raise FatalError(f"cannot listen on {wanted}: is the port taken?", reason="PORT_TAKEN")
         return port
 

@@ -32,6 +32,7 @@ _PLAIN_WORDS = {
     "decimal_parsing": 'must be a plain number in quotes, as "0.02"',
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
+    "too_short": "needs one entry or more",
 }
 """What the library's words for a wrong type mean to somebody who writes TOML."""
 
@@ -84,7 +85,7 @@ def read_settings(settings_class: type[T], config: Path | None, environ: Mapping
         prefix = _env_prefix(settings_class)
         # Without the file every key seems missing; that would bury the one true cause.
         hidden = "missing" if problems and problems[0].path == CONFIG_FLAG else ""
-        details = [detail for detail in error.errors() if detail["type"] != hidden]
+        details = _told_once([one for one in error.errors() if one["type"] != hidden])
         problems += [_describe(detail, settings_class, prefix) for detail in details]
     if problems:
         raise SettingsProblemsError(problems)
@@ -152,6 +153,17 @@ def _describe(detail: ErrorDetails, settings_class: type[SettingsRoot], prefix: 
         return Problem(path, f"is required; set it in the file or as {variable}")
     text = _PLAIN_WORDS.get(kind, detail["msg"].removeprefix("Value error, "))
     return Problem(path or "settings", text)
+
+
+def _told_once(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    # A list counts as short for its wrong entries too, and those are told.
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail, place in zip(details, places, strict=True)
+        if detail["type"] != "too_short"
+        or not any(one != place and one[: len(place)] == place for one in places)
+    ]
 
 
 def _siblings(settings_class: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -7,6 +7,7 @@ read once, when it is made.
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import grpc
@@ -33,6 +34,18 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
         files.changed,  # type: ignore[arg-type]  # the stub forgets that None keeps what is
         require_client_authentication=tls.client_ca_file is not None,
     )
+
+
+def find_problem(tls: TlsSettings) -> str:
+    """Return what keeps a server's files from being used; empty where nothing does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(tls.certificate_file, tls.key_file)
+        if tls.client_ca_file is not None:
+            context.load_verify_locations(tls.client_ca_file)
+    except OSError as error:
+        return str(error.strerror or error.args[-1])
+    return ""
 
 
 class _ServerFiles:

@@ -50,6 +50,10 @@ _HOW_TO_GO_ON: Final = (
     "move it away with its -wal and -shm files (keep them), leave the .lock file, and start again: "
     "what the venue lists of the last days is then read before an id is used"
 )
+_NOT_ITS_FAULT: Final = (
+    "leave it where it is; make room on its disk, or give file and folder to this user, and start "
+    "again"
+)
 
 
 class LedgerObserver(Protocol):
@@ -97,8 +101,9 @@ class Ledger:
     def open(self) -> None:
         """Open or create the file and start the writer, on a full disk in the room of the reserve.
 
-        Raises FatalError when another process has it (LEDGER_IN_USE), or when it is damaged, of a
-        later version or of another venue (LEDGER_UNUSABLE).
+        Raises FatalError when another process has it (LEDGER_IN_USE), when it is damaged, of a
+        later version or of another venue (LEDGER_UNUSABLE), or when disk or permissions keep it
+        from being opened (LEDGER_UNAVAILABLE).
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock_handle = _lock(self._path)
@@ -106,10 +111,7 @@ class Ledger:
             connection, self._birth = self._connect(self._lock_handle)
         except (sqlite3.Error, FatalError) as error:
             self._release_lock()
-            text = f"the order ledger {self._path} is unusable: {error}"
-            if isinstance(error, sqlite3.Error):
-                text = f"{text}; {_HOW_TO_GO_ON}"
-            raise FatalError(text, reason="LEDGER_UNUSABLE") from error
+            raise _unusable(self._path, error) from error
         if self._birth.was_lost:
             _logger.error("ledger_lost_or_replaced", path=str(self._path))
         if self._reserve is not None and not self._reserve.hold():
@@ -352,3 +354,14 @@ def _lock(path: Path) -> int:
         raise FatalError(
             f"another process has the order ledger {path} open", reason="LEDGER_IN_USE"
         ) from error
+
+
+def _unusable(path: Path, error: sqlite3.Error | FatalError) -> FatalError:
+    # Not damaged, as far as is known: moved away for want of room, a sound one would be missed.
+    if isinstance(error, sqlite3.OperationalError):
+        text = f"the order ledger {path} cannot be opened: {error}; {_NOT_ITS_FAULT}"
+        return FatalError(text, reason="LEDGER_UNAVAILABLE")
+    text = f"the order ledger {path} is unusable: {error}"
+    if isinstance(error, sqlite3.Error):
+        text = f"{text}; {_HOW_TO_GO_ON}"
+    return FatalError(text, reason="LEDGER_UNUSABLE")

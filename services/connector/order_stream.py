@@ -11,14 +11,15 @@ import contextlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from services.common.errors import OpensqtError, UnreachableError
+from services.common.errors import AuthError, Code, OpensqtError, UnreachableError
 from services.common.logs import get_logger
+from services.connector.ccxt_lean import errors as ccxt_errors
 from services.connector.order_codec import encode_update
 from services.connector.order_log import OrderLog, ToldFills
 from services.connector.order_mapping import merge_states, to_fill, to_state
 from services.connector.order_record import is_about
 from services.connector.stream_probe import ProbePace, watch_silence
-from services.connector.venue_errors import to_read_error
+from services.connector.venue_errors import VenueAnswerError, to_read_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from services.connector.order_desk import OrderDesk
     from services.connector.order_gap import OrderGap
     from services.connector.order_types import Fill, ForcedFill, OrderState, VenueOrder
+    from services.connector.profile import VenueProfile
     from services.connector.venue import Venue
     from services.connector.venue_stamps import VenueStamps
 
@@ -292,7 +294,21 @@ async def _failure(watching: asyncio.Task[None], venue: Venue) -> OpensqtError:
     if not watching.done():
         return UnreachableError("the venue ended the order stream", reason="STREAM_DROPPED")
     result = (await asyncio.gather(watching, return_exceptions=True))[0]
-    error = to_read_error(result, venue.profile) if isinstance(result, Exception) else None
+    error = _meaning(result, venue.profile) if isinstance(result, Exception) else None
     if isinstance(error, OpensqtError):
         return error
     return UnreachableError("the order stream broke", reason="STREAM_DROPPED")
+
+
+def _meaning(error: Exception, profile: VenueProfile) -> Exception:
+    """Return what ended the stream, as an error of the common tree."""
+    # A refusal trips ccxt's own tidying: what the venue said stands behind that.
+    if isinstance(error, LookupError) and isinstance(error.__context__, VenueAnswerError):
+        return to_read_error(error.__context__, profile)
+    if isinstance(error, ccxt_errors.AuthenticationError):
+        return AuthError(
+            f"{profile.code} refused the key of the order stream",
+            reason="VENUE_KEY_REFUSED",
+            code=Code.FAILED_PRECONDITION,
+        )
+    return to_read_error(error, profile)

@@ -111,7 +111,8 @@ class ConnectorPart(SettingsPart):
         others = (self.base_url, self.api_key, self.api_key_file, *secrets, *phrases)
         if any(one is not None for one in others):
             raise ValueError("paper trades without keys and without base_url; set paper_url alone")
-        host = (urlsplit(self.paper_url).hostname or "").rstrip(".")
+        # As it is looked up: a full stop of another script is one too.
+        host = (urlsplit(self.paper_url).hostname or "").encode("idna").decode().rstrip(".")
         # Orders signed for paper would leave for the venue, and be refused there by luck alone.
         if any(f".{host}".endswith(f".{domain}") for domain in PAPER_DOMAINS):
             raise ValueError(

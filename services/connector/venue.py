@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from services.common.errors import UnimplementedError
+from services.common.errors import AuthError, Code, UnimplementedError
+from services.connector.ccxt_lean import errors as ccxt_errors
 from services.connector.instruments import InstrumentKind
 from services.connector.outcome import RATE_LIMITED_STATUSES
 from services.connector.profile import Priority
@@ -146,6 +147,13 @@ class Venue:
         """
         try:
             return await self.call(endpoint_class, weight, call, priority=priority)
+        except ccxt_errors.AuthenticationError as error:
+            # Of ccxt itself, before it asks; what a venue refuses is an answer.
+            raise AuthError(
+                "this connector has no API key: set api_key_file and api_secret_file",
+                reason="KEY_NOT_SET",
+                code=Code.FAILED_PRECONDITION,
+            ) from error
         except Exception as error:
             raise to_read_error(error, self.profile) from error
 

@@ -86,6 +86,9 @@ class HistoryFile:
             self.close()
             if isinstance(error, FatalError):
                 raise
+            if isinstance(error, sqlite3.OperationalError | OSError):
+                remedy = "make room on its disk, or give file and folder to this user"
+                raise _unusable(self._path, str(error), remedy) from error
             raise _unusable(self._path, str(error)) from error
 
     def write(self, histories: Iterable[HeldHistory]) -> None:
@@ -152,8 +155,8 @@ class HistoryFile:
         return self._path.with_name(f"{self._path.name}{suffix}")
 
 
-def _unusable(path: Path, problem: str) -> FatalError:
-    text = f"the history file {path} is unusable: {problem}; move it away or name another"
+def _unusable(path: Path, problem: str, remedy: str = "move it away or name another") -> FatalError:
+    text = f"the history file {path} is unusable: {problem}; {remedy}"
     return FatalError(text, reason="HISTORY_UNUSABLE")
 
 

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from services.common.channels import open_channel
+from services.common.errors import FatalError
 from services.common.scopes import Role
 from services.common.settings import (
     ClientTlsSettings,
@@ -136,6 +137,23 @@ async def test_keys_are_renewed_under_traffic_without_a_failed_call(tmp_path: Pa
         await task
     assert len(codes) > 5
     assert set(codes) == {OK}
+
+
+@pytest.mark.parametrize("bad", ["key", "certificate", "client CA"])
+async def test_files_that_do_not_do_are_not_told_as_a_taken_port(tmp_path: Path, bad: str) -> None:
+    """Whoever renewed one of a pair alone would look for another process."""
+    authority = CertificateAuthority(tmp_path)
+    first, second = authority.issue("first"), authority.issue("second")
+    torn = tmp_path / "torn.pem"
+    torn.write_text("not a certificate\n")
+    tls = TlsSettings(
+        certificate_file=torn if bad == "certificate" else first.certificate,
+        key_file=second.key if bad == "key" else first.key,
+        client_ca_file=torn if bad == "client CA" else authority.file,
+    )
+    with pytest.raises(FatalError, match=r"\[grpc.tls\] do not do"):
+        async with echo_server(ServerSettings(tls=tls)):
+            raise RuntimeError("the server started")
 
 
 def der(path: Path) -> bytes:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from opensqt.market_maker.v1 import exchange_pb2
 from services.common.errors import FatalError
 from services.simulator.app import Application
-from tests.support.connector import connector_process, patient_part, running_connector
+from tests.support.connector import (
+    connector_process,
+    eventually,
+    patient_part,
+    running_connector,
+)
 from tests.support.simulator import Control, running_simulator, simulator_settings
 
 
@@ -74,3 +81,35 @@ async def test_the_refusal_is_a_fatal_error_with_its_reason(
         async with running_connector(part):
             raise RuntimeError("the connector started")
     assert caught.value.reason == "WITHDRAWAL_KEY"
+
+
+@pytest.mark.parametrize("code", ["binance", "okx-spot", "bybit-linear"])
+async def test_a_refused_key_is_why_the_order_stream_is_down(
+    code: str, simulator: Application, tmp_path: Path
+) -> None:
+    """Not a broken answer, in whatever way the family's client fails of it."""
+    part = patient_part(code, simulator.address, tmp_path, api_key=SecretStr("not-this-one"))
+    log = tmp_path / "log"
+
+    async def is_told() -> bool:
+        lines = map(json.loads, log.read_text(encoding="utf-8").splitlines())
+        reasons = [line["reason"] for line in lines if line["event"] == "order_stream_down"]
+        assert set(reasons) <= {"VENUE_KEY_REFUSED"}
+        return bool(reasons)
+
+    async with connector_process(part, tmp_path, output=log):
+        await eventually(is_told)
+
+
+@pytest.mark.parametrize("code", ["binance", "binanceusdm", "okx-spot", "bybit-linear"])
+async def test_a_connector_without_a_key_says_that_none_is_set(
+    code: str, simulator: Application, tmp_path: Path
+) -> None:
+    """The venue was not asked, so nothing is said of its answer."""
+    none = {"api_key": None, "api_secret": None, "api_passphrase": None}
+    part = patient_part(code, simulator.address, tmp_path, **none)
+    async with running_connector(part) as running:
+        request = exchange_pb2.GetAccountConfigurationRequest()
+        problems = (await running.stub.GetAccountConfiguration(request)).problems
+    assert problems
+    assert all("KEY_NOT_SET" in problem for problem in problems)

@@ -118,6 +118,26 @@ def test_shipped_configuration_loads_with_the_made_secrets(
     read_settings(kind, config, _ENVIRONMENTS.get(name, {}))
 
 
+@pytest.mark.parametrize(("part", "venue"), [("spot", "okx-spot"), ("perp", "gate-swap")])
+def test_a_venue_that_asks_for_a_passphrase_can_be_had_live(
+    part: str, venue: str, made: Path, tmp_path: Path
+) -> None:
+    """Its line in the file that is mounted is a comment, and the secret it names is mounted too."""
+    text = (_CONFIG / "live" / f"connector-{part}.toml").read_text(encoding="utf-8")
+    text = text.replace("# api_passphrase_file", "api_passphrase_file")
+    stack = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    (tmp_path / "secrets").mkdir()
+    for name in re.findall(r"/run/secrets/([a-z-]+)", text):
+        assert f"source: {part}-{name}, target: {name} " in stack
+        assert f"\n  {part}-{name}: " in stack
+        (tmp_path / "secrets" / name).write_text("a-word-of-the-venue", encoding="ascii")
+    text = text.replace("/run/opensqt", str(made / f"connector-{part}"))
+    config = tmp_path / "settings.toml"
+    config.write_text(text.replace("/run/secrets", str(tmp_path / "secrets")), encoding="utf-8")
+    told = {"OPENSQT_CONNECTOR__CONNECTOR__EXCHANGE": venue}
+    assert read_settings(ConnectorSettings, config, told).connector.api_passphrase_file is not None
+
+
 def test_secrets_are_made_once_and_kept_apart(made: Path) -> None:
     """A second run changes nothing; no part has the CA's key, and only owners can read."""
     before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}

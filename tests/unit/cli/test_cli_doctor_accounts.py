@@ -1,9 +1,11 @@
-"""What the doctor says of an account's key and of the symbols that hold positions."""
+"""What the doctor says of the engine, of an account's key and of symbols that hold positions."""
 
 from __future__ import annotations
 
-from cli.doctor import Finding, account_findings, symbols_findings
-from opensqt.market_maker.v1 import exchange_pb2
+import pytest
+
+from cli.doctor import Finding, account_findings, engine_finding, symbols_findings
+from opensqt.market_maker.v1 import engine_pb2, exchange_pb2
 
 FUTURES = exchange_pb2.GetTypeResponse()
 
@@ -14,11 +16,12 @@ def told(**fields: object) -> list[Finding]:
     return account_findings("connector x", FUTURES, answer)
 
 
-def test_a_venue_that_does_not_tell_of_withdrawal_is_said_not_to() -> None:
-    """Not an alarm, but not silence either."""
+def test_that_nobody_told_of_withdrawal_is_said() -> None:
+    """Not an alarm, but not silence either; the venue may have refused the key instead."""
     (finding,) = told()
     assert finding.ok
-    assert "does not tell" in finding.text
+    assert "was not told" in finding.text
+    assert "the venue does not" not in finding.text
 
 
 def test_a_key_that_may_withdraw_is_a_fault_and_one_that_may_not_is_none() -> None:
@@ -43,3 +46,20 @@ def test_leverage_and_margin_mode_stand_beside_each_symbol() -> None:
     assert rows[0].text == "BTCUSDT: leverage 5, cross"
     assert "switch it to cross margin" in rows[1].text
     assert rows[2].text == "SOLUSDT: leverage not told, margin mode not told"
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_well"),
+    [
+        ("", True),
+        ("entries and exits wait: the disk is full", False),
+        ("holdings of binance cannot be compared: TOKEN_INVALID", False),
+    ],
+)
+def test_an_engine_that_names_trouble_is_not_well(reason: str, is_well: bool) -> None:
+    """It is active all the same: nobody halted it."""
+    active = engine_pb2.ENGINE_STATE_ACTIVE
+    status = engine_pb2.EngineStatus(state=active, state_reason=reason, reconciled=True)
+    finding = engine_finding(status)
+    assert finding.ok is is_well
+    assert reason in finding.text

@@ -59,6 +59,8 @@ def test_a_dead_service_is_one_sentence_with_a_hint(tmp_path: Path, command: str
     result = _arb(tmp_path, command)
     assert result.returncode == 1
     assert "SERVICE_UNREACHABLE" in result.stderr
+    # A handshake that fails is no answer either, and its own words are for programmers.
+    assert "tls" in result.stderr
     assert "arb.toml" in result.stderr
     assert "Traceback" not in result.stderr + result.stdout
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from services.common.settings import (
     ClientTlsSettings,
@@ -42,6 +42,12 @@ class DemoSettings(ServiceSettings):
     venues: tuple[VenueSettings, ...] = ()
     key_file: SecretFile | None = None
     account: str
+
+
+class TradingSettings(DemoSettings):
+    """Those of a service that is nothing without a venue."""
+
+    venues: tuple[VenueSettings, ...] = Field(min_length=1)
 
 
 Read = Callable[..., DemoSettings]
@@ -118,6 +124,18 @@ def test_all_problems_are_told_at_once(read: Read) -> None:
     assert problems["grpc.prot"] == "unknown key; did you mean port?"
     assert problems["OPENSQT_DEMO__ACOUNT"] == "unknown key; did you mean account?"
     assert "OPENSQT_DEMO__ACCOUNT" in problems["account"]
+
+
+def test_a_list_whose_entries_are_wrong_is_not_told_to_be_short(tmp_path: Path) -> None:
+    """Of an empty one it is said in words; with an entry that is wrong the entry alone is told."""
+    config = tmp_path / "demo.toml"
+    config.write_text('account = "a"\nvenues = []\n')
+    problems = problems_of(lambda: read_settings(TradingSettings, config, {}))
+    assert problems == {"venues": "needs one entry or more"}
+    far = '[[venues]]\nname = "a"\nkind = "spot"\naddress = "10.1.1.1:1"\n'
+    config.write_text(f'account = "a"\n{far}')
+    problems = problems_of(lambda: read_settings(TradingSettings, config, {}))
+    assert list(problems) == ["venues[0]"]
 
 
 def test_values_never_show_in_problems(read: Read, tmp_path: Path) -> None:

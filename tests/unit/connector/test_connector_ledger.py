@@ -201,6 +201,7 @@ async def test_damaged_page_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(FatalError) as refused:
         Ledger(path).open()
     assert refused.value.reason == "LEDGER_UNUSABLE"
+    assert "move it away" in refused.value.message
 
 
 @pytest.mark.parametrize("how", ["deleted", "emptied", "older copy"])

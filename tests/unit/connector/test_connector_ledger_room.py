@@ -77,8 +77,10 @@ async def test_a_start_on_a_full_disk_takes_the_reserve_of_the_last_life(tmp_pat
     ledger.close()
     bare = FullStart(path, reserve=ReserveFile(tmp_path / "other", 4096))
     bare.taken = path
-    with pytest.raises(FatalError, match="disk is full"):
+    with pytest.raises(FatalError, match=r"disk is full.*leave it where it is") as refused:
         bare.open()
+    # Moved away as a damaged one is, a sound ledger would be missed.
+    assert refused.value.reason == "LEDGER_UNAVAILABLE"
 
 
 async def test_exits_take_the_reserve_and_entries_wait_for_room(tmp_path: Path) -> None:

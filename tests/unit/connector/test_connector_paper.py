@@ -72,10 +72,12 @@ async def test_the_venue_itself_is_no_paper_venue(tmp_path: Path, exchange: str)
         hosts = _hosts({name: built.urls.get(name) for name in ("api", "test", "demo")})
     assert "fapi.binance.com" in hosts
     odd = {"FAPI.Binance.com", "fapi.binance.com.", "me@fapi.binance.com:443/x", "binance.com"}
+    # What an input method for Chinese types; the resolver is asked for the plain name.
+    odd |= {"fapi\u3002binance\u3002com", "fapi.\uff42inance.com"}
     for host in hosts | odd:
         with pytest.raises(ValidationError, match="is the venue itself"):
             part(tmp_path, exchange=exchange, paper_url=f"http://{host}")
-    for host in ("notbinance.com", "paper:8080", "10.1.2.3"):
+    for host in ("notbinance.com", "paper:8080", "paper_venue:8080", "10.1.2.3", "[::1]:8080"):
         assert part(tmp_path, exchange=exchange, paper_url=f"http://{host}").is_paper
 
 

@@ -182,6 +182,15 @@ def test_file_that_is_not_ours_is_refused_and_left_alone(
     assert path.read_bytes() == before
 
 
+def test_what_the_disk_keeps_shut_is_not_to_be_moved_away(tmp_path: Path) -> None:
+    """A file that cannot be opened may be sound: a month of readings is not asked for again."""
+    path = tmp_path / "history.db"
+    path.mkdir()
+    with pytest.raises(FatalError, match="make room on its disk") as refused:
+        HistoryFile(path).open()
+    assert "move it away" not in refused.value.message
+
+
 def bent_rate(path: Path) -> None:
     """Change one bit of one rate behind the program's back."""
     connection = sqlite3.connect(path)

@@ -189,10 +189,10 @@ class OrderDesk:
             self._context.book.record_soon(self.intended(plan), observed)
         elif finding is Absence.PROVEN:
             # Burnt with a row: were it free, a second restart might take a later order of this id
-            # for it.
+            # for it. Folded at once: whoever leaves this question must find it answered.
             plan = self._allowed_hedge(key, None)
             absent = ev.OrderNotSent(self._id, now, key)
-            await self._context.book.record(self.intended(plan), absent)
+            self._context.book.record_soon(self.intended(plan), absent)
             return True
         else:
             exchange = position.rules(leg).ref.exchange

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -181,11 +182,28 @@ class SqliteJournal:
             self._reserve.give_up()
             writes = _refuse_entries(writes)
             problem = self._try(writes)
-        self._kept = [] if problem is None else [write for write in writes if write.done is None]
+        self._kept = []
+        if isinstance(problem, sqlite3.IntegrityError):
+            self._write_singly(writes)
+        else:
+            self._tell(writes, problem)
+
+    def _write_singly(self, writes: list[_Write]) -> None:
+        """Write one after the other: a command that was taken before fails alone."""
+        for index, write in enumerate(writes):
+            problem = self._try([write])
+            if problem is not None and not isinstance(problem, sqlite3.IntegrityError):
+                # Rows keep their order: none passes one that must be tried again.
+                self._tell(writes[index:], problem)
+                return
+            self._tell([write], problem)
+
+    def _tell(self, writes: list[_Write], problem: Exception | None) -> None:
+        """Tell whoever waits, and keep what nobody waits for until it can be written."""
         for write in writes:
             if write.done is None:
-                continue
-            if problem is None:
+                self._kept += [] if problem is None else [write]
+            elif problem is None:
                 write.done.set_result(None)
             else:
                 error = JournalError(f"the journal cannot be written: {problem}")

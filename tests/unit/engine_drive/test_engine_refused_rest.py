@@ -9,7 +9,7 @@ import pytest
 from services.engine import events as ev
 from services.engine.commands import CloseCommand
 from services.engine.instruments import LegSide
-from services.engine.orders import GoneCause, OrderClass, OrderOutcome
+from services.engine.orders import GoneCause, OrderClass
 from services.engine.pockets import Holdings
 from services.engine.views import PositionStatus
 from tests.support.engine_rig import EngineRig, MemoryJournal
@@ -85,33 +85,4 @@ async def test_an_exit_waits_for_no_reading_of_a_rest(monkeypatch: pytest.Monkey
     exits = {o.leg for o in rig.engine.get(key).orders if o.order_class is OrderClass.EXIT}
     assert exits == set(LegSide)
     assert (await rig.settled(key)).status is PositionStatus.CLOSED
-    await rig.close_rig()
-
-
-async def test_an_exit_waits_for_no_question_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a start asks a slow venue for hedges that have no row, an exit takes the lead off."""
-    rig = EngineRig(VirtualClock(), MemoryJournal())
-    await rig.start()
-    rig.short_venue.script.append(Fault(latency=9.0))
-    key = (await rig.call(rig.engine.open(rig.open_command("1")))).position_id
-    await rig.clock.run_until(lambda: rig.long_venue.filled() != 0)
-    await rig.kill()
-    get_order = FakeVenue.get_order
-
-    async def slow(
-        venue: FakeVenue, symbol: str, key: str, *, use_margin: bool
-    ) -> OrderOutcome | None:
-        await rig.clock.sleep(300 if venue is rig.short_venue else 0)
-        return await get_order(venue, symbol, key, use_margin=use_margin)
-
-    monkeypatch.setattr(FakeVenue, "get_order", slow)
-    rig.new_engine()
-    await rig.engine.start()
-    await rig.clock.pass_time(30)
-    await rig.call(rig.engine.close(CloseCommand(rig.request_id(), key)))
-    await rig.clock.pass_time(1)
-    assert rig.long_venue.filled() < D("0.001")
-    view = await rig.settled(key, 3000)
-    assert view.status in (PositionStatus.CLOSED, PositionStatus.FLAT)
-    rig.check_books()
     await rig.close_rig()

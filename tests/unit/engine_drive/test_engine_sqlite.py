@@ -84,6 +84,20 @@ async def test_a_failed_write_is_told_and_kept_rows_follow(journal: CountingJour
     assert await journal.load() == (taken, halted(1), halted(3))
 
 
+async def test_a_command_that_was_taken_before_fails_alone(journal: CountingJournal) -> None:
+    """Rows of other positions that are written at the same time take effect, in their order."""
+    taken = ev.CommandAccepted(START, "same", "hash", ())
+    await journal.append([taken])
+    before, again, after = (
+        asyncio.create_task(journal.append(events))
+        for events in ([halted(1)], [taken, halted(2)], [halted(3)])
+    )
+    with pytest.raises(JournalError, match="UNIQUE"):
+        await again
+    await asyncio.gather(before, after)
+    assert await journal.load() == (taken, halted(1), halted(3))
+
+
 async def test_a_caller_that_gives_up_does_not_harm_the_writer(journal: CountingJournal) -> None:
     """A cancelled append is still written and the next one works."""
     task = asyncio.get_running_loop().create_task(journal.append([halted(1)]))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from services.common.clock import Clock
-from services.common.errors import OpensqtError, RejectedError
+from services.common.errors import AuthError, OpensqtError, RejectedError
 from services.engine.placing import reason_of
 
 INTERVAL_SECONDS: Final = 2.0
@@ -51,6 +51,9 @@ async def _problem_of(pulse: VenuePulse) -> str:
             await pulse.ask()
     except TimeoutError:
         return "NO_ANSWER_IN_TIME"
+    except AuthError as error:
+        # Whoever is not let in to ask can send no order either.
+        return reason_of(error)
     except RejectedError:
         # A refusal is an answer.
         return ""

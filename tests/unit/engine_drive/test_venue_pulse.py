@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.common.errors import NotFoundError, UnreachableError
+from services.common.errors import AuthError, NotFoundError, UnreachableError
 from services.engine import venue_pulse
 from services.engine.venue_pulse import ANSWER_SECONDS, INTERVAL_SECONDS, follow_pulse
 from tests.support.virtual_clock import VirtualClock
@@ -32,17 +32,18 @@ class Venue:
 
 
 async def test_each_change_is_told_once() -> None:
-    """No connection is a problem; a refusal is an answer."""
+    """No connection is a problem, and a token that is refused; another refusal is an answer."""
     venue, clock, changes = Venue(), VirtualClock(), list[str]()
     following = asyncio.create_task(
         follow_pulse(venue, venue, clock, lambda: changes.append(venue.problems[-1]))
     )
-    rounds = (None, UnreachableError("gone"), NotFoundError("no such symbol"))
+    refused = AuthError("no such token", reason="TOKEN_INVALID")
+    rounds = (None, UnreachableError("gone"), NotFoundError("no such symbol"), refused)
     for error in rounds:
         venue.error = error
         await clock.pass_time(2 * INTERVAL_SECONDS)
     following.cancel()
-    assert changes == ["", "VENUE_UNREACHABLE", ""]
+    assert changes == ["", "VENUE_UNREACHABLE", "", "TOKEN_INVALID"]
 
 
 async def test_silence_is_a_problem_within_four_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

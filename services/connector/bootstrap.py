@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opensqt.market_maker.v1 import events_pb2, exchange_pb2_grpc
+from services.common.certificates import show_certificates
 from services.common.clock import SystemClock
 from services.common.errors import OpensqtError, UnreachableError
 from services.common.garbage_keeper import GarbageKeeper
@@ -85,6 +86,7 @@ async def run_connector(settings: ConnectorSettings, stop: asyncio.Event) -> Non
     """
     metrics = ServiceMetrics(settings.service)
     metrics.add_process_metrics()
+    show_certificates(metrics, settings)
     own = ConnectorMetrics(metrics)
     async with (
         open_tracer(settings.tracing, settings.service, SystemClock()) as tracer,

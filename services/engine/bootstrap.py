@@ -14,6 +14,7 @@ from opensqt.market_maker.v1 import (
     risk_pb2_grpc,
     scanner_pb2_grpc,
 )
+from services.common.certificates import show_certificates
 from services.common.channels import Deadlines, open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.errors import FatalError
@@ -73,6 +74,7 @@ async def run(settings: EngineSettings, stop: asyncio.Event) -> None:
     """
     metrics = ServiceMetrics(settings.service)
     metrics.add_process_metrics()
+    show_certificates(metrics, settings)
     leadership, opened = Leadership(), None
     async with AsyncExitStack() as stack:
         # Before the turn: who stands by is looked at too.

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opensqt.market_maker.v1 import exchange_pb2_grpc, scanner_pb2_grpc
+from services.common.certificates import show_certificates
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.ids import Ids, RandomIds
@@ -64,6 +65,7 @@ async def run(settings: ScannerSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     metrics = ServiceMetrics(settings.service)
     metrics.add_process_metrics()
+    show_certificates(metrics, settings)
     async with scanner(settings, metrics) as server:
         await serve(settings, server, metrics, stop)
 

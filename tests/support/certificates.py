@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_LIFE = timedelta(hours=1)
 _SIGNS_CERTIFICATES = x509.KeyUsage(
     digital_signature=False,
     content_commitment=False,
@@ -35,6 +36,7 @@ class CertificateFiles:
 
     certificate: Path
     key: Path
+    end: datetime
 
 
 class CertificateAuthority:
@@ -57,7 +59,11 @@ class CertificateAuthority:
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, name: str, hosts: Sequence[str] = ("localhost",), uris: Sequence[str] = ()
+        self,
+        name: str,
+        hosts: Sequence[str] = ("localhost",),
+        uris: Sequence[str] = (),
+        life: timedelta = _LIFE,
     ) -> CertificateFiles:
         """Sign a certificate for `name`, valid for these hosts, these URIs and 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -68,7 +74,7 @@ class CertificateAuthority:
         ]
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
-            _builder(_subject(name), self._certificate.subject, key.public_key())
+            _builder(_subject(name), self._certificate.subject, key.public_key(), life)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             # Python from 3.13 on refuses a certificate without.
@@ -76,7 +82,9 @@ class CertificateAuthority:
             .sign(self._key, hashes.SHA256())
         )
         files = CertificateFiles(
-            self._folder / f"{self._name}-{name}.pem", self._folder / f"{self._name}-{name}.key"
+            self._folder / f"{self._name}-{name}.pem",
+            self._folder / f"{self._name}-{name}.key",
+            certificate.not_valid_after_utc,
         )
         files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         files.key.write_bytes(
@@ -94,7 +102,10 @@ def _subject(name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    life: timedelta = _LIFE,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -104,5 +115,5 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_after(now + life)
     )

@@ -143,7 +143,7 @@ async def _connector(venue: VenueSettings) -> list[Finding]:
     findings = [
         # Two swapped addresses both answer well, each for the other's account.
         Finding(subject, name == venue.name, f"answers as {name} ({kind.exchange_code})"),
-        _trading_finding(subject, trading.state),
+        trading_finding(venue.name, trading.state),
         fence_finding(subject, kind),
         *account_findings(subject, kind, account),
         *symbols_findings(subject, symbols),
@@ -152,9 +152,11 @@ async def _connector(venue: VenueSettings) -> list[Finding]:
     return findings
 
 
-def _trading_finding(subject: str, state: trading_state_pb2.TradingState) -> Finding:
+def trading_finding(venue: str, state: trading_state_pb2.TradingState) -> Finding:
+    """Return whether a connector may open, and what ends it where somebody said that it may not."""
     stopped = state.halted or state.reduce_only or state.HasField("banned_until")
-    return Finding(subject, not stopped, describe(state))
+    way_out = f"; arb resume --venue {venue} --reason … ends that" if state.halted else ""
+    return Finding(f"connector {venue}", not stopped, f"{describe(state)}{way_out}")
 
 
 async def _symbols(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cli.doctor import Finding, account_findings, engine_finding, symbols_findings
-from opensqt.market_maker.v1 import engine_pb2, exchange_pb2
+from cli.doctor import (
+    Finding,
+    account_findings,
+    engine_finding,
+    symbols_findings,
+    trading_finding,
+)
+from opensqt.market_maker.v1 import engine_pb2, exchange_pb2, trading_state_pb2
 
 FUTURES = exchange_pb2.GetTypeResponse()
 
@@ -46,6 +52,15 @@ def test_leverage_and_margin_mode_stand_beside_each_symbol() -> None:
     assert rows[0].text == "BTCUSDT: leverage 5, cross"
     assert "switch it to cross margin" in rows[1].text
     assert rows[2].text == "SOLUSDT: leverage not told, margin mode not told"
+
+
+@pytest.mark.parametrize("is_halted", [False, True])
+def test_a_halted_connector_is_told_with_what_ends_it(is_halted: bool) -> None:
+    """Who stopped it may be gone, and the command names the venue."""
+    state = trading_state_pb2.TradingState(halted=is_halted, reason="night", changed_by="anna")
+    finding = trading_finding("okx-swap", state)
+    assert finding.ok is not is_halted
+    assert ("arb resume --venue okx-swap --reason" in finding.text) is is_halted
 
 
 @pytest.mark.parametrize(

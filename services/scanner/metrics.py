@@ -7,12 +7,12 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from services.scanner.live_metrics import LiveMetrics
+from services.scanner.task_runner import TaskPriority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from services.common.metrics import ServiceMetrics
-    from services.scanner.task_runner import TaskPriority
 
 RANKS = 10
 """Opportunities that have a gauge; a rank is a label of a fixed set, a symbol would not be."""
@@ -37,7 +37,8 @@ class PoolMetrics:
         task_seconds = metrics.histogram("task_duration_seconds", "Time of a task.", ("task",))
         tasks = metrics.counter("tasks", "Tasks ended.", ("task", "outcome"))
         # Looked up by their labels once: finding them costs as much as counting.
-        self._wait_seconds = cache(lambda name: wait_seconds.labels(name))
+        # All from the start: a series that begins with its last value has no rate.
+        self._wait_seconds = {each: wait_seconds.labels(each.name.lower()) for each in TaskPriority}
         self._task_seconds = cache(lambda task: task_seconds.labels(task))
         self._tasks = cache(lambda task, outcome: tasks.labels(task, outcome))
 
@@ -54,7 +55,7 @@ class PoolMetrics:
 
     def waited(self, priority: TaskPriority, seconds: float) -> None:
         """Note how long a task waited for a worker."""
-        self._wait_seconds(priority.name.lower()).observe(seconds)
+        self._wait_seconds[priority].observe(seconds)
 
     def ended(self, task: str, outcome: str, seconds: float) -> None:
         """Count a task that ended: done, failed, timeout or cancelled."""

@@ -119,9 +119,25 @@ class EnginePair(StackDriver):
         os.kill(self.stack.services[name].pid, number)
 
     async def positions(self) -> list[engine_pb2.HedgedPosition]:
-        """Return every position that the engine at work knows and that is not over."""
-        answer = await self.engine.ListHedgedPositions(engine_pb2.ListHedgedPositionsRequest())
-        return [one for one in answer.positions if one.state not in (CLOSED, FLAT)]
+        """Return every position that the engine at work knows and that is not over.
+
+        One that has just begun reads what has ended first, beside its work.
+        """
+        found: list[engine_pb2.HedgedPosition] = []
+
+        async def is_listed() -> bool:
+            request = engine_pb2.ListHedgedPositionsRequest()
+            try:
+                with translated():
+                    found[:] = (await self.engine.ListHedgedPositions(request)).positions
+            except OpensqtError as error:
+                if error.reason != "JOURNAL_BEING_READ":
+                    raise
+                return False
+            return True
+
+        await self.until(is_listed, "the journal is read")
+        return [one for one in found if one.state not in (CLOSED, FLAT)]
 
     async def requests_sent(self) -> list[dict[str, Any]]:
         """Return every order request that has reached the venue."""

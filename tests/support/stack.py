@@ -89,6 +89,7 @@ class StackDriver:
         self.stack = stack
         self.engine = engine
         self._markets: dict[str, Market] = {}
+        self._held_until = 0.0
 
     @property
     def control(self) -> SimulatorControl:
@@ -134,6 +135,8 @@ class StackDriver:
 
     async def fault(self, name: str, action: dict[str, Any], **match: Any) -> None:
         """Arm one fault, by default on order placement and once."""
+        until = asyncio.get_running_loop().time() + action.get("seconds", 0.0)
+        self._held_until = max(self._held_until, until)
         conditions = {"operation": "place_order", "times": 1, **match}
         await self.control.post("faults", [{"id": name, "match": conditions, "action": action}])
 
@@ -275,13 +278,14 @@ class StackDriver:
         """SIGKILL services, start them again, and return the loop's time when they serve.
 
         Recovery starts before that; how long an interpreter takes to load says nothing of it. The
-        faults end with the kill: what they hold stays held, new calls go through.
+        faults end with the kill, and new calls go through; what they hold stays held, and where
+        that is longer the time is that of its end: nobody can know of it before.
         """
         for name in names:
             await self.kill(name)
         await self.control.delete("faults")
         await asyncio.gather(*(self.stack.restart(name) for name in names))
-        return asyncio.get_running_loop().time()
+        return max(asyncio.get_running_loop().time(), self._held_until)
 
     async def settled_since(
         self, started: float, *positions: engine_pb2.HedgedPosition
